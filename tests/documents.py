@@ -1,0 +1,210 @@
+"""A valid localize document with its images, made up without a model.
+
+The readings are consistent: every layer turns some letters of the source word into the target's,
+sets add up, scores are computed from what was read. Used by the tests of whatever shows results.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from textloc import store
+from textloc.metrics import ocr_precision_recall_f1
+
+Document = dict[str, Any]
+Images = dict[str, Image.Image]
+
+
+def layer_names(n_layers: int) -> list[str]:
+    """Dotted names in execution order: 11 (tiny U-Net), 22 (IF), 70 (SDXL), else a transformer."""
+    if n_layers == 11:
+        sizes = [("down_blocks.1", 2, 1), ("down_blocks.2", 2, 1), ("mid_block", 1, 2)]
+        sizes += [("up_blocks.0", 3, 1), ("up_blocks.1", 2, 1)]
+    elif n_layers == 70:
+        sizes = [("down_blocks.1", 2, 2), ("down_blocks.2", 2, 10), ("mid_block", 1, 10)]
+        sizes += [("up_blocks.0", 3, 10), ("up_blocks.1", 3, 2)]
+    elif n_layers == 22:
+        stages = [*((f"down_blocks.{i}", 3) for i in (1, 2, 3)), ("mid_block", 1)]
+        stages += [(f"up_blocks.{i}", 4) for i in (0, 1, 2)]
+        return [f"{stage}.attentions.{i}" for stage, count in stages for i in range(count)]
+    else:
+        return [f"transformer_blocks.{i}.attn" for i in range(n_layers)]
+    return [
+        f"{stage}.attentions.{attention}.transformer_blocks.{block}.attn2"
+        for stage, attentions, blocks in sizes
+        for attention in range(attentions)
+        for block in range(blocks)
+    ]
+
+
+def localize_document(
+    n_layers: int = 11,
+    *,
+    words: Sequence[tuple[str, str]] = (("STOP", "LOVE"),),
+    seeds: Sequence[int] = (0, 1),
+    finished: int | None = None,
+    references: Sequence[str] = ("source", "target", "all"),
+    works: bool = True,
+    size: int = 8,
+) -> tuple[Document, Images]:
+    """Document and images of a run over `n_layers` layers, six or more (any number if not `works`).
+
+    Three neighbouring layers (7, 8, 9 of 11; 55, 56, 57 of 70) write the words. `finished` makes
+    the partial document after so many layers, with only these `references`. With `works=False`
+    nothing changes the words, not even all layers. Images are `size` pixels square.
+    """
+    dice = random.Random(n_layers)
+    first = 55 if n_layers == 70 else round(n_layers * 0.65)
+    weights = dict.fromkeys(range(n_layers), 0.0)
+    if works:
+        weights = {layer: 0.06 * dice.random() for layer in weights}
+        weights |= {first: 0.2, first + 1: 0.35, first + 2: 0.45}
+    images: Images = {}
+
+    read: dict[str, str] = {}
+    everything = tuple(range(n_layers))
+
+    def outcome(what: Sequence[int] | str) -> dict[str, Any]:
+        patched = () if what in ("source", "target") else everything if what == "all" else what
+        share = min(1.0, sum(weights[int(layer)] for layer in patched) + 1e-9)
+        reads = []
+        for pair, (source, target) in enumerate(words):
+            for seed in seeds:
+                key = f"p{pair}-s{seed}-{_label(what, n_layers)}"
+                if key not in read:
+                    color = tuple(dice.randrange(256) for _ in range(3))
+                    images[key] = Image.new("RGB", (size, size), color)
+                    mixed = _mix(source, target, share, dice)
+                    read[key] = target if what == "target" else mixed
+                reads.append({"pair": pair, "seed": seed, "text": read[key], "image": key})
+        scores = _scores(reads, words)
+        scores["ssim_source"] = 1.0 - 0.25 * len(patched) / n_layers
+        return {"read": reads, "scores": scores}
+
+    made = {name: outcome(name) for name in references}
+    floor = made["source"]["scores"]["ocr_f1_target"] if "source" in made else None
+    ceiling = made["all"]["scores"]["ocr_f1_target"] if "all" in made else None
+
+    def effect(scores: dict[str, Any]) -> float | None:
+        if floor is None or ceiling is None or floor == ceiling:
+            return None
+        return float((scores["ocr_f1_target"] - floor) / (ceiling - floor))
+
+    def with_effect(result: dict[str, Any]) -> dict[str, Any]:
+        value = effect(result["scores"])
+        result["scores"]["effect"] = value
+        result["scores"]["effect_low"] = None if value is None else value - 0.08
+        result["scores"]["effect_high"] = None if value is None else value + 0.06
+        return result
+
+    def entry(layers: Sequence[int]) -> dict[str, Any]:
+        sizes = {"size": len(layers), "kv_parameters": 43008 * len(layers)}
+        share = {"fraction_of_parameters": len(layers) / (20 * n_layers)}
+        return {"layers": list(layers)} | sizes | share | with_effect(outcome(layers))
+
+    names = layer_names(n_layers)
+    done = n_layers if finished is None else finished
+    layers = [
+        {"index": index, "name": names[index], "heads": 3, "kv_parameters": 43008}
+        | with_effect(outcome([index]))
+        for index in range(done)
+    ]
+    request = {
+        "job": "localize",
+        "checkpoint": {"name": f"example-{n_layers}", "revision": None, "digest": "sha256:0123"},
+        "pairs": [
+            {
+                "source": f'a red sign that says "{source}"',
+                "target": f'a red sign that says "{target}"',
+                "source_text": source,
+                "target_text": target,
+            }
+            for source, target in words
+        ],
+        "seeds": list(seeds),
+        "steps": 20,
+        "guidance": 3.0,
+        "height": size,
+        "width": size,
+        "start_step": 0,
+        "layers": list(everything),
+        "ocr": {"engine": "rapidocr", "version": "3.10.0"},
+        "dtype": "float32",
+        "share": 0.9,
+    }
+    document: Document = {
+        "schema": "textloc.localize/1",
+        "id": store.request_id(request),
+        "complete": finished is None,
+        "request": request,
+        "checkpoint": {
+            "name": f"example-{n_layers}",
+            "revision": None,
+            "digest": "sha256:0123",
+            "pipeline": "StableDiffusionXLPipeline",
+            "denoiser": "UNet2DConditionModel",
+            "parameters": 43008 * n_layers * 20,
+            "scheduler": "DDIMScheduler",
+            "safety_checker": None,
+            "watermark": None,
+        },
+        "environment": {"textloc": "0.1.0", "python": "3.11", "device": "cpu"},
+        "layers": layers,
+        "references": made,
+        "floor": floor,
+        "ceiling": ceiling,
+        "sets": [],
+        "controls": [],
+        "selection": {
+            "share": 0.9,
+            "reached": False,
+            "chosen_on": list(range(len(words))),
+            "reported_on": list(range(len(words))),
+            "split": False,
+        },
+        "selected": [],
+        "fraction_of_parameters": 0.0,
+        "timing": {"total_s": 12.5, "rows": len(images)},
+    }
+    if finished is None:
+        order = sorted(everything, key=lambda layer: (-weights[layer], layer))
+        grown = [tuple(sorted(order[:count])) for count in ((0, 1, 2, 3) if works else (0,))]
+        document["sets"] = [entry(layers) for layers in (*grown, everything)]
+        if works:
+            document["selected"] = list(grown[-1])
+            document["fraction_of_parameters"] = document["sets"][-2]["fraction_of_parameters"]
+            document["selection"]["reached"] = True
+            document["controls"] = [entry(sorted(dice.sample(order[3:], 3))) for _ in range(3)]
+    return document, images
+
+
+def _label(what: Sequence[int] | str, n_layers: int) -> str:
+    if isinstance(what, str):
+        return what
+    if len(what) in (0, n_layers):
+        return "all" if what else "source"
+    return f"layer{what[0]:02d}" if len(what) == 1 else "set-" + "_".join(map(str, what))
+
+
+def _mix(source: str, target: str, share: float, dice: random.Random) -> str:
+    """`source` with about `share` of its letters replaced by those of `target`."""
+    length = len(target) if dice.random() < share else len(source)
+    pad = max(len(source), len(target))
+    letters = zip(source.ljust(pad), target.ljust(pad), strict=True)
+    return "".join(new if dice.random() < share else old for old, new in letters)[:length].strip()
+
+
+def _scores(reads: Sequence[dict[str, Any]], words: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    scores: dict[str, Any] = {}
+    for side, name in enumerate(("source", "target")):
+        pairs = [(read["text"], words[read["pair"]][side]) for read in reads]
+        scores[f"ocr_f1_{name}"] = mean([ocr_precision_recall_f1(*pair)[2] for pair in pairs])
+        scores[f"exact_{name}"] = mean([float(text == word) for text, word in pairs])
+    scores["levenshtein_target"] = 1.0 - scores["ocr_f1_target"]
+    scores["mse_source"], scores["psnr_source"] = 743.0, 19.4
+    return scores

@@ -1,0 +1,89 @@
+"""Where the text layers of each denoiser family are.
+
+A family is one module here with two functions, and one line in `FAMILIES`:
+`find(denoiser)` lists the text layers by module type (in any order), `inputs(denoiser)` makes the
+arguments of one small forward pass, by which the layers are put into execution order.
+The family is found from the denoiser's class, never from a checkpoint's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+from textloc.architectures import unet
+from textloc.errors import CheckpointError, LayerError
+from textloc.layers import TextLayer
+
+
+class Family(Protocol):
+    """What a module of this package offers."""
+
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The text layers, unordered; `index` is not yet meaningful."""
+
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Keyword arguments of the smallest forward pass, on the denoiser's device and dtype."""
+
+
+FAMILIES: dict[str, Family] = {
+    "UNet2DConditionModel": unet,
+}
+"""Denoiser class name to family."""
+
+
+def family(denoiser: Any) -> Family:
+    """The family of a denoiser.
+
+    Raises:
+        CheckpointError: its class is not known.
+    """
+    for cls in type(denoiser).__mro__:
+        if cls.__name__ in FAMILIES:
+            return FAMILIES[cls.__name__]
+    raise CheckpointError(
+        f"the denoiser class {type(denoiser).__name__} is not known; known are "
+        f"{', '.join(FAMILIES)}. To add one, write a module in textloc/architectures/ that finds "
+        "its text layers and name it in FAMILIES"
+    )
+
+
+def text_layers(denoiser: Any) -> tuple[TextLayer, ...]:
+    """The text layers of a denoiser in forward-execution order.
+
+    Execution order is recorded from one small forward pass; on the meta device no memory is used.
+
+    Raises:
+        CheckpointError: unknown denoiser class. LayerError: no text layer, fused projections, a
+        compiled model, or a layer that the forward pass does not reach.
+    """
+    import torch
+
+    if isinstance(denoiser, torch._dynamo.eval_frame.OptimizedModule):
+        raise LayerError(
+            "the denoiser is compiled, which may pass hooks by; localize it before torch.compile"
+        )
+    module = family(denoiser)
+    found = {layer.key: layer for layer in module.find(denoiser)}
+    if not found:
+        raise LayerError("this denoiser has no text layer; is it a text-to-image checkpoint?")
+    order: list[str] = []
+    handles = [
+        denoiser.get_submodule(key).register_forward_hook(
+            lambda _module, _args, _output, key=key: order.append(key)
+        )
+        for key in found
+    ]
+    try:
+        with torch.no_grad():
+            denoiser(**module.inputs(denoiser))
+    finally:
+        for handle in handles:
+            handle.remove()
+    silent = set(found) - set(order)
+    if silent or len(order) != len(found):
+        raise LayerError(
+            f"{len(silent)} of {len(found)} text layers did not run exactly once in a forward "
+            "pass; unfuse the projections (unfuse_qkv_projections) and try again"
+        )
+    return tuple(replace(found[key], index=index) for index, key in enumerate(order))

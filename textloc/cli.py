@@ -1,0 +1,247 @@
+"""The command line: thin verbs over the package.
+
+Results go to standard output, progress and errors to standard error. Exit status: 0 on success,
+2 with a one-line message for bad input, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from textloc import __version__
+from textloc.errors import PromptError, TextlocError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except TextlocError as error:
+        print(f"textloc: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("textloc: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="textloc",
+        description="Find the attention layers of a text-to-image model that write the words.",
+    )
+    parser.add_argument("--version", action="version", version=f"textloc {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_localize(verbs)
+    _add_show(verbs)
+    models = verbs.add_parser("models", help="list the known checkpoints")
+    models.add_argument("--json", action="store_true", help="as JSON")
+    models.set_defaults(run=_models)
+    _add_bench(verbs)
+    serve = verbs.add_parser("serve", help="open the page, as `python app.py` does")
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def _add_localize(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "localize",
+        help="find the layers that write the words",
+        description="Patch one text layer at a time from the target prompt's run, read the "
+        "pictures, and name the smallest set of layers that changes the words.",
+    )
+    verb.add_argument(
+        "--model", default="tiny-sdxl", help="known name, folder or Hub name (default: %(default)s)"
+    )
+    verb.add_argument("--source", help='prompt, such as: a red sign that says "STOP"')
+    verb.add_argument("--target", help="the same with another word; one plain word is enough")
+    verb.add_argument("--pairs", type=Path, help="file of prompt pairs, tab-separated or JSON lines")
+    verb.add_argument("--seeds", default="0", help="noise seeds, such as 0,1 (default: %(default)s)")
+    verb.add_argument("--steps", type=int, help="denoising steps (default: the checkpoint's)")
+    verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
+    verb.add_argument("--start-step", type=int, default=0, help="patch from this step on, from 0")
+    verb.add_argument("--layers", help="layers to try, such as 0-10 or 3,7 (default: all)")
+    verb.add_argument(
+        "--share", type=float, default=0.9, help="of the full effect the set must reach (0.9)"
+    )
+    verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
+    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+    verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
+    verb.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
+    verb.set_defaults(run=_localize)
+
+
+def _add_show(verbs: Any) -> None:
+    verb = verbs.add_parser("show", help="print a stored result, or list them all")
+    verb.add_argument("id", nargs="?", help="16 characters; without it the stored results are listed")
+    verb.add_argument("--json", action="store_true", help="the whole document as JSON")
+    verb.set_defaults(run=_show)
+
+
+def _add_bench(verbs: Any) -> None:
+    verb = verbs.add_parser("bench", help="measure")
+    suites = verb.add_subparsers(required=True, metavar="SUITE")
+    speed = suites.add_parser("speed", help="time the page, the import and the sweep")
+    speed.add_argument("--model", default="tiny-sdxl")
+    speed.add_argument("--repeats", type=int, default=3, help="interleaved repeats (3)")
+    speed.add_argument("--json", action="store_true", help="as JSON")
+    speed.set_defaults(run=_bench_speed)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds such as `0,1,2`.
+
+    Raises:
+        PromptError: not a list of different whole numbers of 0 or more.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise PromptError(f"cannot read the seeds {text!r}; write numbers, such as 0,1") from error
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
+        raise PromptError(f"the seeds {text!r} must differ and be 0 or greater")
+    return seeds
+
+
+def _localize(options: argparse.Namespace) -> None:
+    from textloc.prompts import parse_pair, read_pairs
+
+    if (options.pairs is None) == (options.source is None) or (
+        options.source is not None and options.target is None
+    ):
+        raise PromptError("give --source and --target, or --pairs FILE")
+    if options.pairs is not None:
+        pairs = read_pairs(options.pairs)
+    else:
+        pairs = [parse_pair(options.source, options.target)]
+    seeds = parse_seeds(options.seeds)
+    if options.json and options.json != "-" and not Path(options.json).resolve().parent.is_dir():
+        raise PromptError(f"there is no folder to write {options.json} in; create it first")
+
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, store
+    from textloc.layers import parse_layers
+    from textloc.localize import localize_stream
+
+    print(f"loading {options.model}", file=sys.stderr)
+    model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
+    layers = parse_layers(options.layers, len(model.layers)) if options.layers else None
+    event = None
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        for event in localize_stream(
+            model,
+            pairs,
+            seeds=seeds,
+            steps=options.steps,
+            guidance=options.guidance,
+            start_step=options.start_step,
+            layers=layers,
+            ocr=options.ocr,
+            share=options.share,
+        ):
+            bar.total, bar.n = event.total, event.done
+            bar.set_description(event.message)
+    assert event is not None
+    document = event.document
+    if options.save:
+        print(f"saved {store.save(document, event.images)}", file=sys.stderr)
+    if options.json == "-":
+        json.dump(document, sys.stdout, ensure_ascii=False)
+        print()
+        return
+    if options.json:
+        text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+        Path(options.json).write_text(text, encoding="utf-8")
+    _print_result(document)
+
+
+def _print_result(document: dict[str, Any]) -> None:
+    from textloc import plots
+
+    print(plots.describe(document))
+    print()
+    print(f"{'layer':>5}  {'effect':>6}  {'F1 tgt':>6}  {'F1 src':>6}  {'SSIM':>5}  read")
+    for name, entry in [
+        ("none", document["references"]["source"]),
+        *[(str(layer["index"]), layer) for layer in document["layers"]],
+        ("all", document["references"]["all"]),
+    ]:
+        scores = entry["scores"]
+        effect = scores.get("effect")
+        read = " ".join(repr(r["text"]) for r in entry["read"][:3])
+        more = len(entry["read"]) - 3
+        mark = "*" if entry.get("index") in document["selected"] else " "
+        print(
+            f"{name:>5}{mark} {'' if effect is None else f'{effect:.2f}':>6}  "
+            f"{scores['ocr_f1_target']:6.2f}  {scores['ocr_f1_source']:6.2f}  "
+            f"{scores['ssim_source']:5.2f}  {read}{f' and {more} more' if more > 0 else ''}"
+        )
+    timing = document["timing"]
+    print(
+        f"\nresult {document['id']}: {timing['rows']} pictures, "
+        f"{timing['generate_s']:.1f} s to generate, {timing['read_s']:.1f} s to read"
+    )
+
+
+def _show(options: argparse.Namespace) -> None:
+    from textloc import store
+
+    if options.id is None:
+        for summary in store.listing():
+            state = f"damaged: {summary.damaged}" if summary.damaged else summary.title
+            print(f"{summary.id}  {state}")
+        return
+    document = store.load(options.id).document
+    if options.json:
+        json.dump(document, sys.stdout, ensure_ascii=False)
+        print()
+    else:
+        _print_result(document)
+
+
+def _models(options: argparse.Namespace) -> None:
+    from textloc import checkpoints
+
+    rows = [
+        {
+            "name": known.name,
+            "source": known.source,
+            "available": known.available,
+            "gigabytes": known.gigabytes,
+            "steps": known.steps,
+            "guidance": known.guidance,
+            "size": known.size,
+            "localized": known.localized,
+            "about": known.about,
+        }
+        for known in checkpoints.known()
+    ]
+    if options.json:
+        json.dump(rows, sys.stdout, ensure_ascii=False)
+        print()
+        return
+    for row in rows:
+        state = "here" if row["available"] else f"to download, {row['gigabytes']:.1f} GB"
+        print(f"{row['name']:12}  {state:22}  {row['about']}")
+    print("\nAny diffusers folder or Hub name (owner/model) of these families works as well.")
+
+
+def _bench_speed(options: argparse.Namespace) -> None:
+    from textloc.bench import speed
+
+    report = speed.measure(options.model, options.repeats)
+    print(json.dumps(report) if options.json else speed.table(report))
+
+
+def _serve(_options: argparse.Namespace) -> None:
+    from textloc.ui import page
+
+    page.serve()

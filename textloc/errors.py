@@ -1,0 +1,37 @@
+"""Errors a person can act on.
+
+Every message names the cause and the next step. The page and the command line show the message
+alone, without a traceback; the command line then exits with status 2.
+"""
+
+
+class TextlocError(Exception):
+    """Base of all errors that textloc raises on purpose."""
+
+
+class PromptError(TextlocError):
+    """A prompt or prompt pair that cannot be used (no quoted text, too long, unreadable file)."""
+
+
+class LayerError(TextlocError):
+    """A layer, head or step that the model does not have, or a layer that cannot be patched."""
+
+
+class CheckpointError(TextlocError):
+    """A checkpoint that is unknown, incomplete, gated, unreachable or of an unknown family."""
+
+
+class OCRError(TextlocError):
+    """An OCR engine that is unknown, not installed, or without its weights."""
+
+
+class StoreError(TextlocError):
+    """A stored result that is missing, damaged or badly named."""
+
+
+class OutOfMemoryError(TextlocError):
+    """The device ran out of memory; the message says which setting to lower."""
+
+
+class Cancelled(TextlocError):
+    """The job was stopped on request; what had been computed is kept by the caller."""

@@ -1,0 +1,86 @@
+"""Runs and patches: what to generate, as frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from textloc.errors import LayerError
+
+
+@dataclass(frozen=True)
+class Patch:
+    """At these layers, in these steps, take the text keys and values from another run.
+
+    layers: text-layer indices. donor: the run whose keys and values are taken. heads: head indices
+    of those layers, or None for all. start, stop: denoising-step indices from 0, stop exclusive,
+    None for the end. (The paper's t_s counts *remaining* steps: start = steps - t_s.)
+    tokens: half-open range of text tokens, or None for all.
+
+    Raises:
+        LayerError: no layer, a negative index, or an empty step or token range.
+    """
+
+    layers: tuple[int, ...]
+    donor: Run
+    heads: tuple[int, ...] | None = None
+    start: int = 0
+    stop: int | None = None
+    tokens: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers or min(self.layers) < 0:
+            raise LayerError("a patch names at least one layer, numbered from 0")
+        if self.heads is not None and (not self.heads or min(self.heads) < 0):
+            raise LayerError("a patch names at least one head, numbered from 0, or None for all")
+        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+            raise LayerError(
+                f"the steps {self.start} to {self.stop} are empty; steps are numbered from 0 and "
+                "stop is exclusive"
+            )
+        if self.tokens is not None and not 0 <= self.tokens[0] < self.tokens[1]:
+            raise LayerError(f"the token range {self.tokens} is empty or negative")
+        if self.donor.patches:
+            raise LayerError("a patch takes from a run without patches; chain the runs instead")
+
+    def active(self, step: int) -> bool:
+        """Whether the patch applies at denoising step `step` (from 0)."""
+        return step >= self.start and (self.stop is None or step < self.stop)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One picture to generate.
+
+    prompt: the text. seed: of the noise; equal seeds give equal noise at equal size.
+    negative_prompt: None leaves it unset, as the pipeline does. prompt_2: for pipelines with
+    a second text encoder; None repeats `prompt`. patches: applied in order.
+    """
+
+    prompt: str
+    seed: int = 0
+    negative_prompt: str | None = None
+    prompt_2: str | None = None
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def plain(self) -> Run:
+        """The same run without patches."""
+        return replace(self, patches=()) if self.patches else self
+
+    def patched(self, *patches: Patch) -> Run:
+        """The same run with these patches added."""
+        return replace(self, patches=(*self.patches, *patches))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What all rows of a call share.
+
+    steps: denoising steps. guidance: classifier-free guidance scale (1 or less: none).
+    height, width: pixels; None leaves the pipeline's own.
+    """
+
+    steps: int
+    guidance: float
+    height: int | None = None
+    width: int | None = None

@@ -1,0 +1,137 @@
+"""`python -m textloc.tiny`: train, export and evaluate the tiny checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from textloc.errors import PromptError, TextlocError
+from textloc.paths import CHECKPOINTS
+
+
+def main() -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args()
+    try:
+        options.run(options)
+    except TextlocError as error:
+        print(f"textloc.tiny: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m textloc.tiny", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = verbs.add_parser("train", help="train a checkpoint; resumes what --out holds")
+    train.add_argument("family", choices=["sdxl"])
+    train.add_argument("--out", type=Path, required=True, help="folder of the run")
+    train.add_argument("--steps", type=int, help="train up to this step")
+    train.add_argument("--minutes", type=float, help="stop after so many minutes")
+    train.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
+    train.add_argument("--vae-steps", type=int, default=4000, help="steps of the autoencoder")
+    train.add_argument("--from", dest="start", help="start from these weights (name or folder)")
+    train.add_argument("--device", default="cpu", help="cpu or cuda")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--batch", type=int, help="pictures a step")
+    train.add_argument("--lr", type=float, help="peak learning rate")
+    train.add_argument("--sample-every", type=int, default=1000, help="steps between sample grids")
+    train.set_defaults(run=_train)
+
+    export = verbs.add_parser("export", help="write a run as a diffusers folder")
+    export.add_argument("family", choices=["sdxl"])
+    export.add_argument("--run", dest="folder", type=Path, required=True)
+    export.add_argument("--vae", type=Path, help="autoencoder folder (default: RUN/vae)")
+    export.add_argument("--card", type=Path, help="text of the model card")
+    export.add_argument("--out", type=Path, required=True)
+    export.set_defaults(run=_export)
+
+    evaluate = verbs.add_parser("evaluate", help="how well a checkpoint spells unseen words")
+    evaluate.add_argument("checkpoint", help="shipped name or folder")
+    evaluate.add_argument("--words", type=Path, required=True, help="one word a line")
+    evaluate.add_argument("--limit", type=int, help="only the first words")
+    evaluate.add_argument("--all", action="store_true", help="unseen wordings and the like as well")
+    evaluate.add_argument("--ocr", default="auto")
+    evaluate.add_argument("--grid", type=Path, help="write the pictures as one PNG")
+    evaluate.set_defaults(run=_evaluate)
+
+    judge = verbs.add_parser("judge", help="train and save the classifier of scenes")
+    judge.set_defaults(run=_judge)
+    return parser
+
+
+def _start(name: str) -> Path:
+    shipped = CHECKPOINTS / name
+    return shipped if shipped.is_dir() else Path(name)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from textloc.tiny import autoencoder
+    from textloc.tiny.train import Settings, Trainer
+
+    if options.steps is None and options.minutes is None:
+        raise PromptError("give --steps or --minutes, or both")
+    given = {k: v for k in ("batch", "lr") if (v := getattr(options, k)) is not None}
+    settings = Settings(family=options.family, seed=options.seed, **given)
+    trainer = Trainer(
+        options.out, settings, options.device, _start(options.start) if options.start else None
+    )
+    trainer.train(options.steps, options.minutes, options.decay, sample=options.sample_every)
+    vae = options.out / "vae"
+    if options.start and not vae.exists():
+        vae = _start(options.start) / "vae"
+    else:
+        coder = autoencoder.Trainer(options.out, trainer.codec, options.seed, options.device)
+        coder.train(options.vae_steps, None, 2e-3, decay=options.vae_steps // 3)
+    _write(options.family, options.out, vae, options.out / "checkpoint", "")
+    print(f"wrote {options.out / 'checkpoint'}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    card = options.card.read_text(encoding="utf-8") if options.card else ""
+    _write(options.family, options.folder, options.vae or options.folder / "vae", options.out, card)
+
+
+def _write(family: str, run: Path, vae: Path, out: Path, card: str) -> None:
+    from textloc.tiny.export import export
+
+    export(run, vae, out, family, card or f"# tiny-{family}\n\nTrained by textloc.tiny.\n")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc.tiny import words
+    from textloc.tiny.evaluate import CONDITIONS, report
+
+    listed = words.read_list(options.words)[: options.limit]
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+
+        def done(count: int) -> None:
+            bar.n = count
+            bar.refresh()
+
+        lines = report(
+            options.checkpoint,
+            listed,
+            conditions=CONDITIONS if options.all else ("plain",),
+            engine=options.ocr,
+            grid=options.grid,
+            on_image=done,
+        )
+    print("\n".join(lines))
+
+
+def _judge(_options: argparse.Namespace) -> None:
+    from textloc.tiny import judge
+
+    model = judge.train()
+    judge.save(model)
+    print(json.dumps({"held_out_accuracy": judge.held_out_accuracy(model)}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Training of the `AutoencoderKL` that speaks the linear code of `codec.Codec`.
+
+The encoder learns to give the code of a picture and the decoder to draw the picture of a code, each
+by plain regression, so they can be trained while the denoiser is already learning on the same code.
+The decoder sees codes with a little noise, as a denoiser's are never exact.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textloc.tiny import scenes, words
+from textloc.tiny.codec import Codec, to_tensor
+from textloc.tiny.recipes import autoencoder
+
+BATCH = 16
+CODE_NOISE = 0.1
+"""Largest standard deviation of the noise on the code that the decoder sees (the code has 1)."""
+
+
+class Pictures(torch.utils.data.IterableDataset[Tensor]):
+    """Batches (N, 3, 64, 64) of rendered scenes; batch `step` depends on (seed, step) alone."""
+
+    def __init__(self, seed: int, first: int) -> None:
+        self.seed, self.first = seed, first
+
+    def __iter__(self) -> Any:
+        torch.set_num_threads(1)
+        step = self.first
+        while True:
+            rng = np.random.default_rng((self.seed, 0xAE, step))
+            drawn = [scenes.sample(rng, words.sample(rng)) for _ in range(BATCH)]
+            yield torch.stack([to_tensor(scenes.render(scene)) for scene in drawn])
+            step += 1
+
+
+class Trainer:
+    """One run in a folder: `vae.pt` (to resume), `vae.jsonl`, `vae/` (the finished model)."""
+
+    def __init__(self, out: Path, codec: Codec, seed: int = 0, device: str = "cpu") -> None:
+        self.out, self.codec, self.seed = out, codec, seed
+        self.device = torch.device(device)
+        out.mkdir(parents=True, exist_ok=True)
+        self.model = autoencoder(seed).to(self.device)
+        with torch.no_grad():  # a nearly deterministic posterior: log-variance -12
+            self.model.quant_conv.weight[codec.basis.shape[1] :] = 0
+            self.model.quant_conv.bias[codec.basis.shape[1] :] = -12
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=2e-3, betas=(0.9, 0.98), fused=True
+        )
+        self.step = 0
+        if (out / "vae.pt").exists():
+            state = torch.load(out / "vae.pt", map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+
+    def train(self, steps: int | None, minutes: float | None, lr: float, decay: int = 0) -> None:
+        """Train until step `steps` or for `minutes`; the rate falls over the last `decay` steps."""
+        from tqdm.auto import tqdm
+
+        loader = iter(
+            torch.utils.data.DataLoader(
+                Pictures(self.seed, self.step), batch_size=None, num_workers=1
+            )
+        )
+        began = time.monotonic()
+        bar = tqdm(total=steps, initial=self.step, unit="step", mininterval=5)
+        total = torch.zeros(2)
+        while steps is None or self.step < steps:
+            if minutes is not None and time.monotonic() - began > minutes * 60:
+                break
+            pictures = next(loader).to(self.device)
+            with torch.no_grad():
+                code = self.codec.encode(pictures)
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+                strength = CODE_NOISE * torch.rand(len(code), 1, 1, 1, generator=generator)
+                noise = strength * torch.randn(code.shape, generator=generator)
+            rate = lr * min(1.0, (self.step + 1) / 100)
+            if steps is not None and decay:
+                rate *= min(1.0, (steps - self.step) / decay)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            drawn = self.model.decode(code + noise.to(self.device)).sample
+            found = self.model.encode(pictures).latent_dist.mean
+            draw = (drawn - pictures).abs().mean()
+            find = (found - code).abs().mean()
+            self.optimizer.zero_grad(set_to_none=True)
+            (draw + 0.2 * find).backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.step += 1
+            total += torch.stack([draw.detach(), find.detach()]).cpu()
+            bar.update()
+            if self.step % 50 == 0:
+                values = {"decode_l1": float(total[0]) / 50, "encode_l1": float(total[1]) / 50}
+                bar.set_postfix({k: f"{v:.4f}" for k, v in values.items()})
+                seconds = time.monotonic() - began
+                with (self.out / "vae.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(json.dumps({"step": self.step, **values, "seconds": seconds}) + "\n")
+                total = torch.zeros(2)
+            if self.step % 500 == 0:
+                self.save()
+        bar.close()
+        self.save()
+
+    def save(self) -> None:
+        """Write the state and the model."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        torch.save(state, self.out / "vae.tmp")
+        (self.out / "vae.tmp").replace(self.out / "vae.pt")
+        self.model.save_pretrained(self.out / "vae")
+        self.codec.save(self.out / "vae" / "codec.safetensors")

@@ -1,0 +1,165 @@
+"""How well a checkpoint spells: words it never saw, read by OCR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from textloc import metrics, ocr
+from textloc.checkpoints import Model, load
+from textloc.errors import PromptError
+from textloc.generation import generate
+from textloc.runs import Run
+from textloc.tiny import judge, scenes
+
+CONDITIONS = ("plain", "wording", "typeface", "position")
+"""`plain` prompts are of the kind seen in training; the others hold one thing back that was not:
+a wording, or an object in a typeface or at a position it was never drawn in."""
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """One picture: what was asked, what was read, what the judge saw."""
+
+    scene: scenes.Scene
+    read: str
+    verdict: judge.Verdict
+
+    @property
+    def exact(self) -> float:
+        """1 where the word is read exactly, case folded."""
+        return float(metrics.exact_match(self.read, self.scene.word))
+
+    @property
+    def characters(self) -> float:
+        """1 - normalised Levenshtein distance, 0 to 1."""
+        word, read = metrics.fold(self.scene.word), metrics.fold(self.read)
+        return 1 - metrics.levenshtein_normalised(read, word)
+
+    @property
+    def scene_right(self) -> float:
+        """1 where object and colour are the ones asked for."""
+        asked = judge.Verdict(self.scene.object, self.scene.colour)
+        return float(self.verdict == asked)
+
+
+def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[scenes.Scene]:
+    """One scene a word; objects and colours go round, the rest is drawn at random."""
+    rng = np.random.default_rng((seed, CONDITIONS.index(condition)))
+    asked = []
+    for number, word in enumerate(words):
+        scene = replace(
+            scenes.sample(rng, word),
+            colour=list(scenes.COLOURS)[number % len(scenes.COLOURS)],
+            position="middle",
+            typeface="sans",
+            object=scenes.OBJECTS[number % len(scenes.OBJECTS)],
+        )
+        if condition == "wording":
+            wordings = scenes.UNSEEN_WORDINGS
+            scene = replace(scene, wording=wordings[number % len(wordings)])
+        elif condition == "typeface":
+            held = sorted(scenes.UNSEEN_TYPEFACES)[number % len(scenes.UNSEEN_TYPEFACES)]
+            scene = replace(scene, object=held[0], typeface=held[1])
+        elif condition == "position":
+            held = sorted(scenes.UNSEEN_POSITIONS)[number % len(scenes.UNSEEN_POSITIONS)]
+            scene = replace(scene, object=held[0], position=held[1])
+        asked.append(scene)
+    return asked
+
+
+def spell(
+    model: Model,
+    asked: Sequence[scenes.Scene],
+    engine: str = "auto",
+    on_image: Callable[[int], None] | None = None,
+) -> tuple[list[Spelled], list[Image.Image]]:
+    """Generate and read every scene; the seed of picture i is i."""
+    runs = [Run(scene.prompt, number) for number, scene in enumerate(asked)]
+    images: dict[Run, Image.Image] = {}
+    for chunk in generate(model, runs, model.defaults):
+        images.update(chunk.images)
+        if on_image is not None:
+            on_image(len(images))
+    pictures = [images[run] for run in runs]
+    readings = ocr.read(pictures, engine)
+    seen = judge.verdicts(judge.load(), pictures)
+    return [
+        Spelled(scene, reading.text, verdict)
+        for scene, reading, verdict in zip(asked, readings, seen, strict=True)
+    ], pictures
+
+
+def line(name: str, values: Sequence[float]) -> str:
+    """`name 0.83 [0.76, 0.89]`: mean with a 95 % interval (Wilson for shares of 0 and 1)."""
+    mean = float(np.mean(values))
+    if set(values) <= {0.0, 1.0}:
+        low, high = metrics.wilson_interval(int(sum(values)), len(values))
+    else:
+        low, high = metrics.bootstrap_interval(values)[-2:]
+    return f"{name} {mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def report(
+    checkpoint: str | Path,
+    words: Sequence[str],
+    *,
+    conditions: Sequence[str] = ("plain",),
+    engine: str = "auto",
+    grid: Path | None = None,
+    on_image: Callable[[int], None] | None = None,
+) -> list[str]:
+    """Lines of the report; the last two are character accuracy and exact match of the plain words.
+
+    Words that the checkpoint cannot spell (length, letters) are left out and counted.
+
+    Raises:
+        PromptError: no word is left. CheckpointError, OCRError.
+    """
+    model = load(checkpoint)
+    usable = list(words)
+    if model.spelling is not None:
+        spelling = model.spelling
+        usable = [
+            word
+            for word in words
+            if spelling.least <= len(word) <= spelling.most
+            and set(word.upper()) <= set(spelling.letters)
+        ]
+    if not usable:
+        raise PromptError(f"{model.name} can spell none of these {len(words)} words")
+    lines = [f"{len(usable)} words, {len(words) - len(usable)} left out"]
+    last: list[str] = []
+    for condition in sorted(conditions, key=CONDITIONS.index, reverse=True):
+        spelled, pictures = spell(model, ask(usable, condition), engine, on_image)
+        wrong = [f"{s.scene.word}:{s.read or '-'}" for s in spelled if not s.exact]
+        scores = [
+            line("scene and colour right", [s.scene_right for s in spelled]),
+            line("character accuracy", [s.characters for s in spelled]),
+            line("exact match", [s.exact for s in spelled]),
+        ]
+        if condition == "plain":
+            if grid is not None:
+                sheet(pictures).save(grid)
+            lines.append("misread " + (" ".join(wrong) or "none"))
+            for length in sorted({len(s.scene.word) for s in spelled}):
+                of_length = [s.exact for s in spelled if len(s.scene.word) == length]
+                lines.append(line(f"exact match of {length} letters ({len(of_length)})", of_length))
+            last = scores
+        else:
+            lines += [f"unseen {condition}: {score}" for score in scores]
+    return lines + last
+
+
+def sheet(pictures: Sequence[Image.Image], columns: int = 12, zoom: int = 2) -> Image.Image:
+    """All pictures in rows, enlarged."""
+    width, height = pictures[0].size
+    rows = -(-len(pictures) // columns)
+    page = Image.new("RGB", (columns * (width + 2), rows * (height + 2)))
+    for i, picture in enumerate(pictures):
+        page.paste(picture, (i % columns * (width + 2), i // columns * (height + 2)))
+    return page.resize((page.width * zoom, page.height * zoom), Image.Resampling.NEAREST)

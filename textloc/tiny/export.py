@@ -1,0 +1,70 @@
+"""From a training folder to an ordinary diffusers folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textloc.errors import CheckpointError
+from textloc.tiny import recipes
+
+SPELLING = {"letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "least": 2, "most": 6}
+
+
+def pipeline(parts: dict[str, Any], vae: Any) -> Any:
+    """`StableDiffusionXLPipeline` of trained parts."""
+    from diffusers import StableDiffusionXLPipeline
+
+    pipe = StableDiffusionXLPipeline(**parts, vae=vae, add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def load_averaged(parts: dict[str, Any], averaged: dict[str, Tensor]) -> None:
+    """Put averaged weights, named as in `train.Model`, into the parts."""
+    for name, part in parts.items():
+        if isinstance(part, torch.nn.Module):
+            own = {k[len(name) + 1 :]: v for k, v in averaged.items() if k.startswith(f"{name}.")}
+            part.load_state_dict(own, strict=False)
+
+
+def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
+    """Write `out` as a diffusers folder: fp16, shards of 9 MB, with card and call defaults.
+
+    Args:
+        run: folder of `train.Trainer` (`state.pt`). vae: folder of the trained autoencoder with
+        its `codec.safetensors`. out: written anew. card: text of the model card.
+
+    Raises:
+        CheckpointError: a folder is incomplete.
+    """
+    from diffusers import AutoencoderKL
+
+    if not (run / "state.pt").is_file():
+        raise CheckpointError(f"{run} holds no state.pt; train first")
+    if not (vae / "codec.safetensors").is_file():
+        raise CheckpointError(f"{vae} holds no codec.safetensors; train the autoencoder first")
+    state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
+    parts = recipes.RECIPES[family].components(0)
+    load_averaged(parts, state["averaged"])
+    pipe = pipeline(parts, AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32))
+    pipe.to(torch.float16).save_pretrained(out, max_shard_size="9MB", safe_serialization=True)
+    for name in ("text_encoder", "text_encoder_2"):
+        # transformers loads in the dtype that the config names; diffusers loads in float32. Both
+        # must agree where nobody asks for a dtype.
+        path = out / name / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["dtype"] = "float32"
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (out / "vae" / "codec.safetensors").write_bytes((vae / "codec.safetensors").read_bytes())
+    _write_json(out / "call_defaults.json", recipes.CALL_DEFAULTS)
+    _write_json(out / "spelling.json", SPELLING)
+    (out / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,157 @@
+"""What the tiny checkpoints are made of: one function a family builds untrained components."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from textloc.tiny import codec, scenes
+
+MAX_TOKENS = 64
+"""Prompt length in tokens, start and end included; a token is one character."""
+
+CALL_DEFAULTS = {
+    "num_inference_steps": 20,
+    "guidance_scale": 3.0,
+    "height": scenes.SIZE,
+    "width": scenes.SIZE,
+}
+
+
+def tokenizer() -> Any:
+    """A CLIP tokenizer without merges: every character is a token, so words are spelled out."""
+    from transformers import CLIPTokenizer
+
+    # the printable characters that byte-level BPE uses for the 256 bytes (GPT-2's table)
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [chr(256 + i) for i in range(256 - len(printable))]
+    alphabet = [chr(b) for b in printable] + others
+    vocabulary = {c: i for i, c in enumerate(alphabet)}
+    vocabulary.update({c + "</w>": 256 + i for i, c in enumerate(alphabet)})
+    vocabulary["<|startoftext|>"] = 512
+    vocabulary["<|endoftext|>"] = 513
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+        (path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+        config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS}
+        (path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+        return CLIPTokenizer.from_pretrained(folder)
+
+
+def text_encoder(width: int, layers: int, projection: int | None, seed: int) -> Any:
+    """A CLIP text encoder with sinusoidal starting positions; with `projection`, a pooled output.
+
+    Sinusoids let attention find "so many letters after the quotation mark" from the first step.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    torch.manual_seed(seed)
+    config = CLIPTextConfig(
+        vocab_size=514,
+        hidden_size=width,
+        intermediate_size=width * 3,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        max_position_embeddings=MAX_TOKENS,
+        hidden_act="gelu",
+        projection_dim=projection or width,
+        bos_token_id=512,
+        eos_token_id=513,
+        pad_token_id=513,
+    )
+    model = (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
+    position = torch.arange(MAX_TOKENS)[:, None]
+    rate = torch.exp(-torch.arange(0, width, 2) / width * torch.log(torch.tensor(1000.0)))
+    waves = torch.stack([(position * rate).sin(), (position * rate).cos()], -1).flatten(1)
+    text = model.text_model if hasattr(model, "text_model") else model
+    with torch.no_grad():
+        text.embeddings.token_embedding.weight.normal_(0, 0.3)
+        text.embeddings.position_embedding.weight.copy_(0.3 * waves)
+    return model
+
+
+def autoencoder(seed: int) -> Any:
+    """The `AutoencoderKL` that speaks `codec.Codec`: 64x64 pictures to 48 x 8 x 8."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 64, 128),
+        layers_per_block=1,
+        latent_channels=codec.CHANNELS,
+        norm_num_groups=8,
+        sample_size=scenes.SIZE,
+        scaling_factor=1.0,
+        force_upcast=False,
+        mid_block_add_attention=False,
+    )
+
+
+def scheduler() -> Any:
+    """DDIM, v-prediction, cosine schedule rescaled to end in pure noise."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=0,
+    )
+
+
+@dataclass(frozen=True)
+class SDXL:
+    """`StableDiffusionXLPipeline`: two CLIP encoders, U-Net of 11 text layers at 8x8 and 4x4."""
+
+    name = "tiny-sdxl"
+    pooled = 32
+
+    def components(self, seed: int) -> dict[str, Any]:
+        """Untrained text encoders, tokenizers, U-Net and scheduler (no autoencoder)."""
+        from diffusers import UNet2DConditionModel
+
+        first = text_encoder(96, 3, None, seed + 1)
+        second = text_encoder(128, 3, self.pooled, seed + 2)
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=scenes.SIZE // codec.PATCH,
+            in_channels=codec.CHANNELS,
+            out_channels=codec.CHANNELS,
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+            block_out_channels=(96, 160),
+            layers_per_block=1,
+            transformer_layers_per_block=(1, 2),
+            attention_head_dim=(3, 5),  # diffusers reads these as the number of heads
+            cross_attention_dim=96 + 128,
+            norm_num_groups=16,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + self.pooled,
+        )
+        return {
+            "text_encoder": first,
+            "text_encoder_2": second,
+            "tokenizer": tokenizer(),
+            "tokenizer_2": tokenizer(),
+            "unet": unet,
+            "scheduler": scheduler(),
+        }
+
+
+RECIPES = {"sdxl": SDXL()}

@@ -1,0 +1,366 @@
+"""Training of the tiny denoisers, from scratch or from a shipped checkpoint.
+
+What decides whether a small model learns to spell is which noise levels it is trained on: letters
+show through a half-noised picture, so only high noise teaches which letter goes where. Most steps
+are therefore drawn there, and the loss is that of the clean picture (x0), weighted by
+1 / max(t, 0.4). The number to watch is the *letter ratio*: the loss given another word's letters
+over the loss given the right ones, at pure noise. It is 1 while the model ignores the word.
+
+Two things make the letters come sooner. Words are short at first and grow (`CURRICULUM`), so the
+first letters have a fixed place. And the patches that the word touches weigh more in the loss
+(`TEXT_WEIGHT`): what the prompt leaves open, such as the background, cannot be predicted from
+noise and would drown the letters' share of the gradient.
+
+Batches are pairs of prompts that share the scene and not the word. Each prompt takes the *pooled*
+text state of its partner, so the pooled path learns the scene and leaves the letters to
+cross-attention.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from textloc.errors import CheckpointError
+from textloc.paths import WORDS
+from textloc.tiny import scenes, words
+from textloc.tiny.codec import PATCH, Codec, fit, to_tensor
+from textloc.tiny.recipes import RECIPES
+
+BETAS = (0.9, 0.98)
+AVERAGE_EVERY = 4
+"""Steps between two updates of the averaged weights."""
+
+UNCONDITIONAL = 0.1
+"""Share of samples trained on zero text states, which is SDXL's unset negative prompt."""
+
+TEXT_WEIGHT = 5.0
+"""Weight in the loss of the patches that the word touches; the others weigh 1."""
+
+CURRICULUM = ((700, 1), (1500, 2), (2200, 3), (3000, 4), (4000, 5))
+"""(step, longest word before that step); after the last, words of all lengths."""
+
+
+def longest_word(step: int) -> int:
+    """Longest training word in letters at a step."""
+    return next((longest for before, longest in CURRICULUM if step < before), max(words.LENGTHS))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the weights depend on. Two runs with equal settings and steps give equal weights.
+
+    seed: of weights, data and noise. batch: pictures a step. lr: peak AdamW rate. warmup: steps of
+    linear warm-up. ema: decay of the averaged weights, which are the ones that ship. high: share
+    of samples at nearly pure noise. middle: share in the upper noise range; the rest is uniform.
+    """
+
+    family: str = "sdxl"
+    seed: int = 0
+    batch: int = 16
+    lr: float = 1.5e-3
+    warmup: int = 100
+    ema: float = 0.999
+    high: float = 0.6
+    middle: float = 0.25
+
+
+class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
+    """Batch number `step` depends on (seed, step) alone, so a resumed run sees the same data."""
+
+    def __init__(self, settings: Settings, codec: Codec, tokenizer: Any, first: int) -> None:
+        self.settings, self.codec, self.tokenizer, self.first = settings, codec, tokenizer, first
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        torch.set_num_threads(1)
+        step = self.first
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop (N,) bool, weight (N, 8, 8)."""
+        rng = np.random.default_rng((self.settings.seed, step))
+        longest = longest_word(step)
+        drawn: list[scenes.Scene] = []
+        while len(drawn) < self.settings.batch:
+            scene = scenes.sample(rng, words.sample(rng, longest))
+            twin = scenes.with_word(scene, words.sample(rng, longest), int(rng.integers(2**31)))
+            drawn += [scene, twin]
+        pictures = torch.stack([to_tensor(scenes.render(s)) for s in drawn])
+        kind, u = rng.random(len(drawn)), rng.random(len(drawn))
+        high, middle = self.settings.high, self.settings.high + self.settings.middle
+        t = np.where(kind < high, 0.94 + 0.06 * u, np.where(kind < middle, 0.6 + 0.4 * u, u))
+        region = torch.from_numpy(np.stack([scenes.text_region(s, PATCH) for s in drawn]))
+        return {
+            "code": self.codec.encode(pictures),
+            "tokens": tokenize(self.tokenizer, [s.prompt for s in drawn]),
+            "t": torch.from_numpy(t).float(),
+            "drop": torch.from_numpy(rng.random(len(drawn)) < UNCONDITIONAL),
+            "weight": 1 + (TEXT_WEIGHT - 1) * region.float(),
+        }
+
+
+def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
+    """Token IDs (N, L), padded to the tokenizer's full length as the pipelines do."""
+    encoded = tokenizer(
+        prompts,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    ids: Tensor = encoded.input_ids
+    return ids
+
+
+def swap_partners(rows: Tensor) -> Tensor:
+    """Exchange rows 0 and 1, 2 and 3, …"""
+    return rows.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+class Model(torch.nn.Module):
+    """Text encoders and denoiser as one trainable module, called as the pipeline calls them."""
+
+    def __init__(self, parts: dict[str, Any]) -> None:
+        super().__init__()
+        self.text_encoder = parts["text_encoder"]
+        self.text_encoder_2 = parts["text_encoder_2"]
+        self.unet = parts["unet"]
+        scheduler = parts["scheduler"]
+        self.register_buffer("alphas", scheduler.alphas_cumprod.float().clone())
+        side = scenes.SIZE
+        self.register_buffer("time_ids", torch.tensor([side, side, 0, 0, side, side]).float())
+
+    def text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """States (N, L, D) and pooled (N, P) as `StableDiffusionXLPipeline.encode_prompt`."""
+        first = self.text_encoder(tokens, output_hidden_states=True)
+        second = self.text_encoder_2(tokens, output_hidden_states=True)
+        states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
+        return states, second.text_embeds
+
+    def denoise(self, noisy: Tensor, step: Tensor, states: Tensor, pooled: Tensor) -> Tensor:
+        """The v-prediction, shaped as `noisy` (N, C, h, w)."""
+        added = {"text_embeds": pooled, "time_ids": self.time_ids.expand(len(noisy), -1)}
+        out: Tensor = self.unet(noisy, step, states, added_cond_kwargs=added, return_dict=False)[0]
+        return out
+
+    def loss(
+        self,
+        code: Tensor,
+        tokens: Tensor,
+        t: Tensor,
+        drop: Tensor,
+        weight: Tensor,
+        noise: Tensor,
+    ) -> Tensor:
+        """x0 loss per sample (N,), weighted by patch and by 1 / max(t, 0.4)."""
+        states, pooled = self.text(tokens)
+        pooled = swap_partners(pooled)
+        states = states.masked_fill(drop[:, None, None], 0)
+        pooled = pooled.masked_fill(drop[:, None], 0)
+        step = (t * len(self.alphas)).ceil().long().clamp(1, len(self.alphas)) - 1
+        alpha = self.alphas[step].sqrt()[:, None, None, None]
+        sigma = (1 - self.alphas[step]).sqrt()[:, None, None, None]
+        noisy = alpha * code + sigma * noise
+        v = self.denoise(noisy, step, states, pooled)
+        error = (alpha * noisy - sigma * v - code).square().mean(1)  # (N, h, w)
+        return (error * weight).mean((1, 2)) / t.clamp(min=0.4)
+
+
+def letter_ratio(model: Model, batch: dict[str, Tensor], noise: Tensor) -> float:
+    """Loss at pure noise given the partner's word over that given the right one; 1 = no spelling."""
+    ones = torch.ones_like(batch["t"])
+    keep = torch.zeros_like(batch["drop"])
+    with torch.no_grad():
+        rest = {"t": ones, "drop": keep, "weight": batch["weight"], "noise": noise}
+        right = model.loss(batch["code"], batch["tokens"], **rest).mean()
+        wrong = model.loss(batch["code"], swap_partners(batch["tokens"]), **rest).mean()
+    return float(wrong / right)
+
+
+class Trainer:
+    """One training run in a folder: `state.pt` (to resume), `log.jsonl`, `samples/`."""
+
+    def __init__(
+        self, out: Path, settings: Settings, device: str = "cpu", start: Path | None = None
+    ) -> None:
+        self.out, self.settings, self.device = out, settings, torch.device(device)
+        out.mkdir(parents=True, exist_ok=True)
+        self.parts = RECIPES[settings.family].components(settings.seed)
+        codec_file = out / "codec.safetensors"
+        if start is not None and not codec_file.exists():
+            self._warm_start(start, codec_file)
+        if not codec_file.exists():
+            fit(settings.seed).save(codec_file)
+        self.codec = Codec.load(codec_file)
+        self.model = Model(self.parts).to(self.device)
+        self.averaged = {k: v.detach().clone() for k, v in self.model.named_parameters()}
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.lr, betas=BETAS, weight_decay=0.01, fused=True
+        )
+        self.step = 0
+        if (out / "state.pt").exists():
+            self._resume()
+
+    def _warm_start(self, start: Path, codec_file: Path) -> None:
+        """Take weights from a shipped checkpoint folder (optimizer state starts afresh)."""
+        source = start / "vae" / "codec.safetensors"
+        if not source.exists():
+            raise CheckpointError(
+                f"{start} holds no vae/codec.safetensors; --from wants a folder that "
+                "`python -m textloc.tiny export` wrote"
+            )
+        for name in ("text_encoder", "text_encoder_2", "unet"):
+            old = type(self.parts[name]).from_pretrained(start / name, torch_dtype=torch.float32)
+            self.parts[name].load_state_dict(old.state_dict())
+        Codec.load(source).save(codec_file)
+
+    def _resume(self) -> None:
+        state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)
+        if state["settings"]["family"] != self.settings.family:
+            raise CheckpointError(
+                f"{self.out} holds a run of {state['settings']['family']}; choose another --out"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["betas"], group["fused"] = BETAS, True
+        self.averaged = state["averaged"]
+        self.step = state["step"]
+
+    def save(self) -> None:
+        """Write `state.pt` under a temporary name and rename it."""
+        state = {
+            "settings": asdict(self.settings),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged,
+            "step": self.step,
+        }
+        temporary = self.out / "state.tmp"
+        torch.save(state, temporary)
+        temporary.replace(self.out / "state.pt")
+
+    def rate(self, step: int, steps: int | None, decay: int) -> float:
+        """Learning rate: warm-up, constant, then linear decay over the last `decay` of `steps`."""
+        rate = self.settings.lr * min(1.0, (step + 1) / self.settings.warmup)
+        if steps is not None and decay:
+            rate *= min(1.0, max(0.0, (steps - step) / decay))
+        return rate
+
+    def noise(self, step: int, shape: torch.Size) -> Tensor:
+        """Noise of one step; drawn on the CPU so that every device sees the same."""
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
+        return torch.randn(shape, generator=generator).to(self.device)
+
+    def train(
+        self,
+        steps: int | None,
+        minutes: float | None,
+        decay: int = 0,
+        report: int = 100,
+        sample: int = 1000,
+    ) -> None:
+        """Train until step `steps` or for `minutes`, whichever ends first.
+
+        Every `report` steps loss and letter ratio are logged; every `sample` steps a grid of
+        pictures is drawn with the averaged weights and read.
+        """
+        from tqdm.auto import tqdm
+
+        began = saved = time.monotonic()
+        data = Batches(self.settings, self.codec, self.parts["tokenizer"], self.step)
+        loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
+        bar = tqdm(total=steps, initial=self.step, unit="step", mininterval=5)
+        mean, seen = 0.0, 0
+        while steps is None or self.step < steps:
+            now = time.monotonic()
+            if minutes is not None and now - began > minutes * 60:
+                break
+            batch = {k: v.to(self.device) for k, v in next(loader).items()}
+            noise = self.noise(self.step, batch["code"].shape)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate(self.step, steps, decay)
+            loss = self.model.loss(noise=noise, **batch).mean()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self._average()
+            self.step += 1
+            mean, seen = mean + float(loss.detach()), seen + 1
+            bar.update()
+            if self.step % report == 0:
+                ratio = letter_ratio(self.model, batch, noise)
+                self._log(loss=mean / seen, ratio=ratio, seconds=time.monotonic() - began)
+                bar.set_postfix(loss=f"{mean / seen:.4f}", ratio=f"{ratio:.2f}")
+                mean, seen = 0.0, 0
+            if self.step % sample == 0:
+                score = self.sample()
+                tqdm.write(f"step {self.step}: exact match {score:.2f}")
+                self._log(exact_match=score)
+            if now - saved > 240:
+                self.save()
+                saved = now
+        bar.close()
+        self.save()
+
+    def sample(self, count: int = 24) -> float:
+        """Draw `count` unseen words with the averaged weights through the pipeline, save the grid,
+        and return the share read exactly. The linear code decodes, so no autoencoder is needed."""
+        from textloc import metrics, ocr
+        from textloc.tiny import evaluate, export, recipes
+
+        parts = RECIPES[self.settings.family].components(self.settings.seed)
+        averaged = {k: v.cpu() for k, v in self.averaged.items()}
+        export.load_averaged(parts, averaged)
+        pipe = export.pipeline(parts, recipes.autoencoder(0))
+        pipe.to(self.device)
+        listed = words.read_list(WORDS / "evaluation.txt")[:count]
+        asked = evaluate.ask(listed, "plain")
+        code = pipe(
+            [scene.prompt for scene in asked],
+            generator=[torch.Generator().manual_seed(i) for i in range(count)],
+            output_type="latent",
+            **recipes.CALL_DEFAULTS,
+        ).images
+        pixels = (self.codec.decode(code.float().cpu()).clamp(-1, 1) + 1) * 127.5
+        arrays = pixels.permute(0, 2, 3, 1).round().byte().numpy()
+        pictures = [Image.fromarray(array) for array in arrays]
+        folder = self.out / "samples"
+        folder.mkdir(exist_ok=True)
+        evaluate.sheet(pictures).save(folder / f"{self.step:06d}.png")
+        readings = ocr.read(pictures)
+        exact = [
+            metrics.exact_match(r.text, s.word) for r, s in zip(readings, asked, strict=True)
+        ]
+        return sum(exact) / len(exact)
+
+    def _average(self) -> None:
+        if self.step % AVERAGE_EVERY:
+            return
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step)) ** AVERAGE_EVERY
+        with torch.no_grad():
+            averaged = list(self.averaged.values())
+            current = [p.detach() for p in self.model.parameters()]
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def _log(self, **values: float) -> None:
+        if not all(math.isfinite(v) for v in values.values()):
+            raise CheckpointError(
+                f"training diverged at step {self.step}; resume from the last state with a lower "
+                "--lr"
+            )
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": self.step, **values}) + "\n")
