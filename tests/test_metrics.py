@@ -331,9 +331,9 @@ def test_clip_t(tiny_clip: Path) -> None:
     assert len(scores) == 35
     assert all(0 <= score <= 2.5 for score in scores)
     network, processor = metrics._clip(str(tiny_clip))
-    inputs = processor(text=prompts[:2], images=images[:2], return_tensors="pt", padding=True)
-    cosine = (network(**inputs).logits_per_image / network.logit_scale.exp()).diagonal()
-    assert scores[:2] == pytest.approx((2.5 * cosine.clamp(min=0)).tolist(), abs=1e-5)
+    inputs = processor(text=prompts[:1], images=images[:1], return_tensors="pt")
+    cosine = float((network(**inputs).logits_per_image / network.logit_scale.exp()).item())
+    assert scores[0] == pytest.approx(2.5 * max(cosine, 0), abs=1e-5)
     assert any(score > 0 for score in scores)
     assert alone == pytest.approx(scores[33:34], abs=1e-5)
     with pytest.raises(ValueError, match="1 images but 0 prompts"):

@@ -21,11 +21,11 @@ from textloc.paths import FONTS
 @pytest.fixture(autouse=True)
 def no_stored_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """An empty cache, and no EasyOCR weights of whoever runs the tests."""
-    ocr._cache.clear()
+    ocr.forget()
     ocr._importable.cache_clear()
     monkeypatch.setenv("EASYOCR_MODULE_PATH", str(tmp_path))
     yield
-    ocr._cache.clear()
+    ocr.forget()
     ocr._importable.cache_clear()
 
 
@@ -88,7 +88,7 @@ def test_boxes_are_in_pixels_of_the_original() -> None:
 
 def test_a_picture_is_read_alike_in_any_company() -> None:
     together = ocr.read([scene(word) for word in WORDS], "rapidocr")
-    ocr._cache.clear()
+    ocr.forget()
     assert ocr.read([scene(WORDS[3])], "rapidocr") == [together[3]]
 
 
@@ -168,6 +168,9 @@ def test_a_known_picture_is_not_read_again(counting: Counting) -> None:
     assert len(counting.sizes) == 2
     ocr.read([white.resize((64, 32))], "counting")
     assert len(counting.sizes) == 4
+    ocr.forget()
+    ocr.read([white], "counting")
+    assert len(counting.sizes) == 6
 
 
 def test_the_oldest_readings_are_dropped(

@@ -271,8 +271,8 @@ def test_nothing_found_is_told() -> None:
     doc["sets"] = [doc["sets"][0], doc["sets"][2], doc["sets"][-1]]
     doc["sets"][1]["scores"]["effect"] = 0.62
     assert plots.describe(doc) == (
-        "No small set of layers reached 90% of the effect of all 11: the best, layers 8 and 9, "
-        "had 62%."
+        "No small set of layers reached 90 % of the effect of all 11: the best, layers 8 and 9, "
+        "had 62 %."
     )
     doc["sets"][1]["scores"]["effect"] = -0.1
     assert plots.describe(doc).endswith("of all 11: none had any.")
@@ -283,7 +283,7 @@ def test_nothing_found_is_told() -> None:
 def test_partial_documents_promise_nothing() -> None:
     doc = document(11, finished=10)
     assert "10 of 11 layers measured so far; the strongest is layer" in plots.describe(doc)
-    assert "% of the effect of all" in plots.describe(doc)
+    assert " % of the effect of all" in plots.describe(doc)
     assert "OCR F1 to the target 0." in plots.describe(DOCUMENTS["first"])
     assert plots.describe(DOCUMENTS["nothing yet"]) == "None of 70 layers is measured yet."
     doc = document(11, finished=3)

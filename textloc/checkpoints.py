@@ -317,14 +317,13 @@ def _download(source: str, variant: str | None) -> tuple[Path, str | None]:
 
 def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any) -> Any:
     from diffusers import DiffusionPipeline
-    from diffusers.utils import logging
 
-    logging.disable_progress_bar()
+    _be_quiet()
     variant = entry.variant if entry is not None and not entry.shipped else None
     try:
         return DiffusionPipeline.from_pretrained(
             folder,
-            torch_dtype=dtype,
+            dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             variant=variant,
@@ -335,6 +334,16 @@ def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any) -> Any:
             f"{folder.name} does not load: {str(error).splitlines()[0]}. Is the download "
             "complete, and does it hold safetensors weights?"
         ) from error
+
+
+def _be_quiet() -> None:
+    """Loading prints bars and hints of three libraries; our own progress is enough."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from textloc import checkpoints, environment, metrics, ocr
+from textloc.canonical import request_id
 from textloc.checkpoints import Model
 from textloc.errors import LayerError, PromptError
 from textloc.generation import generate
@@ -448,7 +449,7 @@ class _Sweep:
             "pairs": [vars(pair) for pair in self.pairs],
             "seeds": list(self.seeds),
             "steps": self.sampling.steps,
-            "guidance": self.sampling.guidance,
+            "guidance": float(self.sampling.guidance),
             "height": self.sampling.height,
             "width": self.sampling.width,
             "start_step": self.start_step,
@@ -459,8 +460,6 @@ class _Sweep:
         }
 
     def _document(self, complete: bool) -> dict[str, Any]:
-        from textloc.canonical import request_id
-
         every = tuple(range(len(self.pairs)))
         chosen_on, reported_on = self._halves()
         references = {

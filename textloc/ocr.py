@@ -285,6 +285,12 @@ def read(images: Sequence[Image.Image], engine: str = "auto") -> list[Reading]:
     return [known[key] for key in keys]
 
 
+def forget() -> None:
+    """Drop all readings that are kept, as is needed before timing an engine; weights stay."""
+    with _caching:
+        _cache.clear()
+
+
 def text_mask(reading: Reading, size: tuple[int, int], margin: int = 0) -> NDArray[np.bool_]:
     """Where the text is: bool of shape (H, W), True in every text box.
 
@@ -372,8 +378,9 @@ def _in_reading_order(boxes: Sequence[Box]) -> Iterator[Box]:
 
 def _factor(picture: Pixels, aim: int) -> int:
     """By how much to enlarge a picture, for short sides of `aim` or long ones of LONGEST."""
-    short, long = sorted(picture.shape[:2])
-    return max(1, min(-(-aim // short), LONGEST // long))
+    height, width = picture.shape[:2]
+    factor: int = min(-(-aim // min(height, width)), LONGEST // max(height, width))
+    return max(1, factor)
 
 
 def _enlarge(picture: Pixels, factor: int) -> Pixels:

@@ -192,7 +192,7 @@ def _empty_slots(
         )
     if empty:
         first, last = max(_runs(empty), key=lambda run: run[1] - run[0])
-        wide = last - first + 1 >= 0.25 * len(slots)
+        wide = last - first + 1 >= 0.3 * len(slots)
         figure.add_annotation(
             x=(first + last) / 2,
             y=0.5,
@@ -213,10 +213,10 @@ def _levels(
         figure.add_hline(y=1, line=line)
         beyond = [tick for tick in range(ceil(bottom), int(top) + 1) if tick not in (0, 1)]
         beyond = beyond[:: 1 + len(beyond) // 8]
-        named_ticks: dict[float, str] = {0: "0<br>no patch", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75"}
-        named_ticks[1] = "1<br>all layers"
-        named_ticks.update((tick, str(tick)) for tick in beyond)
-        figure.update_yaxes(tickvals=list(named_ticks), ticktext=list(named_ticks.values()))
+        ticks = {0.0: "0<br>no patch", 1.0: "1<br>all layers"}
+        between = (0.25, 0.5, 0.75) if top - bottom < 2 else ()
+        ticks.update((float(tick), str(tick)) for tick in (*between, *beyond))
+        figure.update_yaxes(tickvals=list(ticks), ticktext=list(ticks.values()))
         return
     levels: dict[float, list[str]] = {}
     for name, key in (("no patch", "floor"), ("all layers patched", "ceiling")):
@@ -250,7 +250,7 @@ def _brackets(
     for group in groups:
         figure.add_annotation(
             x=(slots[group[0]] + slots[group[-1]]) / 2,
-            y=max((highs[layer] for layer in group if layer in highs), default=0.0),
+            y=max([0.0, *(highs[layer] for layer in group if layer in highs)]),
             yanchor="bottom",
             yshift=3,
             text=f"<b>{_ranges(group)}</b>",
@@ -560,7 +560,7 @@ def _of(document: Document) -> str:
 def _describe_none(document: Document, total: int) -> str:
     """No set reached the share asked for: say so, and how far the best one came."""
     share = document["selection"]["share"]
-    text = f"No small set of layers reached {share:.0%} of the effect of all {total}"
+    text = f"No small set of layers reached {100 * share:.0f} % of the effect of all {total}"
     small = [e for e in document["sets"] if 0 < len(e["layers"]) < total]
     known = [e for e in small if e["scores"].get("effect") is not None]
     if not known:
@@ -568,8 +568,8 @@ def _describe_none(document: Document, total: int) -> str:
     best = max(known, key=lambda entry: float(entry["scores"]["effect"]))
     if best["scores"]["effect"] <= 0:
         return f"{text}: none had any."
-    name = _listed(sorted(best["layers"]))
-    return f"{text}: the best, {name[0].lower()}{name[1:]}, had {best['scores']['effect']:.0%}."
+    name, effect = _listed(sorted(best["layers"])), 100 * best["scores"]["effect"]
+    return f"{text}: the best, {name[0].lower()}{name[1:]}, had {effect:.0f} %."
 
 
 def _describe_partial(layers: Sequence[Document], total: int) -> str:
@@ -582,7 +582,11 @@ def _describe_partial(layers: Sequence[Document], total: int) -> str:
     value = best["scores"][score]
     if scaled and value <= 0:
         return f"{so_far}; none has brought the words closer to the target."
-    reached = f"{value:.0%} of the effect of all" if scaled else f"OCR F1 to the target {value:.2f}"
+    reached = (
+        f"{100 * value:.0f} % of the effect of all"
+        if scaled
+        else f"OCR F1 to the target {value:.2f}"
+    )
     return f"{so_far}; the strongest is layer {best['index']} ({reached})."
 
 

@@ -167,6 +167,29 @@ def text_region(scene: Scene, patch: int) -> np.ndarray:
     return np.asarray(rows[:, None] & columns[None, :])
 
 
+def letters_at(scene: Scene, patch: int, parts: int) -> np.ndarray:
+    """Which letter of the word stands where, as far as the prompt tells.
+
+    Returns:
+        (parts, SIZE / patch, SIZE / patch) array: each patch is cut into `parts` upright strips,
+        and holds the index of the letter at the strip's middle, -1 where there is none, and -2 in
+        the rows that the word does not reach.
+    """
+    font = _font(scene.typeface, scene.word)
+    edges = [font.getlength(scene.word[:i]) / _SCALE for i in range(len(scene.word) + 1)]
+    left = scene.object in LEFT_ALIGNED
+    start = (SIZE - _TEXT_WIDTH) / 2 + 1 if left else (SIZE - edges[-1]) / 2
+    step = patch / parts
+    middles = np.arange(SIZE / step) * step + step / 2 - start
+    index = np.searchsorted(edges, middles, side="right") - 1
+    index = np.where((index < 0) | (index >= len(scene.word)), -1, index)
+    low = np.arange(0, SIZE, patch)
+    middle = SIZE / 2 + POSITIONS[scene.position]
+    rows = (low < middle + 3) & (low + patch > middle - 3)
+    strips = index.reshape(-1, parts).T  # (parts, columns)
+    return np.asarray(np.where(rows[None, :, None], strips[:, None, :], -2))
+
+
 @lru_cache(maxsize=256)
 def _sized_font(typeface: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(FONTS / TYPEFACES[typeface], size)

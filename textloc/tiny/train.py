@@ -11,6 +11,11 @@ first letters have a fixed place. And the patches that the word touches weigh mo
 (`TEXT_WEIGHT`): what the prompt leaves open, such as the background, cannot be predicted from
 noise and would drown the letters' share of the gradient.
 
+Two auxiliary heads, which are not part of the checkpoint, say directly what is to be learned: one
+reads from the text states of a letter its place in the word, the other reads from the U-Net's last
+features which letter stands at each place. Without them the letters are found only after some
+hundred thousand pictures; their weight is `AUXILIARY`.
+
 Batches are pairs of prompts that share the scene and not the word. Each prompt takes the *pooled*
 text state of its partner, so the pooled path learns the scene and leaves the letters to
 cross-attention.
@@ -30,12 +35,24 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from textloc.errors import CheckpointError
 from textloc.paths import WORDS
 from textloc.tiny import scenes, words
 from textloc.tiny.codec import PATCH, Codec, fit, to_tensor
-from textloc.tiny.recipes import RECIPES
+from textloc.tiny.recipes import MAX_TOKENS, RECIPES
+
+AUXILIARY = 0.1
+"""Weight of each auxiliary cross-entropy (nats) beside the loss."""
+
+_PLACES = 1 + max(words.LENGTHS)  # outside of the quotation marks, or the letter's number from 1
+_STRIPS = 2  # letters are told apart in strips of half a patch
+_BLANK = 26  # class of a strip without a letter
+
+HIDDEN_POOLED = 0.7
+"""Share of samples without a pooled state, so that cross-attention learns the scene as well:
+attention that has found the words of the scene finds the letters sooner."""
 
 BETAS = (0.9, 0.98)
 AVERAGE_EVERY = 4
@@ -89,7 +106,8 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             step += 1
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop (N,) bool, weight (N, 8, 8)."""
+        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool, and
+        weight (N, 8, 8)."""
         rng = np.random.default_rng((self.settings.seed, step))
         longest = longest_word(step)
         drawn: list[scenes.Scene] = []
@@ -101,14 +119,34 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         kind, u = rng.random(len(drawn)), rng.random(len(drawn))
         high, middle = self.settings.high, self.settings.high + self.settings.middle
         t = np.where(kind < high, 0.94 + 0.06 * u, np.where(kind < middle, 0.6 + 0.4 * u, u))
-        region = torch.from_numpy(np.stack([scenes.text_region(s, PATCH) for s in drawn]))
+        text_region = [scenes.text_region(s, PATCH) for s in drawn]
+        region = torch.from_numpy(np.stack(text_region))
         return {
             "code": self.codec.encode(pictures),
             "tokens": tokenize(self.tokenizer, [s.prompt for s in drawn]),
             "t": torch.from_numpy(t).float(),
             "drop": torch.from_numpy(rng.random(len(drawn)) < UNCONDITIONAL),
+            "hide": torch.from_numpy(rng.random(len(drawn)) < HIDDEN_POOLED),
             "weight": 1 + (TEXT_WEIGHT - 1) * region.float(),
+            "places": torch.from_numpy(np.stack([_places(s) for s in drawn])),
+            "letters": torch.from_numpy(np.stack([_letters(s) for s in drawn])),
         }
+
+
+def _places(scene: scenes.Scene) -> np.ndarray:
+    """The place in the word of every token, (L,): 0 outside of the quotation marks, else from 1."""
+    places = np.zeros(MAX_TOKENS, dtype=np.int64)
+    before = scene.prompt.index('"') + 1
+    first = 1 + len(scene.prompt[:before].replace(" ", ""))  # one token a character, after start
+    places[first : first + len(scene.word)] = np.arange(len(scene.word)) + 1
+    return places
+
+
+def _letters(scene: scenes.Scene) -> np.ndarray:
+    """The letter class of every strip, (strips, h, w): 0 to 25, blank, or -100 where not judged."""
+    index = scenes.letters_at(scene, PATCH, _STRIPS)
+    classes = np.array([ord(c) - ord("A") for c in scene.word] + [-100, _BLANK])  # -2, -1 wrap
+    return np.asarray(classes[index])
 
 
 def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
@@ -138,9 +176,18 @@ class Model(torch.nn.Module):
         self.text_encoder_2 = parts["text_encoder_2"]
         self.unet = parts["unet"]
         scheduler = parts["scheduler"]
+        width = self.text_encoder.config.hidden_size + self.text_encoder_2.config.hidden_size
+        self.place_head = torch.nn.Linear(width, _PLACES)
+        channels = self.unet.config.block_out_channels[0]
+        self.letter_head = torch.nn.Conv2d(channels, _STRIPS * (_BLANK + 1), 1)
+        self._features = torch.empty(0)
+        self.unet.up_blocks[-1].register_forward_hook(self._keep)
         self.register_buffer("alphas", scheduler.alphas_cumprod.float().clone())
         side = scenes.SIZE
         self.register_buffer("time_ids", torch.tensor([side, side, 0, 0, side, side]).float())
+
+    def _keep(self, _block: object, _args: object, features: Tensor) -> None:
+        self._features = features
 
     def text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """States (N, L, D) and pooled (N, P) as `StableDiffusionXLPipeline.encode_prompt`."""
@@ -161,12 +208,17 @@ class Model(torch.nn.Module):
         tokens: Tensor,
         t: Tensor,
         drop: Tensor,
+        hide: Tensor,
         weight: Tensor,
         noise: Tensor,
-    ) -> Tensor:
-        """x0 loss per sample (N,), weighted by patch and by 1 / max(t, 0.4)."""
+        places: Tensor,
+        letters: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x0 loss per sample (N,), weighted by patch and by 1 / max(t, 0.4); and the mean
+        cross-entropies of places and letters, the latter over conditioned samples with t >= 0.6."""
         states, pooled = self.text(tokens)
-        pooled = swap_partners(pooled)
+        pooled = swap_partners(pooled).masked_fill(hide[:, None], 0)
+        place = functional.cross_entropy(self.place_head(states).flatten(0, 1), places.flatten())
         states = states.masked_fill(drop[:, None, None], 0)
         pooled = pooled.masked_fill(drop[:, None], 0)
         step = (t * len(self.alphas)).ceil().long().clamp(1, len(self.alphas)) - 1
@@ -175,17 +227,24 @@ class Model(torch.nn.Module):
         noisy = alpha * code + sigma * noise
         v = self.denoise(noisy, step, states, pooled)
         error = (alpha * noisy - sigma * v - code).square().mean(1)  # (N, h, w)
-        return (error * weight).mean((1, 2)) / t.clamp(min=0.4)
+        told = self.letter_head(self._features).unflatten(1, (_STRIPS, -1)).transpose(1, 2)
+        judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
+        letter = functional.cross_entropy(told, judged, reduction="sum") / (judged >= 0).sum().clamp(1)
+        return (error * weight).mean((1, 2)) / t.clamp(min=0.4), place, letter
 
 
 def letter_ratio(model: Model, batch: dict[str, Tensor], noise: Tensor) -> float:
-    """Loss at pure noise given the partner's word over that given the right one; 1 = no spelling."""
+    """Loss of the word's patches at pure noise, given the partner's word over given the right one.
+
+    1 means that the letters are not used; it grows with spelling.
+    """
     ones = torch.ones_like(batch["t"])
     keep = torch.zeros_like(batch["drop"])
     with torch.no_grad():
-        rest = {"t": ones, "drop": keep, "weight": batch["weight"], "noise": noise}
-        right = model.loss(batch["code"], batch["tokens"], **rest).mean()
-        wrong = model.loss(batch["code"], swap_partners(batch["tokens"]), **rest).mean()
+        rest = {"t": ones, "drop": keep, "hide": keep, "weight": batch["weight"] - 1}
+        rest |= {"noise": noise, "places": batch["places"], "letters": batch["letters"]}
+        right = model.loss(batch["code"], batch["tokens"], **rest)[0].mean()
+        wrong = model.loss(batch["code"], swap_partners(batch["tokens"]), **rest)[0].mean()
     return float(wrong / right)
 
 
@@ -283,7 +342,7 @@ class Trainer:
         data = Batches(self.settings, self.codec, self.parts["tokenizer"], self.step)
         loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
         bar = tqdm(total=steps, initial=self.step, unit="step", mininterval=5)
-        mean, seen = 0.0, 0
+        mean, seen = torch.zeros(3), 0
         while steps is None or self.step < steps:
             now = time.monotonic()
             if minutes is not None and now - began > minutes * 60:
@@ -292,20 +351,24 @@ class Trainer:
             noise = self.noise(self.step, batch["code"].shape)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate(self.step, steps, decay)
-            loss = self.model.loss(noise=noise, **batch).mean()
+            losses, place, letter = self.model.loss(noise=noise, **batch)
+            loss = losses.mean()
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss + AUXILIARY * (place + letter)).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
             self._average()
             self.step += 1
-            mean, seen = mean + float(loss.detach()), seen + 1
+            mean += torch.stack([loss, place, letter]).detach().cpu()
+            seen += 1
             bar.update()
             if self.step % report == 0:
                 ratio = letter_ratio(self.model, batch, noise)
-                self._log(loss=mean / seen, ratio=ratio, seconds=time.monotonic() - began)
-                bar.set_postfix(loss=f"{mean / seen:.4f}", ratio=f"{ratio:.2f}")
-                mean, seen = 0.0, 0
+                values = dict(zip(("loss", "place", "letter"), (mean / seen).tolist(), strict=True))
+                values["ratio"] = ratio
+                self._log(**values, seconds=time.monotonic() - began)
+                bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
+                mean, seen = torch.zeros(3), 0
             if self.step % sample == 0:
                 score = self.sample()
                 tqdm.write(f"step {self.step}: exact match {score:.2f}")

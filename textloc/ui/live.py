@@ -1,0 +1,180 @@
+"""Runs a localization beside the page, one at a time for the whole process.
+
+The work is done by a thread of its own: the page hears of every denoising step, and Stop takes
+effect at the next one, whether or not Gradio has closed the generator by then. torch is imported
+here and nowhere else in the page, when the first run begins.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from textloc import store
+from textloc.errors import Cancelled, StoreError, TextlocError
+from textloc.ui.order import Order
+
+CHUNK_ROWS = 8
+"""Rows in one pipeline call at most: few enough for the figure to grow while one watches."""
+
+State = Literal["waiting", "loading", "running", "complete", "stopped", "failed"]
+_DEVICE = threading.Lock()
+_LOG = logging.getLogger(__name__)
+_loaded: tuple[object, Any] | None = None  # the model of the last run; owned by the device lock
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a run stands.
+
+    done, total: pictures. step, steps: of the call that is under way. seconds: since the start.
+    document: the result so far, None before the first pictures. images: those so far. message:
+    what is being done, or what went wrong. fresh: whether the document is newer than in the update
+    before.
+    """
+
+    state: State = "waiting"
+    done: int = 0
+    total: int = 0
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    message: str = ""
+    document: dict[str, Any] | None = None
+    images: dict[str, Image.Image] | None = None
+    fresh: bool = False
+
+
+class Job:
+    """One run."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.last = Update()
+        self._stop = threading.Event()
+        self._news: queue.SimpleQueue[Update] = queue.SimpleQueue()
+
+    def stop(self) -> None:
+        """End the run at the next step; what is finished is kept."""
+        self._stop.set()
+
+    def updates(self, patience: float = 1.0) -> Iterator[Update]:
+        """Run, and tell how it stands after each step and at least every `patience` seconds.
+
+        The last update is `complete`, `stopped` or `failed`. Closing the iterator stops the run.
+        """
+        began = time.monotonic()
+        threading.Thread(target=self._work, name="textloc-run", daemon=True).start()
+        try:
+            while True:
+                try:
+                    update = self._news.get(timeout=patience)
+                except queue.Empty:
+                    update = replace(self.last, fresh=False)
+                self.last = replace(update, seconds=time.monotonic() - began)
+                yield self.last
+                if update.state in ("complete", "stopped", "failed"):
+                    return
+        finally:
+            self._stop.set()
+
+    # -- in the thread ---------------------------------------------------------------------
+
+    def _work(self) -> None:
+        self._now = Update()
+        while not _DEVICE.acquire(timeout=0.1):
+            if self._stop.is_set():
+                self._tell(state="stopped", message="stopped before it began")
+                return
+        try:
+            self._run()
+        except Cancelled:
+            self._tell(state="stopped", message="stopped")
+        except TextlocError as error:
+            self._tell(state="failed", message=str(error))
+        except Exception as error:  # a fault of ours: told in words, with the trace in the log
+            _LOG.exception("the run failed")
+            self._tell(
+                state="failed",
+                message=f"something went wrong that should not ({type(error).__name__}: {error}); "
+                "the log of the server has the details",
+            )
+        finally:
+            _DEVICE.release()
+
+    def _run(self) -> None:
+        order = self.order
+        self._tell(state="loading", message=f"loading {order.model}")
+        from textloc.layers import parse_layers
+        from textloc.localize import localize_stream
+
+        model = _load(order.model)
+        layers = parse_layers(order.layers, len(model.layers)) if order.layers else None
+        for event in localize_stream(
+            model,
+            [order.pair],
+            seeds=order.seeds,
+            steps=order.steps,
+            guidance=order.guidance,
+            start_step=order.start_step,
+            layers=layers,
+            chunk_rows=CHUNK_ROWS,
+            on_step=self._on_step,
+            cancelled=self._stop.is_set,
+        ):
+            self._tell(
+                state="running",
+                done=event.done,
+                total=event.total,
+                step=0,
+                message=event.message,
+                document=event.document,
+                images=event.images,
+                fresh=True,
+            )
+        self._save()
+
+    def _on_step(self, step: int, steps: int) -> None:
+        message = self._now.message if self._now.state == "running" else "generating pictures"
+        self._tell(state="running", step=step, steps=steps, message=message)
+
+    def _save(self) -> None:
+        """Keep the result; one that cannot be kept is still shown."""
+        document, images = self._now.document, self._now.images
+        if document is None or images is None or not document["complete"]:
+            self._tell(state="failed", message="the run ended before it was complete; run it again")
+            return
+        try:
+            store.save(document, images)
+        except StoreError as error:
+            self._tell(state="complete", message=f"The result is shown, but has no link. {error}")
+        else:
+            self._tell(state="complete", message="")
+
+    def _tell(self, **changes: Any) -> None:
+        self._now = replace(self._now, **{"fresh": False, **changes})
+        self._news.put(self._now)
+
+
+def _load(name: str) -> Any:
+    """The model of that name, kept from the last run where its files are unchanged."""
+    global _loaded
+    from textloc import checkpoints
+
+    key = (name, _changed(Path(name)))
+    if _loaded is None or _loaded[0] != key:
+        _loaded = None  # frees its memory before the next one is loaded
+        _loaded = (key, checkpoints.load(name))
+    return _loaded[1]
+
+
+def _changed(folder: Path) -> float:
+    """When a weight file of a local checkpoint was last written; 0 for any other name."""
+    times = (file.stat().st_mtime for file in folder.glob("*/*.safetensors"))
+    return max(times, default=0.0)

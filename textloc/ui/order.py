@@ -1,0 +1,92 @@
+"""What the form asks for: read and checked before anything waits in a queue."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from textloc import checkpoints
+from textloc.cli import parse_seeds
+from textloc.errors import CheckpointError, LayerError, PromptError
+from textloc.layers import parse_layers
+from textloc.prompts import Pair, parse_pair
+
+MOST_SEEDS, MOST_STEPS, MOST_LAYERS = 16, 1000, 10_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """A localization to run; None leaves a value to the checkpoint. `layers` is text or None."""
+
+    model: str
+    pair: Pair
+    seeds: tuple[int, ...]
+    steps: int | None
+    guidance: float | None
+    start_step: int
+    layers: str | None
+
+
+def read(
+    model: str | None,
+    source: str | None,
+    target: str | None,
+    seeds: str | None,
+    steps: float | None,
+    guidance: float | None,
+    start_step: float | None,
+    layers: str | None,
+) -> Order:
+    """The order that the fields of the form make.
+
+    Raises:
+        PromptError, LayerError, CheckpointError: a field cannot be right, whatever the model.
+    """
+    name = (model or "").strip()
+    _check_name(name)
+    pair = parse_pair(source or "", target or "")
+    numbers = parse_seeds((seeds or "").strip() or "0")
+    if len(numbers) > MOST_SEEDS:
+        raise PromptError(f"{len(numbers)} seeds are too many for the page; give {MOST_SEEDS}")
+    whole = None if steps is None else _whole(steps, "number of steps", 1)
+    start = _whole(start_step or 0, "start step", 0)
+    if whole is not None and start > whole:
+        raise LayerError(f"start step {start} does not lie in 0 to {whole} denoising steps")
+    if guidance is not None and not 0 <= guidance <= 100:
+        raise PromptError(f"the guidance {guidance:g} does not lie in 0 to 100; 3 to 8 is usual")
+    text = (layers or "").strip()
+    if text:
+        parse_layers(text, MOST_LAYERS)  # how many there are is known once the model is loaded
+    return Order(name, pair, numbers, whole, guidance, start, text or None)
+
+
+def _check_name(name: str) -> None:
+    """A name that nothing can be loaded from is refused here; the rest is found out by loading."""
+    known = [entry.name for entry in checkpoints.known()]
+    if name in known or (name and ("/" in name or Path(name).is_dir())):
+        return
+    raise CheckpointError(
+        f"there is no checkpoint {name!r}: give one of {', '.join(known)}, a diffusers folder, or "
+        "a Hub name such as owner/model"
+    )
+
+
+def _whole(value: float, name: str, least: int) -> int:
+    if value != int(value) or not least <= value <= MOST_STEPS:
+        raise LayerError(
+            f"the {name} {value:g} is not a whole number from {least} to {MOST_STEPS}"
+        )
+    return int(value)
+
+
+def usual(name: str | None) -> tuple[int | None, float | None]:
+    """Steps and guidance that a known checkpoint is called with; None for any other."""
+    for entry in checkpoints.known():
+        if entry.name == name:
+            return entry.steps, entry.guidance
+    return None, None
+
+
+def offered(entries: Iterable[checkpoints.KnownCheckpoint] | None = None) -> list[tuple[str, str]]:
+    """(label, name) of the known checkpoints that are on this machine."""
+    known = checkpoints.known() if entries is None else entries
+    return [(f"{entry.name}: {entry.about}", entry.name) for entry in known if entry.available]

@@ -1,0 +1,99 @@
+"""Picks: what a visitor looks at in a result, by name.
+
+A pick is `layer-9`, `set-7_8_9` or `all`. The functions take complete and partial documents.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from textloc.layers import format_layers
+
+Document = Mapping[str, Any]
+
+
+def entries(document: Document) -> dict[str, Document]:
+    """Pick → entry of the document, in the order in which they are offered."""
+    selected = sorted(document["selected"])
+    layers = {f"layer-{entry['index']}": entry for entry in document["layers"]}
+    total = len(document["request"]["layers"])
+    sets = {
+        set_pick(entry["layers"]): entry
+        for entry in [*document["sets"], *document["controls"]]
+        if 1 < len(entry["layers"]) < total
+    }
+    found: dict[str, Document] = {}
+    if len(selected) > 1 and (best := set_pick(selected)) in sets:
+        found[best] = sets[best]
+    if "all" in document["references"]:
+        found["all"] = document["references"]["all"]
+    return found | dict(sorted(layers.items(), key=lambda item: int(item[1]["index"]))) | sets
+
+
+def set_pick(layers: Iterable[int]) -> str:
+    """Pick of a set of layers; of one layer, that layer's."""
+    numbers = sorted(layers)
+    if len(numbers) == 1:
+        return f"layer-{numbers[0]}"
+    return "set-" + "_".join(map(str, numbers))
+
+
+def name_of(document: Document, pick: str) -> str:
+    """`Layer 9`, `Layers 7-9 together`, `All layers`, with what the result says of it."""
+    selected, numbers = set(document["selected"]), picked_layers(document, pick)
+    if pick == "all":
+        return "All layers"
+    if len(numbers) == 1:
+        return f"Layer {numbers[0]}" + (" (selected)" if numbers[0] in selected else "")
+    text = f"Layers {format_layers(numbers).replace('-', '–')} together"
+    if set(numbers) == selected:
+        return f"{text} (selected)"
+    curve = {set_pick(entry["layers"]) for entry in document["sets"]}
+    return text if pick in curve else f"{text} (random)"
+
+
+def choices(document: Document) -> list[tuple[str, str]]:
+    """(name, pick) of all that can be looked at."""
+    return [(name_of(document, pick), pick) for pick in entries(document)]
+
+
+def usual_pick(document: Document) -> str:
+    """What is shown before anything is picked: the selected layers, else the strongest one."""
+    known = entries(document)
+    if document["selected"] and (pick := set_pick(document["selected"])) in known:
+        return pick
+    layers = document["layers"]
+    if not layers:
+        return ""
+    best = max(layers, key=lambda layer: (_strength(layer), -int(layer["index"])))
+    return f"layer-{best['index']}"
+
+
+def _strength(layer: Document) -> tuple[float, float]:
+    scores = layer["scores"]
+    effect, f1 = scores.get("effect"), scores.get("ocr_f1_target")
+    return (-1e9 if effect is None else float(effect), 0.0 if f1 is None else float(f1))
+
+
+def picked_layers(document: Document, pick: str) -> list[int]:
+    """Layer numbers of a pick."""
+    if pick == "all":
+        return list(document["request"]["layers"])
+    return [int(number) for number in re.findall(r"[0-9]+", pick)]
+
+
+def pick_of_click(document: Document, custom: object) -> str | None:
+    """Pick of a click in a figure: a layer number, or layers as the set figure names them."""
+    known = entries(document)
+    if isinstance(custom, int | float):
+        pick = f"layer-{int(custom)}"
+        return pick if pick in known else None
+    if not isinstance(custom, str):
+        return None
+    if custom in known:
+        return custom
+    for entry in [*document["sets"], *document["controls"]]:
+        if format_layers(entry["layers"]).replace("-", "–") == custom:
+            pick = set_pick(entry["layers"])
+            return pick if pick in known else "all"
+    return None

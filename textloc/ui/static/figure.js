@@ -1,0 +1,69 @@
+// A Plotly figure that reports clicks. Given by Gradio: element, props, trigger, watch.
+// props.value: {light, dark, config, label} or null; props.picked: layer numbers to point at.
+const plot = element.querySelector(".tl-plot");
+const dark = () => document.body.classList.contains("dark");
+const height = Number(plot.dataset.height);
+let turn = 0;
+
+const library = () =>
+  (window.textlocPlotly ??= new Promise((resolve, reject) => {
+    if (window.Plotly) return resolve();
+    let script = document.querySelector("script[data-plotly]");
+    if (!script) {
+      script = document.createElement("script");
+      script.src = props.source;
+      script.dataset.plotly = "";
+      document.head.append(script);
+    }
+    script.addEventListener("load", () => resolve());
+    script.addEventListener("error", () => reject(new Error("Plotly.js did not load")));
+  }));
+
+// The columns of the picked layers, as shapes behind the bars.
+const pointer = (figure) => {
+  const numbers = figure.data[0]?.customdata ?? [];
+  const picked = (props.picked ?? []).map((layer) => numbers.indexOf(layer)).filter((i) => i >= 0);
+  return picked.map((i) => ({
+    type: "rect",
+    layer: "below",
+    x0: figure.data[0].x[i] - 0.5,
+    x1: figure.data[0].x[i] + 0.5,
+    yref: "paper",
+    y0: 0,
+    y1: 1,
+    line: { width: 0 },
+    fillcolor: dark() ? "rgba(148,163,184,0.22)" : "rgba(100,116,139,0.16)",
+  }));
+};
+
+const draw = async () => {
+  const mine = ++turn;
+  const figure = props.value?.[dark() ? "dark" : "light"];
+  if (!figure) return;
+  try {
+    await library();
+  } catch {
+    plot.textContent = "The figure could not be loaded. The table below says the same.";
+    return;
+  }
+  if (mine !== turn) return; // a newer value came meanwhile
+  const clear = "rgba(0,0,0,0)";
+  const layout = {
+    ...figure.layout,
+    height,
+    paper_bgcolor: clear,
+    plot_bgcolor: clear,
+    shapes: [...pointer(figure), ...(figure.layout.shapes ?? [])],
+  };
+  plot.setAttribute("aria-label", props.value.label);
+  await window.Plotly.react(plot, figure.data, layout, props.value.config);
+  if (!plot.dataset.ready) {
+    plot.on("plotly_click", ({ points }) => trigger("pick", { custom: points[0]?.customdata }));
+    performance.mark("textloc-painted");
+  }
+  plot.dataset.ready = String(Number(plot.dataset.ready ?? 0) + 1);
+};
+
+watch(["value", "picked"], draw);
+new MutationObserver(draw).observe(document.body, { attributeFilter: ["class"] });
+draw();
