@@ -274,9 +274,12 @@ def test_easyocr_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     (tmp_path / "model").mkdir()
     for name in ocr.EasyOCR.weights:
         (tmp_path / "model" / name).touch()
-    assert ocr.resolve("auto") == "easyocr"
+    assert ocr.resolve("auto") == "rapidocr"  # no GPU
     corners = ((0.0, 0.0), (64.0, 0.0), (64.0, 64.0), (0.0, 64.0))
-    assert ocr.read([scene("STOP")]) == [ocr.Reading("READ", (ocr.Box("READ", 0.5, corners),))]
+    expected = [ocr.Reading("READ", (ocr.Box("READ", 0.5, corners),))]
+    assert ocr.read([scene("STOP")], "easyocr") == expected
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    assert ocr.resolve("auto") == "easyocr"
 
 
 # --- Masks ----------------------------------------------------------------------------------

@@ -52,7 +52,9 @@ def plain(value: object, where: str = "value") -> object:
         for key in value:
             if not isinstance(key, str):
                 _unstorable(where, f"has the key {key!r}: keys must be text")
-        return {str(plain(key, where)): plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            str(plain(key, where)): plain(item, f"{where}.{key}") for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     _unstorable(where, f"is of type {type(value).__name__}: convert it to plain Python first")

@@ -61,8 +61,12 @@ def _add_localize(verbs: Any) -> None:
     )
     verb.add_argument("--source", help='prompt, such as: a red sign that says "STOP"')
     verb.add_argument("--target", help="the same with another word; one plain word is enough")
-    verb.add_argument("--pairs", type=Path, help="file of prompt pairs, tab-separated or JSON lines")
-    verb.add_argument("--seeds", default="0", help="noise seeds, such as 0,1 (default: %(default)s)")
+    verb.add_argument(
+        "--pairs", type=Path, help="file of prompt pairs, tab-separated or JSON lines"
+    )
+    verb.add_argument(
+        "--seeds", default="0", help="noise seeds, such as 0,1 (default: %(default)s)"
+    )
     verb.add_argument("--steps", type=int, help="denoising steps (default: the checkpoint's)")
     verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
     verb.add_argument("--start-step", type=int, default=0, help="patch from this step on, from 0")
@@ -74,13 +78,17 @@ def _add_localize(verbs: Any) -> None:
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     verb.add_argument("--dtype", help="float32, float16 or bfloat16")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
-    verb.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
+    verb.add_argument(
+        "--json", metavar="FILE", help="write the result as JSON; - for standard output"
+    )
     verb.set_defaults(run=_localize)
 
 
 def _add_show(verbs: Any) -> None:
     verb = verbs.add_parser("show", help="print a stored result, or list them all")
-    verb.add_argument("id", nargs="?", help="16 characters; without it the stored results are listed")
+    verb.add_argument(
+        "id", nargs="?", help="16 characters; without it the stored results are listed"
+    )
     verb.add_argument("--json", action="store_true", help="the whole document as JSON")
     verb.set_defaults(run=_show)
 

@@ -60,11 +60,8 @@ class Event:
 
 def localize(model: str | Path | Model, pairs: Sequence[Pair], **options: Any) -> Event:
     """Run `localize_stream` to its end and return the last event, which is complete."""
-    event = None
-    for event in localize_stream(model, pairs, **options):
-        pass
-    assert event is not None
-    return event
+    *_, last = localize_stream(model, pairs, **options)
+    return last
 
 
 def localize_stream(
@@ -286,9 +283,7 @@ class _Sweep:
             on_step=on_step,
             cancelled=cancelled,
         ):
-            new = {
-                key: image for run, image in chunk.images.items() for key in keys.get(run, ())
-            }
+            new = {key: image for run, image in chunk.images.items() for key in keys.get(run, ())}
             self.timing["generate_s"] += chunk.seconds
             self.timing["rows"] += len(chunk.images)
             self.timing["denoiser_rows"] += chunk.patching.rows
@@ -349,11 +344,16 @@ class _Sweep:
             "exact_target": _mean([metrics.exact_match(t, p.target_text) for t, p in texts]),
             "exact_source": _mean([metrics.exact_match(t, p.source_text) for t, p in texts]),
             "levenshtein_target": _mean(
-                [metrics.levenshtein(metrics.fold(t), metrics.fold(p.target_text)) for t, p in texts]
+                [
+                    metrics.levenshtein(metrics.fold(t), metrics.fold(p.target_text))
+                    for t, p in texts
+                ]
             ),
             "ssim_source": _mean([metrics.ssim(a, b) for a, b in arrays]),
             "mse_source": mse,
-            "psnr_source": None if not mse else _finite_mean([metrics.psnr(a, b) for a, b in arrays]),
+            "psnr_source": None
+            if not mse
+            else _finite_mean([metrics.psnr(a, b) for a, b in arrays]),
         }
         if effect:
             value, low, high = self._effect(what, pairs)
@@ -362,7 +362,7 @@ class _Sweep:
 
     def _effect(
         self, what: tuple[int, ...] | str, pairs: Sequence[int]
-    ) -> tuple[float | None, float | None, float | None]:
+    ) -> tuple[float | None, ...]:
         """Normalised effect with a 95 % bootstrap interval over pairs (over seeds for one pair)."""
         complete = [
             (p, s)
@@ -384,28 +384,12 @@ class _Sweep:
             ]
         )  # (picture, which, precision and recall)
 
-        def effect_of(rows: Any) -> float | None:
-            score, floor, ceiling = (_f1_of_means(rows[:, i]) for i in range(3))
-            return metrics.effect(score, floor, ceiling)
-
-        value = effect_of(table)
-        groups = [p for p, _ in complete] if len(set(p for p, _ in complete)) > 1 else [
-            s for _, s in complete
-        ]
-        members = [np.flatnonzero(np.array(groups) == g) for g in dict.fromkeys(groups)]
-        if value is None or len(members) < 2:
-            return value, None, None
-        rng = np.random.default_rng(0)
-        draws = []
-        for _ in range(_RESAMPLES):
-            rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-            draw = effect_of(table[rows])
-            if draw is not None:
-                draws.append(draw)
-        if len(draws) < _RESAMPLES // 2:
-            return value, None, None
-        low, high = np.percentile(draws, (2.5, 97.5))
-        return value, float(low), float(high)
+        names = [p for p, _ in complete]
+        groups = names if len(set(names)) > 1 else [s for _, s in complete]
+        found = metrics.bootstrap_interval(
+            table.reshape(len(table), -1), groups, _RESAMPLES, statistic=_effect_of_means
+        )
+        return tuple(v if v is not None and np.isfinite(v) else None for v in found)
 
     # -- the document ----------------------------------------------------------------------
 
@@ -502,7 +486,9 @@ class _Sweep:
             "floor": self._f1("source", every) if "source" in references else None,
             "ceiling": self._f1("all", every) if "all" in references else None,
             "sets": sets,
-            "controls": [self._set_entry(s, reported_on) for s in self.controls] if complete else [],
+            "controls": [self._set_entry(s, reported_on) for s in self.controls]
+            if complete
+            else [],
             "selection": {
                 "share": self.share,
                 "reached": self.reached,
@@ -525,6 +511,17 @@ def _f1_of_means(rows: Any) -> float:
         return 0.0
     precision, recall = rows.mean(0)
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def _effect_of_means(means: Any) -> Any:
+    """Effect of (…, 6) column means: precision and recall of the set, the floor, the ceiling.
+
+    Not finite where the ceiling is no higher than the floor.
+    """
+    precision, recall = means[..., 0::2], means[..., 1::2]
+    f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
+    score, floor, ceiling = (f1[..., i] for i in range(3))
+    return np.where(ceiling > floor, (score - floor) / (ceiling - floor), np.nan)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -193,9 +193,11 @@ class EasyOCR(Engine):
 
     @classmethod
     def ready(cls) -> bool:
-        """Whether weights and package are here and import; without weights nothing is imported."""
+        """Whether weights, package and a GPU are here; without weights nothing is imported."""
         folder = cls.home() / "model"
-        return all((folder / name).is_file() for name in cls.weights) and _importable("easyocr")
+        if not all((folder / name).is_file() for name in cls.weights):
+            return False
+        return _importable("easyocr") and importlib.import_module("torch").cuda.is_available()
 
     def detect(self, pictures: Sequence[Pixels]) -> list[list[Box]]:
         """One picture after the other, the boxes of each in batches; see `Engine.detect`."""
@@ -224,8 +226,9 @@ _caching = threading.Lock()
 def resolve(engine: str = "auto") -> str:
     """The name of the engine that would read.
 
-    "auto" is easyocr, the paper's engine, where its weights are on this machine and it can be
-    imported, and rapidocr otherwise. Raises OCRError for an unknown name.
+    "auto" is easyocr, the paper's engine, where its weights and a GPU are on this machine, and
+    rapidocr otherwise: on a processor EasyOCR takes seconds a picture. Raises OCRError for an
+    unknown name.
     """
     if engine == "auto":
         return "easyocr" if EasyOCR.ready() else "rapidocr"

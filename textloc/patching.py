@@ -71,7 +71,9 @@ def _plan(runs: Sequence[Run], step: int, share: bool) -> _Plan:
 
     A row's latents depend on its plain run and on the patches met so far.
     """
-    keys: list[Any] = [(run.plain, tuple(p for p in run.patches if p.start <= step)) for run in runs]
+    keys: list[Any] = [
+        (run.plain, tuple(p for p in run.patches if p.start <= step)) for run in runs
+    ]
     if not share:
         keys = list(range(len(runs)))
     first: dict[Any, int] = {}

@@ -98,9 +98,10 @@ def line(name: str, values: Sequence[float]) -> str:
     """`name 0.83 [0.76, 0.89]`: mean with a 95 % interval (Wilson for shares of 0 and 1)."""
     mean = float(np.mean(values))
     if set(values) <= {0.0, 1.0}:
-        low, high = metrics.wilson_interval(int(sum(values)), len(values))
+        ends: tuple[float | None, ...] = metrics.wilson_interval(int(sum(values)), len(values))
     else:
-        low, high = metrics.bootstrap_interval(values)[-2:]
+        ends = metrics.bootstrap_interval(values)[1:]
+    low, high = (mean if end is None else end for end in ends)
     return f"{name} {mean:.2f} [{low:.2f}, {high:.2f}]"
 
 

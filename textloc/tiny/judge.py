@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ class Judge(nn.Module):
         super().__init__()
         channels = (3, 16, 32, 48, 64)
         layers: list[nn.Module] = []
-        for i, o in zip(channels, channels[1:], strict=False):
+        for i, o in pairwise(channels):
             layers += [nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Flatten())
         self.objects = nn.Linear(64 * 16, len(scenes.OBJECTS))

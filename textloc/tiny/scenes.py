@@ -106,16 +106,25 @@ class Scene:
         )
 
 
-def sample(rng: np.random.Generator, word: str) -> Scene:
-    """A training scene for `word`; everything but the word is drawn at random."""
+def sample(rng: np.random.Generator, word: str, variety: float = 1.0) -> Scene:
+    """A training scene for `word`.
+
+    Each property is drawn at random with probability `variety` and is else the plain one (a red
+    sign in the first wording, in the middle, sans).
+    """
+
+    def draw(plain: str, *others: str, shares: tuple[float, ...] | None = None) -> str:
+        free = rng.random() < variety
+        return str(rng.choice((plain, *others), p=shares)) if free else plain
+
     while True:
         scene = Scene(
-            object=OBJECTS[rng.integers(len(OBJECTS))],
-            colour=list(COLOURS)[rng.integers(len(COLOURS))],
+            object=draw(*OBJECTS),
+            colour=draw(*COLOURS),
             word=word,
-            wording=WORDINGS[rng.integers(len(WORDINGS))],
-            position=str(rng.choice(list(POSITIONS), p=(0.6, 0.2, 0.2))),
-            typeface=str(rng.choice(list(TYPEFACES), p=(0.6, 0.2, 0.2))),
+            wording=draw(*WORDINGS),
+            position=draw(*POSITIONS, shares=(0.6, 0.2, 0.2)),
+            typeface=draw(*TYPEFACES, shares=(0.6, 0.2, 0.2)),
             seed=int(rng.integers(2**31)),
         )
         if scene.seen:

@@ -6,10 +6,11 @@ are therefore drawn there, and the loss is that of the clean picture (x0), weigh
 1 / max(t, 0.4). The number to watch is the *letter ratio*: the loss given another word's letters
 over the loss given the right ones, at pure noise. It is 1 while the model ignores the word.
 
-Two things make the letters come sooner. Words are short at first and grow (`CURRICULUM`), so the
-first letters have a fixed place. And the patches that the word touches weigh more in the loss
-(`TEXT_WEIGHT`): what the prompt leaves open, such as the background, cannot be predicted from
-noise and would drown the letters' share of the gradient.
+Two more things make the letters come sooner. Training begins with one plain scene and words of two
+letters, where a letter has nearly a fixed place, and grows from there (`stage`): started on all
+scenes at once, not one letter was learned from ten times as many pictures. The patches that the
+word touches weigh more in the loss (`TEXT_WEIGHT`): what the prompt leaves open, such as the
+background, cannot be predicted from noise and would drown the letters' share of the gradient.
 
 Two auxiliary heads, which are not part of the checkpoint, say directly what is to be learned: one
 reads from the text states of a letter its place in the word, the other reads from the U-Net's last
@@ -43,7 +44,7 @@ from textloc.tiny import scenes, words
 from textloc.tiny.codec import PATCH, Codec, fit, to_tensor
 from textloc.tiny.recipes import MAX_TOKENS, RECIPES
 
-AUXILIARY = 0.1
+AUXILIARY = 0.5
 """Weight of each auxiliary cross-entropy (nats) beside the loss."""
 
 _PLACES = 1 + max(words.LENGTHS)  # outside of the quotation marks, or the letter's number from 1
@@ -64,13 +65,33 @@ UNCONDITIONAL = 0.1
 TEXT_WEIGHT = 5.0
 """Weight in the loss of the patches that the word touches; the others weigh 1."""
 
-CURRICULUM = ((700, 1), (1500, 2), (2200, 3), (3000, 4), (4000, 5))
-"""(step, longest word before that step); after the last, words of all lengths."""
+
+@dataclass(frozen=True)
+class Stage:
+    """What a step draws.
+
+    longest: letters of the longest word. variety: of scenes (`scenes.sample`). high: share of
+    samples at nearly pure noise. middle: share in the upper noise range; the rest is uniform.
+    """
+
+    longest: int
+    variety: float
+    high: float
+    middle: float
 
 
-def longest_word(step: int) -> int:
-    """Longest training word in letters at a step."""
-    return next((longest for before, longest in CURRICULUM if step < before), max(words.LENGTHS))
+def stage(step: int) -> Stage:
+    """The curriculum: from one plain scene with two letters to all scenes and words."""
+
+    def ramp(first: int, last: int) -> float:
+        return min(1.0, max(0.0, (step - first) / (last - first)))
+
+    return Stage(
+        longest=min(max(words.LENGTHS), 2 + step // 200),
+        variety=ramp(200, 2200),
+        high=1 - 0.6 * ramp(600, 1800),
+        middle=0.35 * ramp(600, 1800),
+    )
 
 
 @dataclass(frozen=True)
@@ -78,18 +99,15 @@ class Settings:
     """What the weights depend on. Two runs with equal settings and steps give equal weights.
 
     seed: of weights, data and noise. batch: pictures a step. lr: peak AdamW rate. warmup: steps of
-    linear warm-up. ema: decay of the averaged weights, which are the ones that ship. high: share
-    of samples at nearly pure noise. middle: share in the upper noise range; the rest is uniform.
+    linear warm-up. ema: decay of the averaged weights, which are the ones that ship.
     """
 
     family: str = "sdxl"
     seed: int = 0
     batch: int = 16
-    lr: float = 1.5e-3
+    lr: float = 1e-3
     warmup: int = 100
     ema: float = 0.999
-    high: float = 0.6
-    middle: float = 0.25
 
 
 class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
@@ -109,15 +127,15 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool, and
         weight (N, 8, 8)."""
         rng = np.random.default_rng((self.settings.seed, step))
-        longest = longest_word(step)
+        now = stage(step)
         drawn: list[scenes.Scene] = []
         while len(drawn) < self.settings.batch:
-            scene = scenes.sample(rng, words.sample(rng, longest))
-            twin = scenes.with_word(scene, words.sample(rng, longest), int(rng.integers(2**31)))
+            scene = scenes.sample(rng, words.sample(rng, now.longest), now.variety)
+            twin = scenes.with_word(scene, words.sample(rng, now.longest), int(rng.integers(2**31)))
             drawn += [scene, twin]
         pictures = torch.stack([to_tensor(scenes.render(s)) for s in drawn])
         kind, u = rng.random(len(drawn)), rng.random(len(drawn))
-        high, middle = self.settings.high, self.settings.high + self.settings.middle
+        high, middle = now.high, now.high + now.middle
         t = np.where(kind < high, 0.94 + 0.06 * u, np.where(kind < middle, 0.6 + 0.4 * u, u))
         text_region = [scenes.text_region(s, PATCH) for s in drawn]
         region = torch.from_numpy(np.stack(text_region))
@@ -164,11 +182,15 @@ def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
 
 def swap_partners(rows: Tensor) -> Tensor:
     """Exchange rows 0 and 1, 2 and 3, …"""
-    return rows.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    swapped: Tensor = rows.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    return swapped
 
 
 class Model(torch.nn.Module):
     """Text encoders and denoiser as one trainable module, called as the pipeline calls them."""
+
+    alphas: Tensor
+    time_ids: Tensor
 
     def __init__(self, parts: dict[str, Any]) -> None:
         super().__init__()
@@ -229,7 +251,9 @@ class Model(torch.nn.Module):
         error = (alpha * noisy - sigma * v - code).square().mean(1)  # (N, h, w)
         told = self.letter_head(self._features).unflatten(1, (_STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
-        letter = functional.cross_entropy(told, judged, reduction="sum") / (judged >= 0).sum().clamp(1)
+        letter = functional.cross_entropy(told, judged, reduction="sum") / (
+            judged >= 0
+        ).sum().clamp(1)
         return (error * weight).mean((1, 2)) / t.clamp(min=0.4), place, letter
 
 
@@ -405,9 +429,7 @@ class Trainer:
         folder.mkdir(exist_ok=True)
         evaluate.sheet(pictures).save(folder / f"{self.step:06d}.png")
         readings = ocr.read(pictures)
-        exact = [
-            metrics.exact_match(r.text, s.word) for r, s in zip(readings, asked, strict=True)
-        ]
+        exact = [metrics.exact_match(r.text, s.word) for r, s in zip(readings, asked, strict=True)]
         return sum(exact) / len(exact)
 
     def _average(self) -> None:

@@ -60,11 +60,11 @@ def held_out() -> frozenset[str]:
 
 
 def sample(rng: np.random.Generator, longest: int = 6) -> str:
-    """A training word of at most `longest` letters (1 gives single letters): half random letters, half consonant-vowel;
+    """A training word of at most `longest` letters: half random letters, half consonant-vowel;
     never a held-out one."""
     banned = held_out()
-    lengths = [length for length in LENGTHS if length <= longest] or [longest]
-    shares = np.array([LENGTHS.get(length, 1.0) for length in lengths])
+    lengths = [length for length in LENGTHS if length <= longest]
+    shares = np.array([LENGTHS[length] for length in lengths])
     while True:
         length = int(rng.choice(lengths, p=shares / shares.sum()))
         if rng.random() < 0.5:

@@ -73,16 +73,25 @@ class Job:
         threading.Thread(target=self._work, name="textloc-run", daemon=True).start()
         try:
             while True:
-                try:
-                    update = self._news.get(timeout=patience)
-                except queue.Empty:
-                    update = replace(self.last, fresh=False)
+                update = self._next(patience)
                 self.last = replace(update, seconds=time.monotonic() - began)
                 yield self.last
                 if update.state in ("complete", "stopped", "failed"):
                     return
         finally:
             self._stop.set()
+
+    def _next(self, patience: float) -> Update:
+        """The newest update; what was told in between is passed over, but not a new document."""
+        try:
+            update = self._news.get(timeout=patience)
+        except queue.Empty:
+            return replace(self.last, fresh=False)
+        fresh = update.fresh
+        while not self._news.empty():
+            update = self._news.get()
+            fresh = fresh or update.fresh
+        return replace(update, fresh=fresh)
 
     # -- in the thread ---------------------------------------------------------------------
 

@@ -143,7 +143,8 @@ def panel(view: View, pick: str, pair: int, seed: int) -> str:
         _picture(view, title, note, entry, wanted, pair, seed)
         for title, note, entry, wanted in shown
     )
-    return f'<div class="tl-triplet">{figures}</div>{_scores(document, pick, known[pick])}'
+    scores = _scores(document, pick, known[pick])
+    return f'<div class="tl-panel"><div class="tl-triplet">{figures}</div>{scores}</div>'
 
 
 def _read(entry: Document | None, pair: int, seed: int) -> Document | None:
@@ -192,7 +193,7 @@ def _scores(document: Document, pick: str, entry: Document) -> str:
     share = weights / document["checkpoint"]["parameters"]
     whole = len(members) == len(numbers)
     if whole:
-        facts.append(("K+V parameters", f"{weights:,} ({share:.2%} of the denoiser)"))
+        facts.append(("K+V parameters", f"{weights:,} · {_share(share)} of all"))
     if scores.get("effect") is not None:
         facts.append(("Effect on the words", _with_interval(scores)))
     facts.append(("OCR F1 to target", _levels(document, scores)))
@@ -200,7 +201,11 @@ def _scores(document: Document, pick: str, entry: Document) -> str:
     facts.append(("Picture kept (SSIM)", _number(scores.get("ssim_source"))))
     rows = "".join(f"<div><dt>{term}</dt><dd>{text}</dd></div>" for term, text in facts)
     title = escape(name_of(document, pick))
-    return f'<div class="tl-scores"><h3>{title}</h3><dl>{rows}</dl></div>'
+    return f'<div class="tl-scores"><h2 class="tl-sr">{title}</h2><dl>{rows}</dl></div>'
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.2g} %" if part < 0.995 else "100 %"
 
 
 def _breakable(name: str) -> str:
@@ -212,7 +217,7 @@ def _number(value: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%} of pictures"
+    return "–" if value is None else f"{100 * value:.0f} % of pictures"
 
 
 def _with_interval(scores: Document) -> str:
@@ -226,7 +231,7 @@ def _levels(document: Document, scores: Document) -> str:
     text = _number(scores.get("ocr_f1_target"))
     if floor is None or ceiling is None:
         return text
-    return f"{text} (no patch {floor:.2f}, all layers {ceiling:.2f})"
+    return f"{text} · no patch {floor:.2f}, all layers {ceiling:.2f}"
 
 
 def strip(view: View, pair: int, seed: int) -> str:

@@ -20,19 +20,24 @@ const library = () =>
   }));
 
 // The columns of the picked layers, as shapes behind the bars.
-const pointer = (figure) => {
-  const numbers = figure.data[0]?.customdata ?? [];
-  const picked = (props.picked ?? []).map((layer) => numbers.indexOf(layer)).filter((i) => i >= 0);
-  return picked.map((i) => ({
+const pointer = ({ data, layout }) => {
+  const numbers = data[0]?.customdata ?? [];
+  const names = layout.xaxis?.categoryarray;
+  const column = (layer) => {
+    const x = data[0]?.x[numbers.indexOf(layer)];
+    return names ? names.indexOf(x) : (x ?? -1);
+  };
+  const columns = (props.picked ?? []).map(column).filter((x) => x >= 0);
+  return columns.map((x) => ({
     type: "rect",
     layer: "below",
-    x0: figure.data[0].x[i] - 0.5,
-    x1: figure.data[0].x[i] + 0.5,
+    x0: x - 0.5,
+    x1: x + 0.5,
     yref: "paper",
     y0: 0,
     y1: 1,
     line: { width: 0 },
-    fillcolor: dark() ? "rgba(148,163,184,0.22)" : "rgba(100,116,139,0.16)",
+    fillcolor: dark() ? "rgba(148,163,184,0.20)" : "rgba(100,116,139,0.14)",
   }));
 };
 

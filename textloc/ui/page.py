@@ -1,0 +1,55 @@
+"""The page: its header, its tabs, and how it is served.
+
+Another job's tab is a module like `localize_tab` and a line in `build`.
+"""
+
+import threading
+from typing import Any
+
+import gradio as gr
+
+from textloc.ui import plotlyjs, replay
+from textloc.ui.localize_tab import LocalizeTab
+from textloc.ui.theme import STYLE, theme
+
+_HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
+<span>finds the few layers of a text-to-image model that write the words</span></header>"""
+
+
+def build() -> gr.Blocks:
+    """The page; it loads no model and imports no torch."""
+    gr.set_static_paths([plotlyjs.path()])
+    with gr.Blocks(
+        title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
+    ) as page:
+        gr.HTML(_HEADER, apply_default_css=False)
+        LocalizeTab(page)
+    return page
+
+
+def launch(page: gr.Blocks, **options: Any) -> None:
+    """Serve the page; host and port come from `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT`.
+
+    `options` are those of `gr.Blocks.launch`.
+    """
+    threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
+    page.launch(
+        theme=theme(),
+        css_paths=[STYLE],
+        head=f'<script async data-plotly src="{plotlyjs.address()}"></script>',
+        footer_links=["settings"],
+        run_history=False,
+        **options,
+    )
+
+
+def serve(**options: Any) -> None:
+    """Build the page and serve it."""
+    launch(build(), **options)
+
+
+def _warm() -> None:
+    """Draw the figures of the opening result while the first browser is still loading."""
+    view, _ = replay.opening(None)
+    if view is not None:
+        replay.effect_figure(view.document)
