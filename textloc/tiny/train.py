@@ -378,7 +378,7 @@ class Trainer:
             losses, place, letter = self.model.loss(noise=noise, **batch)
             loss = losses.mean()
             self.optimizer.zero_grad(set_to_none=True)
-            (loss + AUXILIARY * (place + letter)).backward()  # type: ignore[no-untyped-call]
+            (loss + AUXILIARY * (place + letter)).backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
             self._average()

@@ -1,0 +1,131 @@
+"""The tiny checkpoints' scenes, words and training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from textloc.errors import CheckpointError, PromptError
+from textloc.paths import WORDS
+from textloc.tiny import autoencoder, codec, evaluate, scenes, train, words
+
+
+@pytest.fixture(scope="module")
+def small_codec() -> codec.Codec:
+    return codec.fit(pictures=60)
+
+
+def test_training_words_are_invented() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [words.sample(rng) for _ in range(500)]
+    listed = set(words.read_list(WORDS / "evaluation.txt"))
+    assert not listed & set(drawn)
+    assert {len(word) for word in drawn} == {2, 3, 4, 5, 6}
+    assert all(len(words.sample(rng, 3)) <= 3 for _ in range(50))
+    assert all(3 <= len(word) <= 6 for word in listed)
+
+
+def test_word_list_errors(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="cannot read"):
+        words.read_list(tmp_path / "none.txt")
+    (tmp_path / "empty.txt").write_text("# nothing\n\n")
+    with pytest.raises(PromptError, match="one word a line"):
+        words.read_list(tmp_path / "empty.txt")
+    (tmp_path / "some.txt").write_bytes(b"\xef\xbb\xbfstop\r\nGo\r\n")
+    assert words.read_list(tmp_path / "some.txt") == ["STOP", "GO"]
+
+
+def test_scene_depends_on_its_description_only() -> None:
+    scene = scenes.Scene("sign", "red", "STOP", seed=3)
+    assert scene.prompt == 'a red sign that says "STOP"'
+    assert np.array_equal(scenes.render(scene), scenes.render(scene))
+    other = scenes.with_word(scene, "GO", 3)
+    assert not np.array_equal(scenes.render(scene), scenes.render(other))
+    assert scenes.render(scene).size == (scenes.SIZE, scenes.SIZE)
+
+
+def test_training_never_draws_what_is_held_out() -> None:
+    rng = np.random.default_rng(1)
+    drawn = [scenes.sample(rng, "ABC") for _ in range(2000)]
+    assert all(scene.seen for scene in drawn)
+    assert {scene.object for scene in drawn} == set(scenes.OBJECTS)
+    assert {scene.colour for scene in drawn} == set(scenes.COLOURS)
+    assert {scene.wording for scene in drawn} == set(scenes.WORDINGS)
+    plain = {scenes.sample(rng, "ABC", variety=0).prompt for _ in range(20)}
+    assert plain == {'a red sign that says "ABC"'}
+
+
+@pytest.mark.parametrize("name", scenes.OBJECTS)
+@pytest.mark.parametrize("word", ["IT", "WWMWWM"])
+def test_the_word_lies_where_the_training_says(name: str, word: str) -> None:
+    """Only patches in `text_region` change with the word, and letters stand in their strips."""
+    scene = scenes.Scene(name, "blue", word, seed=5)
+    blank = scenes.with_word(scene, " ", 5)
+    changed = np.abs(np.asarray(scenes.render(scene), int) - np.asarray(scenes.render(blank), int))
+    patches = changed.max(2).reshape(8, 8, 8, 8).max((1, 3)) > 0
+    region = scenes.text_region(scene, 8)
+    assert not (patches & ~region).any()
+    index = scenes.letters_at(scene, 8, 2)
+    assert set(np.unique(index)) >= {-2, *range(len(word))}
+
+
+def test_every_condition_asks_for_what_training_held_back() -> None:
+    listed = words.read_list(WORDS / "evaluation.txt")[:12]
+    assert all(scene.seen for scene in evaluate.ask(listed, "plain"))
+    for condition in ("wording", "typeface", "position"):
+        asked = evaluate.ask(listed, condition)
+        assert [scene.word for scene in asked] == listed
+        assert not any(scene.seen for scene in asked)
+
+
+def test_linear_code_keeps_the_picture(small_codec: codec.Codec) -> None:
+    scene = scenes.Scene("mug", "green", "HELLO", seed=1)
+    picture = codec.to_tensor(scenes.render(scene))[None]
+    code = small_codec.encode(picture)
+    assert code.shape == (1, codec.CHANNELS, 8, 8)
+    assert (small_codec.decode(code) - picture).square().mean() < 0.02
+
+
+def _trainer(out: Path, small_codec: codec.Codec) -> train.Trainer:
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "codec.safetensors").exists():
+        small_codec.save(out / "codec.safetensors")
+    return train.Trainer(out, train.Settings(batch=4, warmup=2))
+
+
+@pytest.mark.slow
+def test_resuming_gives_the_same_weights(tmp_path: Path, small_codec: codec.Codec) -> None:
+    torch.set_num_threads(1)
+    whole = _trainer(tmp_path / "whole", small_codec)
+    whole.train(4, None)
+    _trainer(tmp_path / "parts", small_codec).train(2, None)
+    resumed = _trainer(tmp_path / "parts", small_codec)
+    assert resumed.step == 2
+    resumed.train(4, None)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    for name, value in whole.averaged.items():
+        assert torch.equal(value, resumed.averaged[name]), name
+
+
+def test_stages_grow() -> None:
+    first, last = train.stage(0), train.stage(10_000)
+    assert (first.longest, first.variety, first.high) == (2, 0.0, 1.0)
+    assert (last.longest, last.variety) == (6, 1.0)
+    assert last.high + last.middle < 1
+
+
+def test_a_warm_start_needs_the_code(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"codec\.safetensors"):
+        train.Trainer(tmp_path / "run", train.Settings(), start=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_autoencoder_resumes(tmp_path: Path, small_codec: codec.Codec) -> None:
+    trainer = autoencoder.Trainer(tmp_path, small_codec)
+    trainer.train(1, None, 1e-3)
+    again = autoencoder.Trainer(tmp_path, small_codec)
+    assert again.step == 1
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
