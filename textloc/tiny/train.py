@@ -104,7 +104,7 @@ class Settings:
 
     family: str = "sdxl"
     seed: int = 0
-    batch: int = 16
+    batch: int = 32
     lr: float = 1e-3
     warmup: int = 100
     ema: float = 0.999
@@ -288,6 +288,7 @@ class Trainer:
             fit(settings.seed).save(codec_file)
         self.codec = Codec.load(codec_file)
         self.model = Model(self.parts).to(self.device)
+        self.weights = list(self.model.parameters())
         self.averaged = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, betas=BETAS, weight_decay=0.01, fused=True
@@ -379,7 +380,7 @@ class Trainer:
             loss = losses.mean()
             self.optimizer.zero_grad(set_to_none=True)
             (loss + AUXILIARY * (place + letter)).backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self._clip()
             self.optimizer.step()
             self._average()
             self.step += 1
@@ -432,14 +433,20 @@ class Trainer:
         exact = [metrics.exact_match(r.text, s.word) for r, s in zip(readings, asked, strict=True)]
         return sum(exact) / len(exact)
 
+    def _clip(self) -> None:
+        """Scale the gradients to norm 1 where they exceed it."""
+        gradients = [p.grad for p in self.weights if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if norm > 1:
+            torch._foreach_mul_(gradients, 1 / float(norm))
+
     def _average(self) -> None:
         if self.step % AVERAGE_EVERY:
             return
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step)) ** AVERAGE_EVERY
         with torch.no_grad():
             averaged = list(self.averaged.values())
-            current = [p.detach() for p in self.model.parameters()]
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+            torch._foreach_lerp_(averaged, self.weights, 1 - decay)
 
     def _log(self, **values: float) -> None:
         if not all(math.isfinite(v) for v in values.values()):

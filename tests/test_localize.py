@@ -1,0 +1,150 @@
+"""Localization: the document, the choice of layers, partial results, bad input."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import tiny_pipelines
+from textloc import localize, store
+from textloc.checkpoints import Model
+from textloc.errors import Cancelled, LayerError, PromptError
+from textloc.localize import localize_stream
+from textloc.prompts import Pair, parse_pair
+
+PAIR = parse_pair('a red sign "AB"', "XYZ")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_pipelines.sdxl()
+
+
+def test_the_document_is_whole_and_storable(model: Model, results: Any) -> None:
+    *partial, last = localize_stream(model, [PAIR], seeds=(0, 1), chunk_rows=6)
+    assert partial
+    assert not any(event.document["complete"] for event in partial)
+    assert [event.done for event in partial] == sorted(event.done for event in partial)
+    document = last.document
+    assert document["complete"]
+    assert [layer["index"] for layer in document["layers"]] == list(range(len(model.layers)))
+    for entry in [*document["layers"], *document["references"].values(), *document["sets"]]:
+        assert [(r["pair"], r["seed"]) for r in entry["read"]] == [(0, 0), (0, 1)]
+        assert all(r["image"] in last.images for r in entry["read"])
+    assert document["sets"][0]["layers"] == []
+    assert document["sets"][-1]["size"] == len(model.layers)
+    assert document["references"]["source"]["scores"]["ssim_source"] == pytest.approx(1)
+    json.dumps(document, allow_nan=False)
+    store.save(document, last.images)
+    assert store.load(document["id"]).document["selected"] == document["selected"]
+
+
+def test_the_same_request_has_the_same_id_and_scores(model: Model) -> None:
+    first = localize.localize(model, [PAIR]).document
+    again = localize.localize(model, [PAIR], chunk_rows=4).document
+    other = localize.localize(model, [PAIR], guidance=3).document
+    assert first["id"] == again["id"] != other["id"]
+    assert first["request"] == again["request"]
+
+
+class Fake(localize._Sweep):
+    """A sweep with made-up readings: layers 1 and 2 write the word together, 3 does nothing."""
+
+    needed = frozenset({1, 2})
+
+    def _f1(self, what: Any, pairs: Any) -> float:
+        named = {"source": set(), "target": set(), "all": set(self.needed)}
+        layers = named[what] if isinstance(what, str) else set(what)
+        return 0.2 + 0.8 * len(self.needed & layers) / len(self.needed)
+
+    def _change(self, what: Any, pairs: Any) -> float:
+        return float(sum(10 - abs(layer - 1.5) for layer in what))
+
+
+def grown(model: Model, needed: set[int], share: float = 0.9) -> Fake:
+    sweep = Fake(
+        model, (PAIR,), (0,), model.defaults, 0, tuple(range(len(model.layers))), "auto", share
+    )
+    sweep.needed = frozenset(needed)
+    sweep.sets = [()]
+    for _ in sweep._grow([0]):
+        pass
+    return sweep
+
+
+def test_the_set_grows_to_what_writes_the_word(model: Model) -> None:
+    assert grown(model, {1}).selected == (1,)
+    both = grown(model, {1, 2})
+    assert both.selected == (1, 2)
+    assert both.sets == [(), (1,), (1, 2)]
+    assert both.reached
+    assert grown(model, {1, 2}, share=0.5).selected == (1,)
+
+
+def test_no_set_is_named_where_none_reaches_the_share(model: Model) -> None:
+    far = grown(model, {1, len(model.layers) + 5})
+    assert not far.reached
+    assert far.selected == ()
+    assert len(far.sets) > 2
+
+
+def test_halves_of_four_pairs(model: Model) -> None:
+    pairs = [parse_pair('a red sign "AB"', word) for word in ("XYZ", "QQ", "KLM", "UVW")]
+    document = localize.localize(model, pairs, steps=1).document
+    assert document["selection"]["chosen_on"] == [0, 2]
+    assert document["selection"]["reported_on"] == [1, 3]
+    assert {r["pair"] for r in document["sets"][-1]["read"]} == {1, 3}
+    assert {r["pair"] for r in document["layers"][0]["read"]} == {0, 1, 2, 3}
+
+
+def test_start_at_the_end_is_the_source(model: Model) -> None:
+    last = localize.localize(model, [PAIR], start_step=3, layers=[0])
+    source = np.asarray(last.images["p0-s0-source"])
+    assert np.array_equal(source, np.asarray(last.images["p0-s0-layer00"]))
+    assert np.array_equal(source, np.asarray(last.images["p0-s0-all"]))
+
+
+def test_stopping_keeps_what_was_yielded(model: Model) -> None:
+    seen: list[int] = []
+    with pytest.raises(Cancelled):
+        for event in localize_stream(model, [PAIR], chunk_rows=4, cancelled=lambda: bool(seen)):
+            seen.append(event.done)
+    assert seen == [4]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"pairs": []}, PromptError, "at least one prompt pair"),
+        ({"seeds": ()}, PromptError, "seeds"),
+        ({"seeds": (1, 1)}, PromptError, "different seeds"),
+        ({"share": 0}, PromptError, "share"),
+        ({"steps": 0}, LayerError, "start step"),
+        ({"start_step": 4}, LayerError, "0 to 3"),
+        ({"layers": [99]}, LayerError, "no text layer 99"),
+        ({"layers": []}, LayerError, "at least one layer"),
+        ({"pairs": [Pair("x" * 99, 'y "B"', "A", "B")]}, PromptError, "tokens"),
+    ],
+)
+def test_bad_input(model: Model, options: dict[str, Any], error: type, message: str) -> None:
+    given = {"pairs": [PAIR], **options}
+    with pytest.raises(error, match=message):
+        list(localize_stream(model, given.pop("pairs"), **given))
+
+
+@pytest.mark.slow
+def test_the_shipped_checkpoint_has_layers_that_write(shipped: Model) -> None:
+    """A small set of layers changes the word and keeps the scene."""
+    pairs = [
+        parse_pair('a red sign that says "STOP"', "LOVE"),
+        parse_pair('a blue poster that says "MOON"', "FISH"),
+    ]
+    document = localize.localize(shipped, pairs).document
+    assert document["ceiling"] > document["floor"] + 0.3
+    assert 0 < len(document["selected"]) <= len(shipped.layers) // 2
+    chosen = document["sets"][-2]["scores"]
+    assert chosen["effect"] >= 0.9
+    assert document["layers"][0]["scores"]["ocr_f1_source"] > chosen["ocr_f1_source"]
