@@ -109,9 +109,10 @@ def test_start_at_the_end_is_the_source(model: Model) -> None:
 
 def test_stopping_keeps_what_was_yielded(model: Model) -> None:
     seen: list[int] = []
+    events = localize_stream(model, [PAIR], chunk_rows=4, cancelled=lambda: bool(seen))
+    seen.append(next(events).done)
     with pytest.raises(Cancelled):
-        for event in localize_stream(model, [PAIR], chunk_rows=4, cancelled=lambda: bool(seen)):
-            seen.append(event.done)
+        next(events)
     assert seen == [4]
 
 

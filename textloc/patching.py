@@ -181,7 +181,8 @@ def _move(projected: Tensor, layer: TextLayer, plan: _Plan) -> Tensor:
             split = moved.unflatten(-1, (layer.heads, -1))  # a view: (pass, row, T, head, d)
             donor = rows.unflatten(-1, (layer.heads, -1))
             split[:, move.row, start:stop, heads] = donor[:, move.donor, start:stop, heads]
-    return moved.flatten(0, 1)
+    out: Tensor = moved.flatten(0, 1)
+    return out
 
 
 def _wrap(
@@ -220,7 +221,7 @@ def _wrap(
         else:
             narrow = _selector(plan.keep, len(runs), batch)
             arguments = {k: _map(v, narrow) for k, v in call.arguments.items()}
-            bound = inspect.BoundArguments(signature, arguments)  # type: ignore[arg-type]
+            bound = inspect.BoundArguments(signature, arguments)
             rows = batch // len(runs) * len(plan.keep)
             widen = _selector(plan.result, len(plan.keep), rows)
             out = _map(original(*bound.args, **bound.kwargs), widen)
@@ -242,7 +243,8 @@ def _selector(rows: Sequence[int], count: int, batch: int) -> Callable[[Tensor],
     def select(value: Tensor) -> Tensor:
         if value.ndim == 0 or len(value) != batch:
             return value
-        return value.unflatten(0, (-1, count))[:, list(rows)].flatten(0, 1)
+        chosen: Tensor = value.unflatten(0, (-1, count))[:, list(rows)].flatten(0, 1)
+        return chosen
 
     return select
 

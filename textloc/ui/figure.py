@@ -1,8 +1,11 @@
-"""Components of our own: the clickable figure, buttons that pick, and the share bar.
+"""Components of our own: the clickable figure, elements that pick, and the share bar.
 
-Gradio's `gr.Plot` hears no clicks, so the figure is a `gr.HTML` with Plotly.js drawn by
-`static/figure.js`. A click in the figure, a small picture or a table row arrives in Python as the
-event `pick`, whose data hold `custom`.
+Gradio's `gr.Plot` hears no clicks, so the figure is a `gr.HTML` in which `static/figure.js` draws
+with Plotly.js. A click in the figure, on a small picture or in a table row arrives in Python as the
+event `pick`, whose data hold `custom`. They are made by functions, not subclasses: for a subclass
+Gradio writes a `.pyi` file beside the module whenever it is imported.
+
+A handler updates them with `gr.HTML(value=…, picked=…)`, leaving out what stays.
 """
 
 from typing import Any
@@ -13,58 +16,42 @@ from textloc.ui import plotlyjs
 from textloc.ui.theme import STATIC
 
 
-def _script(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")
+def figure(height: int, elem_id: str) -> Any:
+    """A Plotly figure, `height` in pixels.
+
+    value: as `replay.effect_figure` makes it. picked: numbers of the layers to point at.
+    """
+    return gr.HTML(
+        html_template=(
+            f'<div class="tl-plot" role="img" aria-label="Figure" data-height="{height}" '
+            f'style="height:{height}px"></div>'
+        ),
+        js_on_load=_script("figure.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
+        picked=[],
+        source=plotlyjs.address(),
+    )
 
 
-class Figure(gr.HTML):  # type: ignore[misc]
-    """A Plotly figure: `value` as `replay.effect_figure` makes it, `picked` layers pointed at."""
+def picking(elem_id: str) -> Any:
+    """HTML with elements that have `data-pick`.
 
-    def __init__(
-        self,
-        value: dict[str, Any] | None = None,
-        *,
-        picked: list[int] | None = None,
-        height: int = 340,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            value,
-            html_template=(
-                f'<div class="tl-plot" role="img" aria-label="Figure" data-height="{height}" '
-                f'style="height:{height}px"></div>'
-            ),
-            js_on_load=_script("figure.js"),
-            apply_default_css=False,
-            picked=picked,
-            source=plotlyjs.address(),
-            **options,
-        )
-
-    def get_block_name(self) -> str:
-        """The front end draws it as an HTML component."""
-        return "html"
-
-    def api_info(self) -> dict[str, Any]:
-        """Its value is a JSON object."""
-        return {"type": "object"}
+    value: the HTML. picked: the pick that is shown.
+    """
+    return gr.HTML(
+        js_on_load=_script("picks.js"), apply_default_css=False, elem_id=elem_id, picked=""
+    )
 
 
-class Picks(gr.HTML):  # type: ignore[misc]
-    """HTML with elements that have `data-pick`; `picked` is the one that is shown."""
-
-    def __init__(self, value: str = "", *, picked: str = "", **options: Any) -> None:
-        super().__init__(
-            value,
-            js_on_load=_script("picks.js"),
-            apply_default_css=False,
-            picked=picked,
-            **options,
-        )
-
-    def get_block_name(self) -> str:
-        """The front end draws it as an HTML component."""
-        return "html"
+def share(elem_id: str) -> Any:
+    """Buttons that copy the link and save files; value: as `replay.share` makes it."""
+    return gr.HTML(
+        html_template=_SHARE,
+        js_on_load=_script("share.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
 
 
 _SHARE = """<div class="tl-share">
@@ -75,22 +62,5 @@ _SHARE = """<div class="tl-share">
 <p role="status"></p></div>"""
 
 
-class Share(gr.HTML):  # type: ignore[misc]
-    """Copy link, save files: `value` as `replay.share` makes it."""
-
-    def __init__(self, value: dict[str, Any] | None = None, **options: Any) -> None:
-        super().__init__(
-            value,
-            html_template=_SHARE,
-            js_on_load=_script("share.js"),
-            apply_default_css=False,
-            **options,
-        )
-
-    def get_block_name(self) -> str:
-        """The front end draws it as an HTML component."""
-        return "html"
-
-    def api_info(self) -> dict[str, Any]:
-        """Its value is a JSON object."""
-        return {"type": "object"}
+def _script(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")

@@ -16,10 +16,15 @@ def marked(read: str, wanted: str) -> str:
 
 
 def differences(read: str, wanted: str) -> list[tuple[str, str]]:
-    """(kind, letter) in reading order: `same`, `other` (read, not wanted), `missing` (wanted)."""
-    matcher = SequenceMatcher(None, read.casefold(), wanted.casefold(), autojunk=False)
-    if len(read) != len(read.casefold()) or len(wanted) != len(wanted.casefold()):
-        matcher = SequenceMatcher(None, read, wanted, autojunk=False)
+    """(kind, letter) in reading order: `same`, `other` (read, not wanted), `missing` (wanted).
+
+    Texts of one length are compared place by place, others by their longest common parts.
+    """
+    if len(read) == len(wanted):
+        same = (a.casefold() == b.casefold() for a, b in zip(read, wanted, strict=True))
+        return [("same" if hit else "other", a) for hit, a in zip(same, read, strict=True)]
+    folded = [letter.casefold() for letter in read], [letter.casefold() for letter in wanted]
+    matcher = SequenceMatcher(None, *folded, autojunk=False)
     found: list[tuple[str, str]] = []
     for kind, start, stop, first, last in matcher.get_opcodes():
         if kind == "equal":

@@ -5,7 +5,7 @@ pick made meanwhile holds. What is drawn comes from `replay`; what is run, from 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -14,7 +14,7 @@ import gradio as gr
 from textloc import store
 from textloc.errors import TextlocError
 from textloc.ui import live, order, picks, replay
-from textloc.ui.figure import Figure, Picks, Share
+from textloc.ui.figure import figure, picking, share
 from textloc.ui.pictures import Pictures
 
 DEVICE = "device"
@@ -39,6 +39,7 @@ class Session:
     seed: int = 0
     job: live.Job | None = None
     waiting: bool = False
+    follow: bool = False  # whether the address bar follows to the result's link
 
     def show(self, view: replay.View) -> None:
         """Look at another result, from its beginning."""
@@ -71,7 +72,7 @@ class LocalizeTab:
 
     def _result(self) -> None:
         self.notice = gr.HTML(elem_id="notice", apply_default_css=False)
-        self.headline = gr.HTML(elem_id="headline", apply_default_css=False, min_height=130)
+        self.headline = gr.HTML(elem_id="headline", apply_default_css=False, min_height=100)
         with gr.Column(elem_classes="tl-card"):
             with gr.Row(elem_classes="tl-choice"):
                 bare: dict[str, Any] = {"show_label": False, "container": False}
@@ -87,15 +88,15 @@ class LocalizeTab:
             self.panel = gr.HTML(elem_id="panel", apply_default_css=False, min_height=270)
         with gr.Column(elem_classes="tl-card"):
             gr.HTML('<h2 class="tl-title">Effect of each layer alone</h2>', apply_default_css=False)
-            self.effect = Figure(elem_id="effect", min_height=320, height=320)
-            self.strip = Picks(elem_id="strip")
+            self.effect = figure(height=320, elem_id="effect")
+            self.strip = picking(elem_id="strip")
         with gr.Column(elem_classes="tl-card", visible=False) as self.curve_card:
             gr.HTML(
                 '<h2 class="tl-title">How many layers does it take?</h2>', apply_default_css=False
             )
-            self.curve = Figure(elem_id="curve", height=380)
+            self.curve = figure(height=380, elem_id="curve")
         with gr.Accordion("All layers as a table", open=False, elem_classes="tl-card"):
-            self.table = Picks(elem_id="table")
+            self.table = picking(elem_id="table")
         gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
 
     def _form(self) -> None:
@@ -113,15 +114,16 @@ class LocalizeTab:
                 max_lines=3,
                 placeholder='a red sign that says "LOVE"',
             )
-            self._options()
             with gr.Row(elem_classes="tl-buttons"):
                 self.run = gr.Button("Run", variant="primary", elem_id="run", min_width=80)
                 self.stop = gr.Button("Stop", elem_id="stop", interactive=False, min_width=80)
             self.progress = gr.HTML(elem_id="progress", apply_default_css=False)
+            self.trouble = gr.HTML(elem_id="trouble", apply_default_css=False)
+            self._options()
 
     def _options(self) -> None:
         offered = order.offered()
-        model = offered[0][1] if offered else None
+        model = offered[0][1]
         steps, guidance = order.usual(model)
         with gr.Accordion("Model and settings", open=False, elem_id="options"):
             self.model = gr.Dropdown(
@@ -135,10 +137,19 @@ class LocalizeTab:
             self.seeds = gr.Textbox("0", label="Seeds", info="Such as 0,1", elem_id="seeds")
             with gr.Row():
                 self.steps = gr.Number(
-                    steps, label="Steps", precision=0, elem_id="steps", min_width=80
+                    steps,
+                    label="Steps",
+                    placeholder="usual",
+                    precision=0,
+                    elem_id="steps",
+                    min_width=80,
                 )
                 self.guidance = gr.Number(
-                    guidance, label="Guidance", elem_id="guidance", min_width=80
+                    guidance,
+                    label="Guidance",
+                    placeholder="usual",
+                    elem_id="guidance",
+                    min_width=80,
                 )
             self.start = gr.Number(
                 0,
@@ -158,7 +169,7 @@ class LocalizeTab:
             self.damaged = gr.HTML(elem_id="damaged", apply_default_css=False)
         with gr.Column(elem_classes="tl-card"):
             gr.HTML('<h2 class="tl-title">Share this result</h2>', apply_default_css=False)
-            self.share = Share(elem_id="share")
+            self.share = share(elem_id="share")
 
     # -- events ----------------------------------------------------------------------------
 
@@ -196,13 +207,13 @@ class LocalizeTab:
             [self.run.click, self.source.submit, self.target.submit],
             self.ask,
             [session, *form],
-            [self.notice, *buttons],
+            [self.trouble, *buttons],
             **quiet,
         )
         ran = asked.then(
             self.follow,
             session,
-            [self.notice, *buttons, *self._first, *self._rest],
+            [self.trouble, *buttons, *self._first, *self._rest],
             show_progress="hidden",
             api_visibility="private",
             concurrency_id=DEVICE,
@@ -238,6 +249,7 @@ class LocalizeTab:
 
     def open_stored(self, session: Session, result_id: str) -> list[Any]:
         """A result of the list."""
+        session.follow = True
         try:
             return self._opened(session, replay.stored_view(result_id), "")
         except TextlocError as error:
@@ -273,10 +285,10 @@ class LocalizeTab:
         seeds = [(f"seed {seed}", seed) for seed in request["seeds"]]
         return [
             replay.headline(document),
-            Figure(
+            gr.HTML(
                 value=replay.effect_figure(document), picked=picks.picked_layers(document, pick)
             ),
-            Picks(value=replay.strip(view, session.pair, session.seed), picked=pick),
+            gr.HTML(value=replay.strip(view, session.pair, session.seed), picked=pick),
             gr.Dropdown(choices=picks.choices(document), value=pick or None),
             gr.Dropdown(choices=pairs, value=session.pair, visible=len(pairs) > 1),
             gr.Dropdown(choices=seeds, value=session.seed, visible=len(seeds) > 1),
@@ -295,11 +307,11 @@ class LocalizeTab:
         shown = document["id"] if view.stored else None
         return [
             gr.Column(visible=curve is not None),
-            Figure(value=curve),
-            Picks(value=replay.table(document), picked=session.shown),
+            gr.HTML(value=curve),
+            gr.HTML(value=replay.table(document), picked=session.shown),
             gr.Dropdown(choices=listed, value=shown),
             replay.damaged(summaries),
-            replay.share(view),
+            {**replay.share(view), "follow": session.follow},
         ]
 
     def look_clicked(self, session: Session, event: gr.EventData) -> list[Any]:
@@ -317,9 +329,9 @@ class LocalizeTab:
             return _skips(5)
         return [
             shown,
-            Figure(picked=picks.picked_layers(view.document, shown)),
-            Picks(picked=shown),
-            Picks(picked=shown),
+            gr.HTML(picked=picks.picked_layers(view.document, shown)),
+            gr.HTML(picked=shown),
+            gr.HTML(picked=shown),
             replay.panel(view, shown, session.pair, session.seed),
         ]
 
@@ -332,7 +344,7 @@ class LocalizeTab:
         return [
             gr.skip(),
             gr.skip(),
-            Picks(value=replay.strip(view, pair, seed), picked=shown),
+            gr.HTML(value=replay.strip(view, pair, seed), picked=shown),
             gr.skip(),
             replay.panel(view, shown, pair, seed),
         ]
@@ -373,24 +385,20 @@ class LocalizeTab:
                 if update.state in ("complete", "stopped", "failed"):
                     session.job = None
                     notice = self._ended(session, update)
-                    yield [_notice(notice), *_ready(update), *drawn, *self._after(session)]
+                    yield [_notice(notice), *_ready(update), *drawn, *self.open_rest(session)]
                     return
                 yield [gr.skip(), *_running(update), *drawn, *_skips(self._rest)]
         finally:
             job.stop()
-            session.job = None
+            if session.job is job:
+                session.job = None
 
     def _ended(self, session: Session, update: live.Update) -> str:
+        """Look at the stored result of a complete run; what there is to say of the end."""
         if update.state == "complete" and update.document is not None and not update.message:
-            view = replay.stored_view(update.document["id"])
-            session.view = view
+            session.view = replay.stored_view(update.document["id"])
+            session.follow = True
         return "" if update.state == "stopped" else update.message
-
-    def _after(self, session: Session) -> list[Any]:
-        rest = self.open_rest(session)
-        if session.view is not None and session.view.stored:
-            rest[-1] = {**replay.share(session.view), "follow": True}
-        return rest
 
     def halt(self, session: Session) -> list[Any]:
         """Stop the run; what is finished stays."""
@@ -398,8 +406,7 @@ class LocalizeTab:
         if job is not None:
             job.stop()
         update = job.last if job is not None else live.Update()
-        stopped = live.replace(update, state="stopped", message="stopped")
-        return [*_ready(stopped), *self.open_rest(session)]
+        return [*_ready(replace(update, state="stopped")), *self.open_rest(session)]
 
 
 # ---------------------------------------------------------------------------- parts
@@ -449,5 +456,8 @@ def _ready(update: live.Update) -> list[Any]:
         "stopped": f"Stopped: {made}; what is finished stays",
         "failed": f"Not finished: {made}",
     }
-    status = f'<div class="tl-progress"><p role="status">{escape(texts[update.state])}</p></div>'
+    text = escape(texts[update.state])
+    if update.document is not None:
+        text += ' · <a href="#headline">see it</a>'
+    status = f'<div class="tl-progress"><p role="status">{text}</p></div>'
     return [gr.Button(interactive=True), gr.Button(interactive=False), status]

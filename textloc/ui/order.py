@@ -1,6 +1,5 @@
 """What the form asks for: read and checked before anything waits in a queue."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +40,9 @@ def read(
     Raises:
         PromptError, LayerError, CheckpointError: a field cannot be right, whatever the model.
     """
+    pair = parse_pair(source or "", target or "")
     name = (model or "").strip()
     _check_name(name)
-    pair = parse_pair(source or "", target or "")
     numbers = parse_seeds((seeds or "").strip() or "0")
     if len(numbers) > MOST_SEEDS:
         raise PromptError(f"{len(numbers)} seeds are too many for the page; give {MOST_SEEDS}")
@@ -64,17 +63,16 @@ def _check_name(name: str) -> None:
     known = [entry.name for entry in checkpoints.known()]
     if name in known or (name and ("/" in name or Path(name).is_dir())):
         return
+    said = f"there is no checkpoint {name!r}" if name else "no model is chosen"
     raise CheckpointError(
-        f"there is no checkpoint {name!r}: give one of {', '.join(known)}, a diffusers folder, or "
+        f"{said}: give one of {', '.join(known)}, a diffusers folder, or "
         "a Hub name such as owner/model"
     )
 
 
 def _whole(value: float, name: str, least: int) -> int:
     if value != int(value) or not least <= value <= MOST_STEPS:
-        raise LayerError(
-            f"the {name} {value:g} is not a whole number from {least} to {MOST_STEPS}"
-        )
+        raise LayerError(f"the {name} {value:g} is not a whole number from {least} to {MOST_STEPS}")
     return int(value)
 
 
@@ -86,7 +84,8 @@ def usual(name: str | None) -> tuple[int | None, float | None]:
     return None, None
 
 
-def offered(entries: Iterable[checkpoints.KnownCheckpoint] | None = None) -> list[tuple[str, str]]:
-    """(label, name) of the known checkpoints that are on this machine."""
-    known = checkpoints.known() if entries is None else entries
-    return [(f"{entry.name}: {entry.about}", entry.name) for entry in known if entry.available]
+def offered() -> list[tuple[str, str]]:
+    """(label, name) of the known checkpoints that are on this machine, or else of the first."""
+    known = checkpoints.known()
+    here = [entry for entry in known if entry.available] or known[:1]
+    return [(f"{entry.name}: {entry.about}", entry.name) for entry in here]

@@ -39,13 +39,13 @@ def set_pick(layers: Iterable[int]) -> str:
 
 
 def name_of(document: Document, pick: str) -> str:
-    """`Layer 9`, `Layers 7-9 together`, `All layers`, with what the result says of it."""
+    """`Layer 9`, `Layers 7–9`, `All layers`, with what the result says of it."""
     selected, numbers = set(document["selected"]), picked_layers(document, pick)
     if pick == "all":
         return "All layers"
     if len(numbers) == 1:
         return f"Layer {numbers[0]}" + (" (selected)" if numbers[0] in selected else "")
-    text = f"Layers {format_layers(numbers).replace('-', '–')} together"
+    text = f"Layers {format_layers(numbers).replace('-', '–')}"
     if set(numbers) == selected:
         return f"{text} (selected)"
     curve = {set_pick(entry["layers"]) for entry in document["sets"]}

@@ -31,8 +31,8 @@ _KEPT = 3
 def path() -> Path:
     """The file to serve: a lighter copy among Gradio's temporary files, or the wheel's own file."""
     package = find_spec("plotly")
-    assert package is not None and package.origin is not None
-    original = Path(package.origin).parent / "package_data" / "plotly.min.js"
+    assert package is not None, "plotly is a requirement"
+    original = Path(str(package.origin)).parent / "package_data" / "plotly.min.js"
     text = lighter(original.read_text(encoding="utf-8"))
     if text is None:
         return original

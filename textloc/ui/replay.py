@@ -52,7 +52,7 @@ def opening(asked: str | None) -> tuple[View | None, str]:
     default = store.default_id()
     if default is None:
         return None, problem
-    return stored_view(default), f"{problem} Shown instead: the usual example." if problem else ""
+    return stored_view(default), f"{problem} The usual result is shown instead." if problem else ""
 
 
 # ---------------------------------------------------------------------------- figures
@@ -98,7 +98,7 @@ def headline(document: Document) -> str:
 def _asked(document: Document) -> str:
     request = document["request"]
     first, *more = request["pairs"]
-    others = f" and {len(more)} more pairs" if more else ""
+    others = f" and {len(more)} more pair{'s' if len(more) > 1 else ''}" if more else ""
     seeds = request["seeds"]
     facts = [
         str(document["checkpoint"]["name"]),
@@ -136,7 +136,7 @@ def panel(view: View, pick: str, pair: int, seed: int) -> str:
     name = name_of(document, pick)
     shown = [
         ("Source prompt", "", references.get("source"), words["source_text"]),
-        (name.removesuffix(" (selected)"), "patched", known[pick], words["target_text"]),
+        (re.sub(r" \(.*", "", name), "patched", known[pick], words["target_text"]),
         ("Target prompt", "", references.get("target"), words["target_text"]),
     ]
     figures = "".join(
@@ -187,8 +187,8 @@ def _scores(document: Document, pick: str, entry: Document) -> str:
     members = [layers[number] for number in numbers if number in layers]
     facts: list[tuple[str, str]] = []
     if len(members) == 1 and pick != "all":
-        facts.append(("Module", f"<code>{_breakable(members[0]['name'])}</code>"))
-        facts.append(("Heads", str(members[0]["heads"])))
+        heads = f"{members[0]['heads']} heads"
+        facts.append((f"Module, {heads}", f"<code>{_breakable(members[0]['name'])}</code>"))
     weights = sum(layer["kv_parameters"] for layer in members)
     share = weights / document["checkpoint"]["parameters"]
     whole = len(members) == len(numbers)
@@ -281,34 +281,29 @@ def table(document: Document) -> str:
     )
 
 
+_SCORED = ("ocr_f1_target", "ocr_f1_source", "exact_target", "ssim_source")
 _HEADS = (
-    *("Layer", "Module", "K+V parameters", "Effect", "OCR F1 to target", "OCR F1 to source"),
-    *("Exact", "SSIM", "Read"),
+    *("Layer", "Effect", "OCR F1 to target", "OCR F1 to source", "Exact", "SSIM", "Read"),
+    *("K+V parameters", "Module"),
 )
 
 
 def _row(pick: str, row: Mapping[str, Any]) -> str:
     chosen = ' <span class="tl-badge">selected</span>' if row["selected"] else ""
-    effect = "–" if row["effect"] is None else _with_interval(row)
     cells = [
-        f"<code>{_breakable(row['name'])}</code>",
-        f"{row['kv_parameters']:,}",
-        effect,
-        *(_number(row[key]) for key in ("ocr_f1_target", "ocr_f1_source", "exact_target")),
-        _number(row["ssim_source"]),
+        "–" if row["effect"] is None else _with_interval(row),
+        *(_number(row[key]) for key in _SCORED),
         escape(row["read"]),
+        f"{row['kv_parameters']:,}",
+        f"<code>{escape(row['name'])}</code>",
     ]
     button = f'<button type="button" data-pick="{pick}">{row["layer"]}</button>{chosen}'
     return f'<tr><th scope="row">{button}</th>{_cells(cells)}</tr>'
 
 
 def _reference(name: str, scores: Document, reads: list[Document]) -> str:
-    cells = [
-        *("", "", ""),
-        *(_number(scores.get(k)) for k in ("ocr_f1_target", "ocr_f1_source", "exact_target")),
-        _number(scores.get("ssim_source")),
-        escape(" | ".join(read["text"] for read in reads)),
-    ]
+    texts = escape(" | ".join(read["text"] for read in reads))
+    cells = ["", *(_number(scores.get(key)) for key in _SCORED), texts, "", ""]
     return f'<tr class="tl-reference"><th scope="row">{name}</th>{_cells(cells)}</tr>'
 
 
