@@ -224,7 +224,7 @@ class Model(torch.nn.Module):
         return states, second.text_embeds
 
     def denoise(self, noisy: Tensor, step: Tensor, states: Tensor, pooled: Tensor) -> Tensor:
-        """The v-prediction, shaped as `noisy` (N, C, h, w)."""
+        """The clean code x0, shaped as `noisy` (N, C, h, w)."""
         added = {"text_embeds": pooled, "time_ids": self.time_ids.expand(len(noisy), -1)}
         out: Tensor = self.unet(noisy, step, states, added_cond_kwargs=added, return_dict=False)[0]
         return out
@@ -252,8 +252,8 @@ class Model(torch.nn.Module):
         alpha = self.alphas[step].sqrt()[:, None, None, None]
         sigma = (1 - self.alphas[step]).sqrt()[:, None, None, None]
         noisy = alpha * code + sigma * noise
-        v = self.denoise(noisy, step, states, pooled)
-        error = (alpha * noisy - sigma * v - code).square().mean(1)  # (N, h, w)
+        clean = self.denoise(noisy, step, states, pooled)
+        error = (clean - code).square().mean(1)  # (N, h, w)
         told = self.letter_head(self._features).unflatten(1, (_STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
         letter = functional.cross_entropy(told, judged, reduction="sum") / (

@@ -7,8 +7,10 @@ import threading
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from textloc.ui import plotlyjs, replay
+from textloc.ui.early import EarlyScript
 from textloc.ui.localize_tab import LocalizeTab
 from textloc.ui.theme import STYLE, theme
 
@@ -36,7 +38,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     page.launch(
         theme=theme(),
         css_paths=[STYLE],
-        head=f'<script async data-plotly src="{plotlyjs.address()}"></script>',
+        app_kwargs={"middleware": [Middleware(EarlyScript)]},
         footer_links=["settings"],
         run_history=False,
         **options,
@@ -53,3 +55,4 @@ def _warm() -> None:
     view, _ = replay.opening(None)
     if view is not None:
         replay.effect_figure(view.document)
+        replay.sets_figure(view.document)

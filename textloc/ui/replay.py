@@ -6,11 +6,12 @@ partial documents, and escapes what comes from outside.
 
 import json
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from textloc import store
 from textloc.errors import StoreError
@@ -58,29 +59,29 @@ def opening(asked: str | None) -> tuple[View | None, str]:
 # ---------------------------------------------------------------------------- figures
 
 
+_DRAWING = threading.Lock()  # one waits for the figure that another is drawing
+
+
 @lru_cache(maxsize=64)
-def _drawn(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _drawn(name: Literal["effect_figure", "sets_figure"], text: str) -> dict[str, Any]:
     from textloc import plots
 
     document = json.loads(text)
-    label = plots.describe(document)
-    made = []
-    for draw in (plots.effect_figure, plots.sets_figure):
-        figure: dict[str, Any] = {"label": label, "config": plots.CONFIG}
-        for theme in ("light", "dark"):
-            figure[theme] = json.loads(draw(document, theme).to_json())
-        made.append(figure)
-    return made[0], made[1]
+    draw = getattr(plots, name)
+    themes = {theme: json.loads(draw(document, theme).to_json()) for theme in ("light", "dark")}
+    return {"label": plots.describe(document), "config": plots.CONFIG, **themes}
 
 
 def effect_figure(document: Document) -> dict[str, Any]:
     """Value of the figure of effect by layer: one Plotly figure for each theme."""
-    return _drawn(json.dumps(document))[0]
+    with _DRAWING:
+        return _drawn("effect_figure", json.dumps(document))
 
 
 def sets_figure(document: Document) -> dict[str, Any] | None:
     """Value of the figure of growing sets, or None while there are none."""
-    return _drawn(json.dumps(document))[1] if document["sets"] else None
+    with _DRAWING:
+        return _drawn("sets_figure", json.dumps(document)) if document["sets"] else None
 
 
 # ---------------------------------------------------------------------------- words
