@@ -24,12 +24,14 @@ CHANNELS = 48
 class Codec:
     """A linear code of pictures.
 
-    mean: (192,) mean patch; basis: (192, C) orthonormal columns; scale: to unit variance.
+    mean: (192,) mean patch; basis: (192, C) orthonormal columns; scale: to unit variance of all
+    components together; spread: (C,) standard deviation of each component of the code.
     """
 
     mean: Tensor
     basis: Tensor
     scale: float
+    spread: Tensor
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) in [-1, 1] to code (N, C, H/8, W/8)."""
@@ -51,6 +53,7 @@ class Codec:
         from safetensors.torch import save_file
 
         tensors = {"mean": self.mean, "basis": self.basis, "scale": torch.tensor([self.scale])}
+        tensors["spread"] = self.spread
         save_file({k: v.contiguous() for k, v in tensors.items()}, path)
 
     @classmethod
@@ -59,7 +62,9 @@ class Codec:
         from safetensors.torch import load_file
 
         tensors = load_file(path)
-        return cls(tensors["mean"], tensors["basis"], float(tensors["scale"][0]))
+        return cls(
+            tensors["mean"], tensors["basis"], float(tensors["scale"][0]), tensors["spread"]
+        )
 
 
 def to_tensor(image: object) -> Tensor:
@@ -81,5 +86,6 @@ def fit(seed: int = 0, pictures: int = 4000) -> Codec:
     basis = vectors.flip(1)[:, :CHANNELS]
     sign = torch.where(basis.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
     basis = basis * sign
-    scale = 1 / float(((flat - mean) @ basis).std())
-    return Codec(mean.float(), basis.float(), scale)
+    code = (flat - mean) @ basis
+    scale = 1 / float(code.std())
+    return Codec(mean.float(), basis.float(), scale, (code.std(0) * scale).float())

@@ -195,9 +195,10 @@ class Model(torch.nn.Module):
     """Text encoders and denoiser as one trainable module, called as the pipeline calls them."""
 
     alphas: Tensor
+    component_weight: Tensor
     time_ids: Tensor
 
-    def __init__(self, parts: dict[str, Any]) -> None:
+    def __init__(self, parts: dict[str, Any], codec: Codec) -> None:
         super().__init__()
         self.text_encoder = parts["text_encoder"]
         self.text_encoder_2 = parts["text_encoder_2"]
@@ -210,6 +211,11 @@ class Model(torch.nn.Module):
         self._features = torch.empty(0)
         self.unet.up_blocks[-1].register_forward_hook(self._keep)
         self.register_buffer("alphas", scheduler.alphas_cumprod.float().clone())
+        # a component counts by its spread, not its variance: strokes of letters vary far less
+        # than the colour of the background, which nobody can predict
+        weight = 1 / codec.spread
+        weight = weight / (weight * codec.spread.square()).mean()
+        self.register_buffer("component_weight", weight[:, None, None], persistent=False)
         side = scenes.SIZE
         self.register_buffer("time_ids", torch.tensor([side, side, 0, 0, side, side]).float())
 
@@ -253,7 +259,7 @@ class Model(torch.nn.Module):
         sigma = (1 - self.alphas[step]).sqrt()[:, None, None, None]
         noisy = alpha * code + sigma * noise
         clean = self.denoise(noisy, step, states, pooled)
-        error = (clean - code).square().mean(1)  # (N, h, w)
+        error = ((clean - code).square() * self.component_weight).mean(1)  # (N, h, w)
         told = self.letter_head(self._features).unflatten(1, (_STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
         letter = functional.cross_entropy(told, judged, reduction="sum") / (
@@ -293,7 +299,7 @@ class Trainer:
         if not codec_file.exists():
             fit(settings.seed).save(codec_file)
         self.codec = Codec.load(codec_file)
-        self.model = Model(self.parts).to(self.device)
+        self.model = Model(self.parts, self.codec).to(self.device)
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averaged = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.optimizer = torch.optim.AdamW(
@@ -405,7 +411,7 @@ class Trainer:
                 score = self.sample()
                 tqdm.write(f"step {self.step}: exact match {score:.2f}")
                 self._log(exact_match=score)
-            if now - saved > 240:
+            if now - saved > 120:
                 self.save()
                 saved = now
         bar.close()
