@@ -286,6 +286,17 @@ def test_a_phone_shows_it_without_scrolling_sideways(served: Served, visit: Any)
     assert box["x"] + box["width"] <= 390
 
 
+def test_without_results_the_page_invites_to_run_one(tmp_path: Path, browser: Any) -> None:
+    served = Served(["app.py"], tmp_path / "results")
+    served.wait()
+    page = browser.new_page()
+    page.goto(served.address)
+    expect(page.locator("#headline h1")).to_contain_text("No result is stored here yet")
+    expect(page.locator("#run")).to_be_enabled()
+    page.close()
+    served.stop()
+
+
 # ---------------------------------------------------------------------------- links
 
 
@@ -462,6 +473,10 @@ def test_a_second_visitor_waits_for_the_device(live: Served, visit: Any) -> None
     first, second = visit(live.address), visit(live.address)
     ask(first, "SLOW")
     expect(first.locator("#progress")).to_contain_text("step")
+    ask(second, "MOON")
+    expect(second.locator("#progress")).to_contain_text("waiting for the device")
+    second.locator("#stop").click()
+    expect(second.locator("#progress")).to_contain_text("Stopped: no image was made")
     ask(second, "MOON")
     expect(second.locator("#progress")).to_contain_text("waiting for the device")
     first.locator("#stop").click()

@@ -134,18 +134,3 @@ def test_bad_input(model: Model, options: dict[str, Any], error: type, message: 
     given = {"pairs": [PAIR], **options}
     with pytest.raises(error, match=message):
         list(localize_stream(model, given.pop("pairs"), **given))
-
-
-@pytest.mark.slow
-def test_the_shipped_checkpoint_has_layers_that_write(shipped: Model) -> None:
-    """A small set of layers changes the word and keeps the scene."""
-    pairs = [
-        parse_pair('a red sign that says "STOP"', "LOVE"),
-        parse_pair('a blue poster that says "MOON"', "FISH"),
-    ]
-    document = localize.localize(shipped, pairs).document
-    assert document["ceiling"] > document["floor"] + 0.3
-    assert 0 < len(document["selected"]) <= len(shipped.layers) // 2
-    chosen = document["sets"][-2]["scores"]
-    assert chosen["effect"] >= 0.9
-    assert document["layers"][0]["scores"]["ocr_f1_source"] > chosen["ocr_f1_source"]

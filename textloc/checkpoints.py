@@ -61,7 +61,7 @@ _KNOWN = (
         "tiny-sdxl",
         "tiny-sdxl",
         True,
-        "ships with textloc; spells 2 to 6 capital letters on a 64 px scene",
+        "ships with textloc; 64 px scenes with 2 to 6 letters, in training, does not spell yet",
         0.03,
         steps=20,
         guidance=3.0,

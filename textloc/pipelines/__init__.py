@@ -52,4 +52,3 @@ def family(pipe: Any) -> Family:
         f"the pipeline class {type(pipe).__name__} is not known; known are {', '.join(FAMILIES)}. "
         "To add one, write a module in textloc/pipelines/ and name it in FAMILIES"
     )
-

@@ -62,9 +62,7 @@ class Codec:
         from safetensors.torch import load_file
 
         tensors = load_file(path)
-        return cls(
-            tensors["mean"], tensors["basis"], float(tensors["scale"][0]), tensors["spread"]
-        )
+        return cls(tensors["mean"], tensors["basis"], float(tensors["scale"][0]), tensors["spread"])
 
 
 def to_tensor(image: object) -> Tensor:

@@ -5,17 +5,17 @@ pick made meanwhile holds. What is drawn comes from `replay`; what is run, from 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from html import escape
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from textloc import store
 from textloc.errors import TextlocError
-from textloc.ui import live, order, picks, replay
+from textloc.ui import live, order, picks, replay, status
 from textloc.ui.figure import figure, picking, share
 from textloc.ui.pictures import Pictures
+from textloc.ui.session import Session
 
 DEVICE = "device"
 """Concurrency id of everything that computes on the device."""
@@ -27,32 +27,6 @@ source prompt: how far the written words move from the source (0) to what all la
 <p>Method: Staniszewski et al., <a href="https://arxiv.org/abs/2502.09935" target="_blank"
 rel="noopener"><cite>Precise Parameter Localization for Textual Generation in Diffusion
 Models</cite></a>, ICLR 2025.</p>"""
-
-
-@dataclass
-class Session:
-    """What one visitor looks at and runs. An empty `pick` follows the strongest layers."""
-
-    view: replay.View | None = None
-    pick: str = ""
-    pair: int = 0
-    seed: int = 0
-    job: live.Job | None = None
-    waiting: bool = False
-    follow: bool = False  # whether the address bar follows to the result's link
-
-    def show(self, view: replay.View) -> None:
-        """Look at another result, from its beginning."""
-        self.view, self.pick, self.pair = view, "", 0
-        self.seed = view.document["request"]["seeds"][0]
-
-    @property
-    def shown(self) -> str:
-        """The pick that is shown; `""` while there is nothing to see."""
-        if self.view is None:
-            return ""
-        known = picks.entries(self.view.document)
-        return self.pick if self.pick in known else picks.usual_pick(self.view.document)
 
 
 class LocalizeTab:
@@ -87,7 +61,11 @@ class LocalizeTab:
                 )
             self.panel = gr.HTML(elem_id="panel", apply_default_css=False, min_height=270)
         with gr.Column(elem_classes="tl-card"):
-            gr.HTML('<h2 class="tl-title">Effect of each layer alone</h2>', apply_default_css=False)
+            gr.HTML(
+                '<h2 class="tl-title">Effect of each layer alone</h2><p class="tl-hint">Click a '
+                "bar, or a small picture below it, to see what that layer writes.</p>",
+                apply_default_css=False,
+            )
             self.effect = figure(height=320, elem_id="effect")
             self.strip = picking(elem_id="strip")
         with gr.Column(elem_classes="tl-card", visible=False) as self.curve_card:
@@ -257,8 +235,8 @@ class LocalizeTab:
 
     def _opened(self, session: Session, view: replay.View | None, problem: str) -> list[Any]:
         if view is None:
-            text = problem or "There is no stored result yet. Run one with the form."
-            return [_notice(text), *_skips(self._first), gr.skip(), *_skips(self._fields)]
+            first = [replay.nothing(), *_skips(self._first[1:])]
+            return [status.notice(problem), *first, gr.skip(), *_skips(self._fields)]
         if view is not session.view:
             session.show(view)
         request = view.document["request"]
@@ -270,7 +248,7 @@ class LocalizeTab:
         here = gr.Dropdown(
             choices=[(store.title(view.document), view.document["id"])], value=view.document["id"]
         )
-        return [_notice(problem), *self._draw(session), here, *fields]
+        return [status.notice(problem), *self._draw(session), here, *fields]
 
     def _draw(self, session: Session) -> list[Any]:
         """`_first` for the view of the session."""
@@ -285,9 +263,7 @@ class LocalizeTab:
         seeds = [(f"seed {seed}", seed) for seed in request["seeds"]]
         return [
             replay.headline(document),
-            gr.HTML(
-                value=replay.effect_figure(document), picked=picks.picked_layers(document, pick)
-            ),
+            gr.HTML(value=replay.effect_figure(document), picked=_pointed(view, pick)),
             gr.HTML(value=replay.strip(view, session.pair, session.seed), picked=pick),
             gr.Dropdown(choices=picks.choices(document), value=pick or None),
             gr.Dropdown(choices=pairs, value=session.pair, visible=len(pairs) > 1),
@@ -301,7 +277,8 @@ class LocalizeTab:
         listed = replay.listed(summaries)
         view = session.view
         if view is None:
-            return [*_skips(self._rest[:3]), gr.Dropdown(choices=listed), *_skips(self._rest[4:])]
+            lists = [gr.Dropdown(choices=listed), replay.damaged(summaries)]
+            return [*_skips(3), *lists, gr.skip()]
         document = view.document
         curve = replay.sets_figure(document)
         shown = document["id"] if view.stored else None
@@ -329,7 +306,7 @@ class LocalizeTab:
             return _skips(5)
         return [
             shown,
-            gr.HTML(picked=picks.picked_layers(view.document, shown)),
+            gr.HTML(picked=_pointed(view, shown)),
             gr.HTML(picked=shown),
             gr.HTML(picked=shown),
             replay.panel(view, shown, session.pair, session.seed),
@@ -359,9 +336,9 @@ class LocalizeTab:
             session.job = live.Job(order.read(*fields))
         except TextlocError as error:
             session.waiting = False
-            return [_notice(str(error)), *_skips(3)]
+            return [status.notice(str(error)), *_skips(3)]
         session.waiting = True
-        return [_notice(""), *_running(live.Update())]
+        return [status.notice(""), *_running(live.Update())]
 
     def follow(self, session: Session) -> Iterator[list[Any]]:
         """Run what was asked and show it as it grows."""
@@ -385,7 +362,7 @@ class LocalizeTab:
                 if update.state in ("complete", "stopped", "failed"):
                     session.job = None
                     notice = self._ended(session, update)
-                    yield [_notice(notice), *_ready(update), *drawn, *self.open_rest(session)]
+                    yield [status.notice(notice), *_ready(update), *drawn, *self.open_rest(session)]
                     return
                 yield [gr.skip(), *_running(update), *drawn, *_skips(self._rest)]
         finally:
@@ -416,48 +393,16 @@ def _skips(count: int | list[Any]) -> list[Any]:
     return [gr.skip() for _ in range(count if isinstance(count, int) else len(count))]
 
 
-def _notice(text: str) -> str:
-    if not text:
-        return ""
-    text = text[0].upper() + text[1:]
-    return f'<div class="tl-notice" role="alert">{escape(text)}</div>'
+def _pointed(view: replay.View, pick: str) -> list[int]:
+    """The layers that the figure points at: those of the pick, unless it is all of them."""
+    return [] if pick in ("", "all") else picks.picked_layers(view.document, pick)
 
 
 def _running(update: live.Update) -> list[Any]:
     """Run off, Stop on, and how the run stands."""
-    texts = {
-        "waiting": "waiting for the device",
-        "loading": f"{update.message} · {update.seconds:.0f} s",
-    }
-    text = texts.get(update.state)
-    if text is None:
-        parts = [f"{update.done} of {update.total} images"] if update.total else []
-        parts.append(update.message)
-        if update.step:
-            parts.append(f"step {update.step} of {update.steps}")
-        text = " · ".join(parts)
-    bar = '<div class="tl-bar"></div>'
-    if update.total:
-        share = update.done / update.total
-        bar = (
-            f'<div class="tl-bar" role="progressbar" aria-label="Images" aria-valuemin="0" '
-            f'aria-valuemax="{update.total}" aria-valuenow="{update.done}">'
-            f'<div style="width:{share:.0%}"></div></div>'
-        )
-    status = f'<div class="tl-progress">{bar}<p role="status">{escape(text)}</p></div>'
-    return [gr.Button(interactive=False), gr.Button(interactive=True), status]
+    return [gr.Button(interactive=False), gr.Button(interactive=True), status.running(update)]
 
 
 def _ready(update: live.Update) -> list[Any]:
     """Run on, Stop off, and how the run ended."""
-    made = f"{update.done} of {update.total} images" if update.total else "no image was made"
-    texts = {
-        "complete": f"Done: {update.done} images in {update.seconds:.0f} s",
-        "stopped": f"Stopped: {made}; what is finished stays",
-        "failed": f"Not finished: {made}",
-    }
-    text = escape(texts[update.state])
-    if update.document is not None:
-        text += ' · <a href="#headline">see it</a>'
-    status = f'<div class="tl-progress"><p role="status">{text}</p></div>'
-    return [gr.Button(interactive=True), gr.Button(interactive=False), status]
+    return [gr.Button(interactive=True), gr.Button(interactive=False), status.ended(update)]

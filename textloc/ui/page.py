@@ -20,7 +20,6 @@ _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 
 def build() -> gr.Blocks:
     """The page; it loads no model and imports no torch."""
-    gr.set_static_paths([plotlyjs.path()])
     with gr.Blocks(
         title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
     ) as page:
@@ -51,7 +50,8 @@ def serve(**options: Any) -> None:
 
 
 def _warm() -> None:
-    """Draw the figures of the opening result while the first browser is still loading."""
+    """Make ready what the first visitor needs, while the browser is still loading the page."""
+    plotlyjs.script()
     view, _ = replay.opening(None)
     if view is not None:
         replay.effect_figure(view.document)

@@ -14,20 +14,27 @@ Document = Mapping[str, Any]
 
 def entries(document: Document) -> dict[str, Document]:
     """Pick → entry of the document, in the order in which they are offered."""
-    selected = sorted(document["selected"])
-    layers = {f"layer-{entry['index']}": entry for entry in document["layers"]}
-    total = len(document["request"]["layers"])
+    layers = sorted(document["layers"], key=lambda entry: int(entry["index"]))
+    every = len(all_layers(document))
     sets = {
         set_pick(entry["layers"]): entry
         for entry in [*document["sets"], *document["controls"]]
-        if 1 < len(entry["layers"]) < total
+        if 1 < len(entry["layers"]) < every
     }
     found: dict[str, Document] = {}
-    if len(selected) > 1 and (best := set_pick(selected)) in sets:
+    if document["selected"] and (best := set_pick(document["selected"])) in sets:
         found[best] = sets[best]
     if "all" in document["references"]:
         found["all"] = document["references"]["all"]
-    return found | dict(sorted(layers.items(), key=lambda item: int(item[1]["index"]))) | sets
+    return found | {f"layer-{entry['index']}": entry for entry in layers} | sets
+
+
+def all_layers(document: Document) -> list[int]:
+    """All text layers that are known of: a curve of sets ends with all that the model has."""
+    every = set(map(int, document["request"]["layers"]))
+    for entry in document["sets"]:
+        every.update(map(int, entry["layers"]))
+    return sorted(every)
 
 
 def set_pick(layers: Iterable[int]) -> str:
@@ -60,8 +67,10 @@ def choices(document: Document) -> list[tuple[str, str]]:
 def usual_pick(document: Document) -> str:
     """What is shown before anything is picked: the selected layers, else the strongest one."""
     known = entries(document)
-    if document["selected"] and (pick := set_pick(document["selected"])) in known:
-        return pick
+    if selected := document["selected"]:
+        pick = "all" if len(selected) == len(all_layers(document)) else set_pick(selected)
+        if pick in known:
+            return pick
     layers = document["layers"]
     if not layers:
         return ""
@@ -78,7 +87,7 @@ def _strength(layer: Document) -> tuple[float, float]:
 def picked_layers(document: Document, pick: str) -> list[int]:
     """Layer numbers of a pick."""
     if pick == "all":
-        return list(document["request"]["layers"])
+        return all_layers(document)
     return [int(number) for number in re.findall(r"[0-9]+", pick)]
 
 

@@ -12,42 +12,41 @@ time, the lighter copy 0.9 s. Two cuts are made, both in text that is checked be
 A bundle that does not look as expected is served as it is.
 """
 
-import hashlib
-import os
+import gzip
 import re
-import secrets
-import tempfile
+import threading
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
 
 _REGISTERED = re.compile(r"\.register\(\[((?:[\w$]+\(\),){20,}[\w$]+\(\))\]\)")
 _BODY = re.compile(r'"use strict";(var Plotly=\(\(\)=>\{.*return [\w$]+\(\);?\}\)\(\);)', re.DOTALL)
 _KEPT = 3
 
 
+_MAKING = threading.Lock()
+
+
+def address() -> str:
+    """Where the page finds it: relative, so that it works under any root path; new with Plotly."""
+    return f"gradio_api/textloc/plotly-{version('plotly')}"
+
+
+def script() -> tuple[bytes, bytes]:
+    """What to serve: JavaScript as it is, and compressed by gzip. Made once."""
+    with _MAKING:
+        return _script()
+
+
 @lru_cache(maxsize=1)
-def path() -> Path:
-    """The file to serve: a lighter copy among Gradio's temporary files, or the wheel's own file."""
+def _script() -> tuple[bytes, bytes]:
     package = find_spec("plotly")
     assert package is not None, "plotly is a requirement"
-    original = Path(str(package.origin)).parent / "package_data" / "plotly.min.js"
-    text = lighter(original.read_text(encoding="utf-8"))
-    if text is None:
-        return original
-    data = text.encode()
-    temporary = os.environ.get("GRADIO_TEMP_DIR") or str(Path(tempfile.gettempdir()) / "gradio")
-    copy = Path(temporary) / hashlib.sha256(data).hexdigest() / "plotly.js"
-    try:
-        if not copy.is_file() or copy.read_bytes() != data:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            part = copy.with_name(f"{secrets.token_hex(8)}.part")
-            part.write_bytes(data)
-            part.replace(copy)
-    except OSError:
-        return original
-    return copy
+    bundle = Path(str(package.origin)).parent / "package_data" / "plotly.min.js"
+    text = bundle.read_text(encoding="utf-8")
+    data = (lighter(text) or text).encode()
+    return data, gzip.compress(data, compresslevel=4, mtime=0)
 
 
 def lighter(bundle: str) -> str | None:
@@ -63,8 +62,3 @@ def lighter(bundle: str) -> str | None:
     notice = bundle[: bundle.find("*/") + 2] if bundle.startswith("/*") else ""
     cut = f"{body[1][:start]}{kept}{body[1][stop:]}"
     return f'{notice}\n"use strict";{cut}window.Plotly=Plotly;\n'
-
-
-def address() -> str:
-    """Its address relative to the page, which works under any root path."""
-    return f"gradio_api/file={quote(path().as_posix())}"

@@ -96,6 +96,15 @@ def headline(document: Document) -> str:
     return f'<h1 class="tl-claim">{escape(claim)}</h1>{evidence}{_asked(document)}'
 
 
+def nothing() -> str:
+    """What stands in place of a headline where no result is stored."""
+    return (
+        '<div class="tl-nothing"><h1 class="tl-claim">No result is stored here yet.</h1>'
+        '<p class="tl-evidence">Write two prompts that differ in the quoted word, and run them.</p>'
+        "</div>"
+    )
+
+
 def _asked(document: Document) -> str:
     request = document["request"]
     first, *more = request["pairs"]
@@ -187,14 +196,13 @@ def _scores(document: Document, pick: str, entry: Document) -> str:
     layers = {layer["index"]: layer for layer in document["layers"]}
     members = [layers[number] for number in numbers if number in layers]
     facts: list[tuple[str, str]] = []
-    if len(members) == 1 and pick != "all":
+    if len(numbers) == 1 and members:
         heads = f"{members[0]['heads']} heads"
         facts.append((f"Module, {heads}", f"<code>{_breakable(members[0]['name'])}</code>"))
-    weights = sum(layer["kv_parameters"] for layer in members)
-    share = weights / document["checkpoint"]["parameters"]
-    whole = len(members) == len(numbers)
-    if whole:
-        facts.append(("K+V parameters", f"{weights:,} · {_share(share)} of all"))
+    if len(members) == len(numbers):  # else some were not tried alone, and their size is unknown
+        weights = sum(layer["kv_parameters"] for layer in members)
+        share = _share(weights / document["checkpoint"]["parameters"])
+        facts.append(("K+V parameters", f"{weights:,} · {share} of all"))
     if scores.get("effect") is not None:
         facts.append(("Effect on the words", _with_interval(scores)))
     facts.append(("OCR F1 to target", _levels(document, scores)))

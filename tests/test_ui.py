@@ -1,0 +1,558 @@
+"""What the page is made of, without a browser."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from tests.documents import Document, Images, localize_document
+from textloc import store
+from textloc.errors import (
+    Cancelled,
+    CheckpointError,
+    LayerError,
+    OutOfMemoryError,
+    PromptError,
+    StoreError,
+    TextlocError,
+)
+from textloc.paths import ROOT
+from textloc.ui import live, order, picks, plotlyjs, replay, status
+from textloc.ui.early import EarlyScript
+from textloc.ui.letters import differences, marked, spoken
+from textloc.ui.pictures import Pictures
+
+
+def view_of(document: Document, images: Images, stored: bool = False) -> replay.View:
+    return replay.View(document, Pictures(images.__getitem__), stored)
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(store.RESULTS_VARIABLE, str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+# ---------------------------------------------------------------------------- the page
+
+
+def run_python(code: str, results: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        cwd=ROOT,
+        env={"PATH": "", "TEXTLOC_RESULTS": str(results), "HOME": str(results)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_page_builds_and_shows_results_without_torch(results: Path) -> None:
+    document, images = localize_document()
+    store.save(document, images)
+    code = """
+import sys, app
+heavy = {"torch", "diffusers", "transformers", "onnxruntime", "rapidocr", "plotly.graph_objects"}
+print(sorted(heavy & set(sys.modules)))
+from textloc.ui import replay
+view, problem = replay.opening(None)
+replay.effect_figure(view.document), replay.sets_figure(view.document)
+replay.headline(view.document), replay.table(view.document), replay.panel(view, "all", 0, 0)
+print(sorted(heavy & set(sys.modules)))
+"""
+    before, after = run_python(code, results).splitlines()
+    assert before == "[]"
+    assert after == "['plotly.graph_objects']"
+
+
+def test_gradio_writes_nothing_beside_the_modules(results: Path) -> None:
+    run_python("import app", results)
+    assert not list((ROOT / "textloc" / "ui").glob("*.pyi"))
+
+
+# ---------------------------------------------------------------------------- opening
+
+
+def test_opens_with_the_default(results: Path) -> None:
+    document, images = localize_document()
+    store.save(document, images)
+    view, problem = replay.opening(None)
+    assert view is not None
+    assert view.document["id"] == document["id"]
+    assert view.stored
+    assert problem == ""
+
+
+def test_opens_what_is_asked_for(results: Path) -> None:
+    usual, other = localize_document(), localize_document(words=(("CAT", "DOG"),))
+    for document, images in (usual, other):
+        store.save(document, images)
+    (results / "index.json").write_text(json.dumps({"default": usual[0]["id"]}))
+    view, problem = replay.opening(other[0]["id"])
+    assert view is not None
+    assert view.document["id"] == other[0]["id"]
+    assert problem == ""
+
+
+@pytest.mark.parametrize("asked", ["x", "../../etc/passwd", "0" * 16, "A" * 16])
+def test_a_bad_link_opens_the_default_and_says_so(results: Path, asked: str) -> None:
+    document, images = localize_document()
+    store.save(document, images)
+    view, problem = replay.opening(asked)
+    assert view is not None
+    assert view.document["id"] == document["id"]
+    assert "cannot be opened" in problem
+    assert "shown instead" in problem
+
+
+def test_opens_empty_where_nothing_is_stored(results: Path) -> None:
+    assert replay.opening(None) == (None, "")
+    view, problem = replay.opening("0" * 16)
+    assert view is None
+    assert "no stored result" in problem
+
+
+def test_a_damaged_result_is_listed_quietly(results: Path) -> None:
+    document, images = localize_document()
+    folder = store.save(document, images)
+    (results / ("0" * 16)).mkdir()
+    (results / ("0" * 16) / "result.json").write_text("<b>")
+    summaries = store.listing()
+    assert replay.listed(summaries) == [("STOP → LOVE · example-11", folder.name)]
+    note = replay.damaged(summaries)
+    assert "1 stored result is damaged" in note
+    assert "<b>" not in note
+    assert replay.damaged([]) == ""
+
+
+# ---------------------------------------------------------------------------- picks
+
+
+def test_the_selected_set_is_shown_first() -> None:
+    document, _ = localize_document()
+    assert picks.usual_pick(document) == "set-7_8_9"
+    names = {pick: name for name, pick in picks.choices(document)}
+    assert names["set-7_8_9"] == "Layers 7–9 (selected)"
+    assert names["layer-9"] == "Layer 9 (selected)"
+    assert names["layer-0"] == "Layer 0"
+    assert names["all"] == "All layers"
+    assert any(name.endswith("(random)") for name in names.values())
+
+
+def test_without_a_selection_the_strongest_layer_is_shown() -> None:
+    document, _ = localize_document(finished=9)
+    strongest = max(document["layers"], key=lambda layer: layer["scores"]["effect"])
+    assert picks.usual_pick(document) == f"layer-{strongest['index']}"
+    nothing, _ = localize_document(finished=0, references=())
+    assert picks.usual_pick(nothing) == ""
+    assert picks.choices(nothing) == []
+
+
+def test_a_selection_of_all_layers_is_the_pick_of_all() -> None:
+    document, _ = localize_document()
+    document["selected"] = list(range(11))
+    assert picks.usual_pick(document) == "all"
+
+
+def test_a_set_of_all_layers_that_were_tried_can_be_picked() -> None:
+    document, _ = localize_document()
+    document["request"]["layers"] = [7, 8, 9]
+    document["layers"] = [layer for layer in document["layers"] if layer["index"] in (7, 8, 9)]
+    assert picks.usual_pick(document) == "set-7_8_9"
+    assert picks.picked_layers(document, "all") == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("custom", "pick"),
+    [
+        (9, "layer-9"),
+        (9.0, "layer-9"),
+        ("7–9", "set-7_8_9"),
+        ("9", "layer-9"),
+        ("0–10", "all"),
+        ("layer-3", "layer-3"),
+        ("all", "all"),
+        ("none", None),
+        (99, None),
+        ("<script>", None),
+        (None, None),
+        ([1], None),
+    ],
+)
+def test_a_click_becomes_a_pick(custom: object, pick: str | None) -> None:
+    document, _ = localize_document()
+    assert picks.pick_of_click(document, custom) == pick
+
+
+# ---------------------------------------------------------------------------- what is shown
+
+
+def test_the_headline_says_what_was_found_and_asked() -> None:
+    document, _ = localize_document()
+    text = replay.headline(document)
+    assert re.search(r"<h1[^>]*>Layers 7, 8 and 9 of 11 write the words", text)
+    assert "STOP" in text
+    assert "rapidocr 3.10.0" in text
+
+
+def test_a_panel_shows_three_pictures_with_what_was_read() -> None:
+    document, images = localize_document(size=64)
+    text = replay.panel(view_of(document, images), "layer-2", 0, 1)
+    assert text.count("<img") == 3
+    assert text.count("data:image/png;base64,") == 3
+    assert text.count("tl-pixels") == 3
+    assert "down_blocks.<wbr>2." in text
+    assert "43,008" in text
+    assert "<mark" in text
+    assert "the picture reads LOVE" in text
+
+
+def test_a_panel_of_a_partial_document_says_what_is_not_made() -> None:
+    document, images = localize_document(finished=2, references=("source",))
+    text = replay.panel(view_of(document, images), "layer-1", 0, 0)
+    assert text.count("<img") == 2
+    assert "not made" in text
+    assert "appear here" in replay.panel(view_of(document, images), "", 0, 0)
+
+
+def test_large_pictures_are_sent_smaller() -> None:
+    large = Image.new("RGB", (1024, 768), "red")
+    pictures = Pictures({"large": large}.__getitem__)
+    found = pictures.address("large", 96)
+    assert found is not None
+    address, pixels = found
+    assert address.startswith("data:image/jpeg;base64,")
+    assert not pixels
+    assert len(address) < 4000
+    assert large.size == (1024, 768)
+    assert pictures.address("none") is None
+
+
+def test_the_strip_has_a_button_for_each_picture() -> None:
+    document, images = localize_document()
+    text = replay.strip(view_of(document, images), 0, 0)
+    assert text.count("<button") == len(picks.entries(document))
+    assert 'aria-label="Layer 9 (selected), reads' in text
+    assert replay.strip(view_of(document, {}), 0, 0) == ""
+
+
+def test_the_table_has_every_layer_and_the_references() -> None:
+    document, _ = localize_document(70)
+    text = replay.table(document)
+    assert text.count("<tr") == 1 + 70 + 3
+    assert text.count('scope="row"') == 73
+    assert "<caption>" in text
+
+
+@pytest.mark.parametrize("finished", [None, 0, 4])
+@pytest.mark.parametrize("n_layers", [11, 70])
+def test_figures_are_plain_json_for_both_themes(n_layers: int, finished: int | None) -> None:
+    document, _ = localize_document(n_layers, finished=finished)
+    figure = json.loads(json.dumps(replay.effect_figure(document), allow_nan=False))
+    assert {"light", "dark", "config", "label"} <= set(figure)
+    assert len(figure["light"]["data"][0]["customdata"]) == len(document["layers"])
+    assert (replay.sets_figure(document) is None) == (finished is not None)
+
+
+def test_nothing_from_outside_is_html() -> None:
+    evil = '<img src=x onerror="alert(1)">'
+    document, images = localize_document(words=((evil, evil + "!"),))
+    for layer in document["layers"]:
+        layer["name"] = f"up_blocks.0.{evil}"
+    view = view_of(document, images)
+    texts = [replay.headline(document), replay.table(document), replay.strip(view, 0, 0)]
+    texts += [replay.panel(view, pick, 0, 0) for pick in picks.entries(document)]
+    for text in texts:
+        assert "<img src=x" not in text
+        assert 'onerror="alert' not in text
+
+
+def test_the_share_bar_has_a_link_only_for_what_is_stored() -> None:
+    document, images = localize_document()
+    assert replay.share(view_of(document, images))["id"] == ""
+    value = replay.share(view_of(document, images, stored=True))
+    assert value["id"] == document["id"]
+    assert json.loads(value["json"])["id"] == document["id"]
+    assert value["csv"].startswith("layer,name")
+
+
+@pytest.mark.parametrize(
+    ("read", "wanted", "kinds"),
+    [
+        ("LOVE", "love", "same same same same"),
+        ("LOWE", "LOVE", "same same other same"),
+        ("LOE", "LOVE", "same same missing same"),
+        ("LLOVE", "LOVE", "other same same same same"),
+        ("", "OK", "missing missing"),
+        ("STOP", "LOVE", "other other other other"),
+    ],
+)
+def test_letters_that_differ_are_marked(read: str, wanted: str, kinds: str) -> None:
+    found = differences(read, wanted)
+    assert sorted(kind for kind, _ in found) == sorted(kinds.split())
+    assert "".join(letter for kind, letter in found if kind != "missing") == read
+
+
+def test_letters_are_told_to_screen_readers() -> None:
+    assert spoken("LOVE", "love") == "LOVE, as wanted"
+    assert spoken(" ", "LOVE") == "nothing was read; wanted was LOVE"
+    assert '<mark class="tl-other" aria-hidden="true">&lt;</mark>' in marked("<", "A")
+
+
+# ---------------------------------------------------------------------------- the form
+
+GOOD = {
+    "model": "tiny-sdxl",
+    "source": 'a red sign that says "STOP"',
+    "target": "LOVE",
+    "seeds": "0,1",
+    "steps": 20,
+    "guidance": 3.0,
+    "start_step": 0,
+    "layers": "",
+}
+
+
+def read(**fields: Any) -> order.Order:
+    return order.read(**(GOOD | fields))
+
+
+def test_the_form_becomes_an_order() -> None:
+    found = read(steps=None, guidance=None, layers=" 7-9 ")
+    assert found.pair.target == 'a red sign that says "LOVE"'
+    assert found.seeds == (0, 1)
+    assert found.steps is None
+    assert found.layers == "7-9"
+    assert read().layers is None
+    assert read(seeds="").seeds == (0,)
+    assert read(model="owner/model").model == "owner/model"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"source": ""}, PromptError, "empty"),
+        ({"source": "a red sign"}, PromptError, "quotes no text"),
+        ({"source": 'a sign that says ""'}, PromptError, "empty text"),
+        ({"target": ""}, PromptError, "empty"),
+        ({"target": "stop"}, PromptError, "both prompts ask for"),
+        ({"model": ""}, CheckpointError, "no model is chosen"),
+        ({"model": None}, CheckpointError, "no model is chosen"),
+        ({"model": "nonesuch"}, CheckpointError, "no checkpoint 'nonesuch'"),
+        ({"seeds": "a"}, PromptError, "seeds"),
+        ({"seeds": "1,1"}, PromptError, "seeds"),
+        ({"seeds": ",".join(map(str, range(17)))}, PromptError, "too many"),
+        ({"steps": 0}, LayerError, "number of steps"),
+        ({"steps": 2.5}, LayerError, "whole number"),
+        ({"start_step": 21}, LayerError, "start step 21"),
+        ({"guidance": -1}, PromptError, "guidance"),
+        ({"layers": "a-b"}, LayerError, "cannot read the layers"),
+        ({"layers": "9-7"}, LayerError, "backwards"),
+    ],
+)
+def test_bad_input_is_refused_before_the_queue(
+    fields: dict[str, Any], error: type[TextlocError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        read(**fields)
+
+
+def test_known_checkpoints_are_offered_with_their_usual_call() -> None:
+    names = [name for _, name in order.offered()]
+    assert "tiny-sdxl" in names
+    assert order.usual("tiny-sdxl") == (20, 3.0)
+    assert order.usual("owner/model") == (None, None)
+
+
+# ---------------------------------------------------------------------------- a run
+
+
+def made_up(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None = None, wait: float = 0.0
+) -> list[str]:
+    """Put made-up pictures in place of a model's; returns the names that were loaded."""
+    import textloc.checkpoints
+    import textloc.localize
+
+    loaded: list[str] = []
+
+    def load(name: str) -> Any:
+        loaded.append(name)
+        return SimpleNamespace(name=name, layers=range(11))
+
+    def localize_stream(_model: Any, pairs: Any, **options: Any) -> Any:
+        words = [(pair.source_text, pair.target_text) for pair in pairs]
+        for finished in (2, 7, None):
+            options["on_step"](1, 20)
+            time.sleep(wait)
+            if options["cancelled"]():
+                raise Cancelled("stopped")
+            if finished == 7 and error is not None:
+                raise error
+            document, images = localize_document(
+                words=words, seeds=options["seeds"], finished=finished
+            )
+            yield SimpleNamespace(
+                document=document, images=images, done=5, total=14, message="patching"
+            )
+
+    monkeypatch.setattr(textloc.checkpoints, "load", load)
+    monkeypatch.setattr(textloc.localize, "localize_stream", localize_stream)
+    monkeypatch.setattr(live, "_loaded", None)
+    return loaded
+
+
+def test_a_run_is_stored_and_keeps_its_model(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = made_up(monkeypatch)
+    for _ in range(2):
+        updates = list(live.Job(read()).updates())
+        assert updates[-1].state == "complete"
+        assert updates[-1].message == ""
+        assert updates[-1].document is not None
+        assert store.load(updates[-1].document["id"]).document["complete"]
+        assert any(update.fresh for update in updates)
+    assert loaded == ["tiny-sdxl"]
+
+
+def test_a_run_that_cannot_be_stored_is_still_shown(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch)
+
+    def save(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(store, "save", save)
+    last = list(live.Job(read()).updates())[-1]
+    assert last.state == "complete"
+    assert last.document is not None
+    assert "the disk is full" in last.message
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OutOfMemoryError("choose a smaller size"), "choose a smaller size"),
+        (ZeroDivisionError("oops"), "something went wrong that should not"),
+    ],
+)
+def test_an_error_keeps_what_was_computed(
+    results: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    made_up(monkeypatch, error)
+    last = list(live.Job(read()).updates())[-1]
+    assert last.state == "failed"
+    assert message in last.message
+    assert last.document is not None
+    assert len(last.document["layers"]) == 2
+    assert store.listing() == []
+
+
+def test_stop_ends_a_run_and_frees_the_device(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch, wait=0.3)
+    job = live.Job(read())
+    states = []
+    for update in job.updates():
+        states.append(update.state)
+        if update.document is not None:
+            job.stop()
+    assert states[-1] == "stopped"
+    assert job.last.document is not None
+    assert list(live.Job(read()).updates())[-1].state == "complete"
+
+
+def test_closing_the_updates_stops_the_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up(monkeypatch, wait=0.3)
+    updates = live.Job(read()).updates()
+    next(updates)
+    updates.close()  # type: ignore[attr-defined]
+    end = time.monotonic() + 30
+    while any(t.name == "textloc-run" for t in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert store.listing() == []
+
+
+def test_a_run_waits_for_the_one_before_and_can_be_stopped_meanwhile(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch)
+    with live._DEVICE:
+        job = live.Job(read())
+        updates = job.updates(patience=0.05)
+        assert next(updates).state == "waiting"
+        job.stop()
+        assert [update.state for update in updates][-1] == "stopped"
+
+
+def test_how_a_run_stands_is_told_in_words() -> None:
+    assert "waiting for the device" in status.running(live.Update())
+    update = live.Update(state="running", done=3, total=14, step=2, steps=20, message="<patching>")
+    text = status.running(update)
+    assert "3 of 14 images · &lt;patching&gt; · step 2 of 20" in text
+    assert 'aria-valuenow="3"' in text
+    assert "Stopped: 3 of 14 images" in status.ended(replace(update, state="stopped"))
+    assert "no image was made" in status.ended(live.Update(state="failed"))
+    assert status.notice("") == ""
+    assert status.notice("a <b>") == '<div class="tl-notice" role="alert">A &lt;b&gt;</div>'
+
+
+# ---------------------------------------------------------------------------- Plotly.js
+
+
+def test_the_bundle_of_this_plotly_is_made_lighter() -> None:
+    data, small = plotlyjs.script()
+    text = data.decode()
+    assert text.startswith("/**\n* plotly.js v")
+    assert text.endswith("window.Plotly=Plotly;\n")
+    assert len(re.findall(r"\.register\(\[(?:[\w$]+\(\),){2}[\w$]+\(\)\]\)", text)) == 1
+    assert len(small) < len(data) / 2
+
+
+@pytest.mark.parametrize(
+    "bundle", ["", "window.Plotly = {}", '"use strict";var Plotly=(()=>{})();']
+)
+def test_an_unknown_bundle_stays_as_it_is(bundle: str) -> None:
+    assert plotlyjs.lighter(bundle) is None
+
+
+async def _home(_request: Any) -> HTMLResponse:
+    return HTMLResponse("<html><head><title>x</title></head><body></body></html>")
+
+
+def test_the_page_starts_plotly_early_and_serves_it() -> None:
+    app = EarlyScript(Starlette(routes=[Route("/", _home), Route("/other", _home)]))
+    client = TestClient(app)
+    page = client.get("/?r=1")
+    tag = re.search(r'<script async data-plotly src="([^"]+)"></script></head>', page.text)
+    assert tag is not None
+    assert int(page.headers["content-length"]) == len(page.content)
+    script = client.get(f"/{tag[1]}")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.headers["content-encoding"] == "gzip"
+    assert "immutable" in script.headers["cache-control"]
+    assert script.content == plotlyjs.script()[0]
+    plain = client.get(f"/{tag[1]}", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.content == script.content
+    assert "data-plotly" not in client.get("/other").text
+    assert client.get("/gradio_api/textloc/nonesuch").status_code == 404

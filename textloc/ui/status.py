@@ -1,0 +1,45 @@
+"""Notices, and how a run stands, as HTML."""
+
+from html import escape
+
+from textloc.ui.live import Update
+
+
+def notice(text: str) -> str:
+    """A message that a screen reader tells at once; `""` takes it away."""
+    if not text:
+        return ""
+    return f'<div class="tl-notice" role="alert">{escape(text[0].upper() + text[1:])}</div>'
+
+
+def running(update: Update) -> str:
+    """Bar and words for a run that is going on."""
+    if update.state == "waiting":
+        text = "waiting for the device"
+    elif update.state == "loading":
+        text = f"{update.message} · {update.seconds:.0f} s"
+    else:
+        parts = [f"{update.done} of {update.total} images"] if update.total else []
+        parts.append(update.message)
+        if update.step:
+            parts.append(f"step {update.step} of {update.steps}")
+        text = " · ".join(parts)
+    bar = '<div class="tl-bar"></div>'  # empty: how much there is to do is not known yet
+    if update.total:
+        bar = (
+            '<div class="tl-bar" role="progressbar" aria-label="Images" aria-valuemin="0" '
+            f'aria-valuemax="{update.total}" aria-valuenow="{update.done}">'
+            f'<div style="width:{update.done / update.total:.0%}"></div></div>'
+        )
+    return f'<div class="tl-progress">{bar}<p role="status">{escape(text)}</p></div>'
+
+
+def ended(update: Update) -> str:
+    """Words for a run that is complete, stopped or failed."""
+    made = f"{update.done} of {update.total} images" if update.total else "no image was made"
+    text = {
+        "complete": f"Done: {update.done} images in {update.seconds:.0f} s",
+        "stopped": f"Stopped: {made}; what is finished stays",
+    }.get(update.state, f"Not finished: {made}")
+    link = ' · <a href="#headline">see it</a>' if update.document is not None else ""
+    return f'<div class="tl-progress"><p role="status">{escape(text)}{link}</p></div>'
