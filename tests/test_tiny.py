@@ -114,6 +114,7 @@ def test_stages_grow() -> None:
     assert (first.longest, first.variety, first.high) == (2, 0.0, 1.0)
     assert (last.longest, last.variety) == (6, 1.0)
     assert last.high + last.middle < 1
+    assert train.stage(train.GROWN) == last
 
 
 def test_a_warm_start_needs_the_code(tmp_path: Path) -> None:

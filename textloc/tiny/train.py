@@ -85,6 +85,10 @@ class Stage:
     middle: float
 
 
+GROWN = 2400
+"""The step from which on `stage` does not change; a warm start begins there."""
+
+
 def stage(step: int) -> Stage:
     """The curriculum: from one plain scene with two letters to all scenes and words."""
 
@@ -305,7 +309,8 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, betas=BETAS, weight_decay=0.01, fused=True
         )
-        self.step = 0
+        # weights that have been through the curriculum go on with all scenes and words
+        self.step = GROWN if start is not None else 0
         if (out / "state.pt").exists():
             self._resume()
 
