@@ -400,10 +400,16 @@ def test_bad_settings_are_told_in_the_page(
 ) -> None:
     page = visit(served.address)
     expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
+    expect(page.locator("#share button").first).to_be_enabled()  # all is drawn
     page.get_by_text("Model and settings").click()
     entry = page.locator(f"#{field} input, #{field} textarea").first
-    entry.fill(text)
-    entry.press("Tab")
+    for _ in range(5):  # a field that has just unfolded may still take the page's own value
+        entry.fill(text)
+        entry.press("Tab")
+        page.wait_for_timeout(300)
+        if entry.input_value() == text:
+            break
+    expect(entry).to_have_value(text)
     page.locator("#run").click()
     expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
 

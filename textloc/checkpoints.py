@@ -6,6 +6,7 @@ digest of its weights, so a stored result says exactly what it was made with.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -166,11 +167,11 @@ class Model:
         """Key and value weights of these layers."""
         return sum(self.layers[i].kv_parameters for i in layers)
 
-    def check_prompt(self, prompt: str) -> None:
-        """Check that the prompt fits.
+    def check_length(self, prompt: str) -> None:
+        """Check that no end of a prompt or negative prompt is cut off.
 
         Raises:
-            PromptError: more tokens than the checkpoint reads, or letters it never learned.
+            PromptError: more tokens than the checkpoint reads.
         """
         limit = self.family.token_limit(self.pipe)
         tokens = len(self.pipe.tokenizer(prompt).input_ids)
@@ -179,6 +180,14 @@ class Model:
                 f"the prompt has {tokens} tokens and {self.name} reads {limit}; shorten it: "
                 f"{prompt[:80]!r}"
             )
+
+    def check_prompt(self, prompt: str) -> None:
+        """Check that the prompt fits.
+
+        Raises:
+            PromptError: more tokens than the checkpoint reads, or letters it never learned.
+        """
+        self.check_length(prompt)
         if self.spelling is None:
             return
         for text in quoted(prompt):
@@ -225,8 +234,8 @@ def load(model: str | Path | Model, device: str | None = None, dtype: str | None
         dtype: `float32`, `float16` or `bfloat16`; None takes float16 on CUDA, else float32.
 
     Raises:
-        CheckpointError: unknown, incomplete, gated, unreachable, without safetensors, or of an
-            unknown family; the message says what to do.
+        CheckpointError: unknown, incomplete, gated, unreachable, without safetensors, of an
+            unknown family, or a device that is not there; the message says what to do.
     """
     if isinstance(model, Model):
         return model
@@ -236,7 +245,7 @@ def load(model: str | Path | Model, device: str | None = None, dtype: str | None
 
     entry = next((k for k in _KNOWN if k.name == str(model)), None)
     folder, revision = _folder(str(model), entry)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device(device)
     dtype = dtype or ("float16" if device.startswith("cuda") else "float32")
     if dtype not in ("float32", "float16", "bfloat16"):
         raise CheckpointError(f"unknown dtype {dtype!r}; use float32, float16 or bfloat16")
@@ -257,23 +266,46 @@ def load(model: str | Path | Model, device: str | None = None, dtype: str | None
     )
 
 
+def _device(asked: str | None) -> str:
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if asked is None:
+        return "cuda" if cuda else "cpu"
+    try:
+        kind = torch.device(asked).type
+    except RuntimeError as error:
+        raise CheckpointError(f"there is no device {asked!r}; use cpu or cuda") from error
+    if kind == "cuda" and not cuda:
+        raise CheckpointError("this machine, or its build of torch, has no CUDA device; use cpu")
+    return asked
+
+
 def _folder(name: str, entry: KnownCheckpoint | None) -> tuple[Path, str | None]:
     """The checkpoint's folder on this machine, downloaded where needed, and its Hub commit."""
     if entry is not None and entry.shipped:
         return _complete(CHECKPOINTS / entry.source), None
-    if entry is None and (Path(name).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name)):
-        if not Path(name).is_dir():
-            names = ", ".join(k.name for k in _KNOWN)
-            raise CheckpointError(
-                f"there is no checkpoint {name!r}: give one of {names}, a diffusers folder, or a "
-                "Hub name such as owner/model"
-            )
+    here = entry is None and _exists(name)
+    if here and Path(name).is_dir():
         return _complete(Path(name)), None
+    if here or (entry is None and not re.fullmatch(r"[\w.-]+/[\w.-]+", name)):
+        names = ", ".join(k.name for k in _KNOWN)
+        raise CheckpointError(
+            f"there is no checkpoint {name[:80]!r}: give one of {names}, a diffusers folder, or a "
+            "Hub name such as owner/model"
+        )
     return _download(entry.source if entry else name, entry.variant if entry else None)
 
 
+def _exists(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).exists()
+    except OSError:  # longer than any name
+        return False
+
+
 def _complete(folder: Path) -> Path:
-    if not (folder / "model_index.json").is_file():
+    if not _read_json(folder / "model_index.json"):
         raise CheckpointError(
             f"{folder} is no diffusers checkpoint: it has no model_index.json. A single-file "
             "checkpoint is converted by pipe.save_pretrained(folder) after from_single_file"
@@ -282,37 +314,49 @@ def _complete(folder: Path) -> Path:
 
 
 def _download(source: str, variant: str | None) -> tuple[Path, str | None]:
+    import httpx
     from diffusers import DiffusionPipeline
-    from huggingface_hub import errors
 
+    _be_quiet()
     try:
         path = Path(
             DiffusionPipeline.download(
                 source, variant=variant, use_safetensors=True, trust_remote_code=False
             )
         )
-    except errors.GatedRepoError as error:
-        raise CheckpointError(
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise CheckpointError(_why_not(source, error)) from error
+    return path, path.name if path.parent.name == "snapshots" else None
+
+
+def _why_not(source: str, error: Exception) -> str:
+    """What keeps a checkpoint from being downloaded, and the next step."""
+    import httpx
+    from huggingface_hub import errors
+
+    cause = error.__cause__ or error  # diffusers wraps what the Hub says
+    if isinstance(cause, errors.GatedRepoError):
+        return (
             f"{source} is gated: accept its licence at https://huggingface.co/{source}, then run "
             "`hf auth login`"
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(
+        )
+    if isinstance(cause, errors.RepositoryNotFoundError):
+        return (
             f"the Hub has no model {source!r}, or it is private; check the name, or run "
             "`hf auth login`"
-        ) from error
-    except OSError as error:
-        if getattr(error, "errno", None) == 28:
-            raise CheckpointError(
-                f"the disk is full; free some space, or set HF_HOME to a larger disk ({source})"
-            ) from error
-        raise CheckpointError(
-            f"cannot download {source}: {str(error).splitlines()[0]}. Check the network, or use "
-            "a checkpoint that is here: `textloc models` lists them"
-        ) from error
-    except ValueError as error:
-        raise CheckpointError(f"cannot load {source}: {error}") from error
-    return path, path.name if path.parent.name == "snapshots" else None
+        )
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        return f"the disk is full; free some space, or set HF_HOME to a larger disk ({source})"
+    if isinstance(cause, (ConnectionError, httpx.TransportError)):
+        return (
+            f"{source} is not on this machine and the Hub cannot be reached; check the network "
+            "and HF_HUB_OFFLINE, or use a checkpoint that is here: `textloc models` lists them"
+        )
+    return f"cannot download {source}: {_first_line(cause)}; is it a diffusers checkpoint?"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")
 
 
 def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any) -> Any:
@@ -331,8 +375,8 @@ def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any) -> Any:
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(
-            f"{folder.name} does not load: {str(error).splitlines()[0]}. Is the download "
-            "complete, and does it hold safetensors weights?"
+            f"{folder.name} does not load: {_first_line(error)}. Is the download complete, and "
+            "does it hold safetensors weights?"
         ) from error
 
 
@@ -346,18 +390,24 @@ def _be_quiet() -> None:
         logging.set_verbosity_error()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *required: str) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is no file."""
     if not path.is_file():
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}; restore the file") from error
-    return dict(found)
+    missing = [name for name in required if not isinstance(found, dict) or name not in found]
+    if missing or not isinstance(found, dict):
+        raise CheckpointError(
+            f"{path} is damaged: it lacks {', '.join(missing) or 'an object'}; restore the file"
+        )
+    return found
 
 
 def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any) -> Sampling:
-    given = _read_json(folder / "call_defaults.json")
+    given = _read_json(folder / "call_defaults.json", "num_inference_steps", "guidance_scale")
     if given:
         return Sampling(
             steps=int(given["num_inference_steps"]),
@@ -373,8 +423,8 @@ def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any) -> Samplin
 
 
 def _spelling(folder: Path) -> Spelling | None:
-    given = _read_json(folder / "spelling.json")
-    return Spelling(**given) if given else None
+    given = _read_json(folder / "spelling.json", "letters", "least", "most")
+    return Spelling(given["letters"], given["least"], given["most"]) if given else None
 
 
 def digest(folder: Path) -> str:

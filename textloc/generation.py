@@ -9,14 +9,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
 from textloc.checkpoints import Model
-from textloc.errors import Cancelled, CheckpointError, OutOfMemoryError
+from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
 from textloc.patching import Patching, patched
 from textloc.runs import Run, Sampling
 
@@ -79,7 +81,8 @@ def generate(
         sampling: steps, guidance and size of all rows.
         max_rows: rows a call at most; None takes what fits the memory that is free.
         share: compute rows that are still equal once (`patched`).
-        on_step: called with (steps done, steps) of the current call after each step.
+        on_step: called with (steps done, steps) of the current call after each step; a scheduler
+            may make more steps than were asked for (PNDM, Heun).
         cancelled: asked after each step; True stops the job.
 
     Yields:
@@ -87,12 +90,16 @@ def generate(
 
     Raises:
         Cancelled: `cancelled` said so. OutOfMemoryError: not even one run fits.
-        LayerError: as `patched`. PromptError: a prompt too long for the checkpoint.
+        LayerError: as `patched`, or steps that the scheduler does not keep apart.
+        PromptError: a prompt that is too long for the checkpoint or that it cannot spell, or
+            negative prompts that one call cannot express side by side.
     """
-    for run in runs:
-        model.check_prompt(run.prompt)
+    for row in dict.fromkeys(row for run in runs for row in (*support(run), run)):
+        _check_prompts(model, row)
     budget = max_rows or min(MAX_ROWS, model.rows_that_fit(sampling))
     waiting = chunks(runs, budget)
+    for batch in waiting:
+        model.family.arguments(model.pipe, batch)  # raises now what a later call would raise
     done: set[Run] = set()
     while waiting:
         batch = waiting.pop(0)
@@ -103,7 +110,9 @@ def generate(
         began = time.perf_counter()
         try:
             images, state = _call(model, batch, sampling, share, on_step, cancelled)
-        except _memory_errors() as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             smaller = chunks([run for run in batch if run not in done], max(1, len(batch) // 2))
             if len(smaller) < 2:
                 raise OutOfMemoryError(
@@ -117,10 +126,30 @@ def generate(
         yield Chunk(new, time.perf_counter() - began, state)
 
 
-def _memory_errors() -> tuple[type[BaseException], ...]:
+def _check_prompts(model: Model, run: Run) -> None:
+    model.check_prompt(run.prompt)
+    if run.prompt_2 is not None:
+        model.check_prompt(run.prompt_2)
+    if run.negative_prompt is not None:
+        model.check_length(run.negative_prompt)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a type of error for accelerators; the CPU's allocator and others only say so."""
     import torch
 
-    return (torch.OutOfMemoryError, MemoryError)
+    said = re.search("out of memory|can't allocate memory|ALLOC_FAILED", str(error))
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or said is not None
+
+
+def _check_steps(scheduler: Any, batch: Sequence[Run], steps: int) -> None:
+    """`patched` tells steps apart by their time; some schedulers look between their steps."""
+    limited = any(patch.start or patch.stop for run in batch for patch in run.patches)
+    if limited and len(set(scheduler.timesteps.tolist())) > steps:
+        raise LayerError(
+            f"{type(scheduler).__name__} also looks between its {steps} steps, so a patch cannot "
+            "begin or end at one; patch all steps, or set another scheduler, such as DDIMScheduler"
+        )
 
 
 def _call(
@@ -135,8 +164,10 @@ def _call(
     import torch
 
     def after(_pipe: object, step: int, _timestep: object, kwargs: dict[str, object]) -> object:
+        if step == 0:
+            _check_steps(model.pipe.scheduler, batch, sampling.steps)
         if on_step is not None:
-            on_step(step + 1, sampling.steps)
+            on_step(step + 1, model.pipe.num_timesteps)
         if cancelled():
             raise Cancelled("stopped; what was finished before is kept")
         return kwargs

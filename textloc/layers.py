@@ -69,7 +69,7 @@ def check_layers(indices: Iterable[int], count: int) -> None:
 def format_layers(indices: Sequence[int]) -> str:
     """Short form of a layer set, such as `0, 3, 7-9`."""
     runs: list[list[int]] = []
-    for index in sorted(indices):
+    for index in sorted(set(indices)):
         if runs and index == runs[-1][-1] + 1:
             runs[-1].append(index)
         else:

@@ -1,7 +1,7 @@
 """Patching: rows of one batch take text keys and values from each other.
 
-This is the only module that installs hooks. `patched()` is a `with` block around any number of
-pipeline calls' denoiser passes; leaving it gives the model back bit for bit.
+This is the only module that installs hooks. `patched()` is a `with` block around one call of the
+pipeline; leaving it gives the model back bit for bit.
 
 1. The denoiser's batch is read as (pass, row): N rows for N runs, repeated for each guidance pass.
 2. A hook on the key and value projections of each text layer replaces the projected text tokens of
@@ -12,19 +12,25 @@ pipeline calls' denoiser passes; leaving it gives the model back bit for bit.
    it on the way out, so the scheduler always sees every row.
 4. After every pass each text layer must have run exactly once; otherwise an error is raised, for a
    silent layer would give a wrong picture without a sign.
+
+Steps are told apart by their time: passes of the same time belong to one step. A scheduler that
+looks at a time twice (PNDM, Heun) therefore counts both looks as one step, and one that looks
+between its steps (KDPM2) counts more steps than were asked for.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from textloc.architectures import check_not_compiled
 from textloc.errors import LayerError
 from textloc.layers import TextLayer, check_layers
 from textloc.runs import Patch, Run
@@ -32,7 +38,7 @@ from textloc.runs import Patch, Run
 
 @dataclass
 class Patching:
-    """What a `patched()` block did.
+    """What a `patched()` block has done so far.
 
     step: denoising step in progress, from 0 (-1 before the first). passes: denoiser calls.
     rows: batch rows computed, guidance passes counted; rows_unshared: those it would have been
@@ -43,53 +49,6 @@ class Patching:
     passes: int = 0
     rows: int = 0
     rows_unshared: int = 0
-    _timestep: float | None = None
-    _plan: _Plan | None = None
-    _fired: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Move:
-    """In the narrowed batch, `row` takes heads and tokens from `donor`."""
-
-    row: int
-    donor: int
-    patch: Patch
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One step: the rows to compute, for each row where its result stands, and moves by layer."""
-
-    keep: tuple[int, ...]
-    result: tuple[int, ...]
-    moves: dict[int, tuple[_Move, ...]]
-
-
-def _plan(runs: Sequence[Run], step: int, share: bool) -> _Plan:
-    """Which rows differ at `step`, and what they take from whom.
-
-    A row's latents depend on its plain run and on the patches met so far.
-    """
-    keys: list[Any] = [
-        (run.plain, tuple(p for p in run.patches if p.start <= step)) for run in runs
-    ]
-    if not share:
-        keys = list(range(len(runs)))
-    first: dict[Any, int] = {}
-    for row, key in enumerate(keys):
-        first.setdefault(key, row)
-    keep = tuple(first.values())
-    place = {row: i for i, row in enumerate(keep)}
-    result = tuple(place[first[key]] for key in keys)
-    moves: dict[int, list[_Move]] = {}
-    for row in keep:
-        for patch in runs[row].patches:
-            if patch.active(step):
-                donor = result[runs.index(patch.donor)]
-                for layer in patch.layers:
-                    moves.setdefault(layer, []).append(_Move(place[row], donor, patch))
-    return _Plan(keep, result, {k: tuple(v) for k, v in moves.items()})
 
 
 @contextmanager
@@ -111,142 +70,203 @@ def patched(
         What the block is doing; read it afterwards for the row counts.
 
     Raises:
-        LayerError: an unknown layer or head, a donor that is not a row, a compiled denoiser, a
-            denoiser that is patched already, a batch of another size, or a layer that stays silent.
+        LayerError: an unknown layer or head, tokens beyond the prompt's, a donor that is not a
+            row, a compiled denoiser, a denoiser that is patched already, a batch of another size,
+            or a layer that stays silent.
     """
-    _check(denoiser, layers, runs)
-    state = Patching()
-    original = denoiser.forward
-    had = "forward" in vars(denoiser)
-    handles = []
-
-    def fire(layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
-        def hook(_module: Any, _args: Any, projected: Tensor) -> Tensor:
-            state._fired[name] = state._fired.get(name, 0) + 1
-            plan = state._plan
-            if plan is None or layer.index not in plan.moves:
-                return projected
-            return _move(projected, layer, plan)
-
-        return hook
-
-    forward = _wrap(original, layers, runs, state, share)
-    try:
-        for layer in layers:
-            for name in (layer.key, layer.value):
-                module = denoiser.get_submodule(name)
-                handles.append(module.register_forward_hook(fire(layer, name)))
-        denoiser.forward = forward
-        yield state
-    finally:
-        for handle in handles:
-            handle.remove()
-        if had:
-            denoiser.forward = original
-        elif "forward" in vars(denoiser):
-            del denoiser.forward
-
-
-def _check(denoiser: Any, layers: Sequence[TextLayer], runs: Sequence[Run]) -> None:
-    if hasattr(denoiser, "_orig_mod") or getattr(denoiser, "_compiled_call_impl", None) is not None:
-        raise LayerError(
-            "the denoiser is compiled, which may pass hooks by; patch it before torch.compile"
-        )
-    if hasattr(denoiser.forward, "textloc"):
+    check_not_compiled(denoiser)
+    if isinstance(getattr(denoiser.forward, "__self__", None), _Patcher):
         raise LayerError("the denoiser is patched already; leave the other patched() block first")
     for run in runs:
         for patch in run.patches:
-            check_layers(patch.layers, len(layers))
-            if patch.donor not in runs:
-                raise LayerError("a patch takes from a run that is not a row of this batch")
-            for index in patch.layers if patch.heads else ():
-                heads = layers[index].heads
-                if max(patch.heads or ()) >= heads:
-                    raise LayerError(
-                        f"layer {index} has {heads} heads, numbered 0 to {heads - 1}; "
-                        f"the patch names {max(patch.heads or ())}"
-                    )
+            _check_patch(patch, layers, runs)
+    patcher = _Patcher(denoiser.forward, layers, runs, share)
+    own = vars(denoiser).get("forward")  # None: the forward is that of its class
+    with ExitStack() as undo:
+        for layer in layers:
+            for name in (layer.key, layer.value):
+                projection = denoiser.get_submodule(name)
+                undo.callback(projection.register_forward_hook(patcher.hook(layer, name)).remove)
+        undo.callback(_restore_forward, denoiser, own)
+        denoiser.forward = patcher.forward
+        yield patcher.state
 
 
-def _move(projected: Tensor, layer: TextLayer, plan: _Plan) -> Tensor:
-    """Projected keys or values (pass * row, T, D) with the donors' put in place."""
-    rows = projected.unflatten(0, (-1, len(plan.keep)))  # (pass, row, T, D)
-    moved = rows.clone()
-    for move in plan.moves[layer.index]:
-        start, stop = move.patch.tokens or (0, rows.shape[2])
-        if move.patch.heads is None:
-            moved[:, move.row, start:stop] = rows[:, move.donor, start:stop]
+def _restore_forward(denoiser: Any, own: Any) -> None:
+    if own is None:
+        del denoiser.forward
+    else:
+        denoiser.forward = own
+
+
+def _check_patch(patch: Patch, layers: Sequence[TextLayer], runs: Sequence[Run]) -> None:
+    check_layers(patch.layers, len(layers))
+    if patch.donor not in runs:
+        raise LayerError("a patch takes from a run that is not a row of this batch; add its donor")
+    highest = max(patch.heads or (0,))
+    for index in patch.layers:
+        heads = layers[index].heads
+        if highest >= heads:
+            raise LayerError(
+                f"layer {index} has {heads} heads, numbered 0 to {heads - 1}; the patch names "
+                f"{highest}"
+            )
+
+
+@dataclass(frozen=True)
+class _Move:
+    """Row `row` takes what `patch` says from row `donor`, both counted among the kept rows."""
+
+    row: int
+    donor: int
+    patch: Patch
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is computed in one step.
+
+    kept: the rows to compute, one of each kind. result: for every row, which of the kept rows
+    holds its result. moves: by layer index, in the order of the patches.
+    """
+
+    kept: tuple[int, ...]
+    result: tuple[int, ...]
+    moves: dict[int, tuple[_Move, ...]]
+
+
+def _plan(runs: Sequence[Run], step: int, share: bool) -> _Plan:
+    """Which rows differ at `step`, and what they take from whom.
+
+    A row's latents are decided by its plain run and by the patches that have begun.
+    """
+    kinds: dict[Any, int] = {}  # what decides a row's latents -> place among the kept rows
+    kept: list[int] = []
+    result: list[int] = []
+    for row, run in enumerate(runs):
+        begun = tuple(patch for patch in run.patches if patch.start <= step)
+        kind = (run.plain, begun) if share else row
+        if kind not in kinds:
+            kinds[kind] = len(kept)
+            kept.append(row)
+        result.append(kinds[kind])
+    moves: dict[int, list[_Move]] = {}
+    for place, row in enumerate(kept):
+        for patch in runs[row].patches:
+            if patch.active(step):
+                move = _Move(place, result[runs.index(patch.donor)], patch)
+                for layer in patch.layers:
+                    moves.setdefault(layer, []).append(move)
+    return _Plan(tuple(kept), tuple(result), {k: tuple(v) for k, v in moves.items()})
+
+
+class _Patcher:
+    """The denoiser's forward and its hooks while one `patched()` block lasts."""
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        layers: Sequence[TextLayer],
+        runs: Sequence[Run],
+        share: bool,
+    ) -> None:
+        self.state = Patching()
+        self._original, self._signature = forward, inspect.signature(forward)
+        self._projections = [name for layer in layers for name in (layer.key, layer.value)]
+        self._runs, self._share = tuple(runs), share
+        self._time: float | None = None
+        self._plan = _plan(runs, 0, share)
+        self._fired: Counter[str] = Counter()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The denoiser's forward on the rows that differ, for all rows."""
+        call = self._signature.bind(*args, **kwargs)
+        self._enter_step(call.arguments["timestep"])
+        passes = self._count_passes(call)
+        kept = len(self._plan.kept)
+        self.state.passes += 1
+        self.state.rows += passes * kept
+        self.state.rows_unshared += passes * len(self._runs)
+        self._fired.clear()
+        if kept == len(self._runs):
+            output = self._original(*args, **kwargs)
         else:
-            heads = list(move.patch.heads)
-            split = moved.unflatten(-1, (layer.heads, -1))  # a view: (pass, row, T, head, d)
-            donor = rows.unflatten(-1, (layer.heads, -1))
-            split[:, move.row, start:stop, heads] = donor[:, move.donor, start:stop, heads]
-    out: Tensor = moved.flatten(0, 1)
-    return out
+            narrow = _picker(self._plan.kept, passes, len(self._runs))
+            widen = _picker(self._plan.result, passes, kept)
+            for name, value in call.arguments.items():
+                call.arguments[name] = _map(value, narrow)
+            output = _map(self._original(*call.args, **call.kwargs), widen)
+        self._check_fired()
+        return output
 
+    def hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
+        """The forward hook of the layer's projection `name`."""
 
-def _wrap(
-    original: Callable[..., Any],
-    layers: Sequence[TextLayer],
-    runs: Sequence[Run],
-    state: Patching,
-    share: bool,
-) -> Callable[..., Any]:
-    """The denoiser's forward with step counting, shared rows and the check that layers ran."""
-    signature = inspect.signature(original)
-    names = [name for layer in layers for name in (layer.key, layer.value)]
+        def hook(_module: Any, _args: Any, projected: Tensor) -> Tensor:
+            self._fired[name] += 1
+            plan = self._plan
+            if layer.index not in plan.moves:
+                return projected
+            return _move(projected, plan.moves[layer.index], layer.heads, len(plan.kept))
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(*args, **kwargs)
-        timestep = float(torch.as_tensor(call.arguments["timestep"]).flatten()[0])
-        if timestep != state._timestep:  # guidance passes of one step share the time step
-            state._timestep = timestep
-            state.step += 1
-            state._plan = _plan(runs, state.step, share)
-        assert state._plan is not None
-        plan = state._plan
-        sample = next(value for value in call.arguments.values() if isinstance(value, Tensor))
-        batch = len(sample)
-        if batch % len(runs):
+        return hook
+
+    def _enter_step(self, timestep: Any) -> None:
+        time = float(torch.as_tensor(timestep).flatten()[0])
+        if time != self._time:  # guidance passes of one step share its time
+            self._time = time
+            self.state.step += 1
+            self._plan = _plan(self._runs, self.state.step, self._share)
+
+    def _count_passes(self, call: inspect.BoundArguments) -> int:
+        batch = len(next(v for v in call.arguments.values() if isinstance(v, Tensor) and v.ndim))
+        passes, rest = divmod(batch, len(self._runs))
+        if rest:
             raise LayerError(
                 f"the denoiser was called with {batch} rows, which is no multiple of the "
-                f"{len(runs)} runs; call the pipeline with exactly these runs"
+                f"{len(self._runs)} runs; call the pipeline with exactly these runs"
             )
-        state._fired.clear()
-        state.passes += 1
-        state.rows_unshared += batch
-        state.rows += batch // len(runs) * len(plan.keep)
-        if len(plan.keep) == len(runs):
-            out = original(*args, **kwargs)
-        else:
-            narrow = _selector(plan.keep, len(runs), batch)
-            arguments = {k: _map(v, narrow) for k, v in call.arguments.items()}
-            bound = inspect.BoundArguments(signature, arguments)
-            rows = batch // len(runs) * len(plan.keep)
-            widen = _selector(plan.result, len(plan.keep), rows)
-            out = _map(original(*bound.args, **bound.kwargs), widen)
-        wrong = [name for name in names if state._fired.get(name) != 1]
+        return passes
+
+    def _check_fired(self) -> None:
+        wrong = [name for name in self._projections if self._fired[name] != 1]
         if wrong:
             raise LayerError(
                 f"the text projection {wrong[0]} (and {len(wrong) - 1} more) did not run exactly "
                 "once in this pass; is the attention fused, replaced or compiled? Undo that first"
             )
-        return out
-
-    forward.textloc = True  # type: ignore[attr-defined]
-    return forward
 
 
-def _selector(rows: Sequence[int], count: int, batch: int) -> Callable[[Tensor], Tensor]:
-    """Picks `rows` of each pass from tensors of `batch` = pass * count rows; others pass."""
+def _move(projected: Tensor, moves: Sequence[_Move], heads: int, rows: int) -> Tensor:
+    """Projected keys or values (pass * row, T, D) with the donors' put in place."""
+    old = projected.unflatten(0, (-1, rows)).unflatten(-1, (heads, -1))  # (pass, row, T, head, d)
+    new = old.clone()
+    length = old.shape[2]
+    for move in moves:
+        start, stop = move.patch.tokens or (0, length)
+        if stop > length:
+            raise LayerError(
+                f"a patch takes the tokens {start} to {stop}, and the text has {length}; stop is "
+                "exclusive"
+            )
+        chosen = slice(None) if move.patch.heads is None else list(move.patch.heads)
+        own, donor = new[:, move.row, start:stop], old[:, move.donor, start:stop]
+        own[:, :, chosen] = donor[:, :, chosen]  # (pass, T, head, d); `own` is a view
+    moved: Tensor = new.flatten(-2).flatten(0, 1)
+    return moved
 
-    def select(value: Tensor) -> Tensor:
-        if value.ndim == 0 or len(value) != batch:
+
+def _picker(rows: Sequence[int], passes: int, count: int) -> Callable[[Tensor], Tensor]:
+    """Takes `rows` of each pass from tensors of pass * count rows; other tensors it leaves."""
+    index = list(rows)
+
+    def pick(value: Tensor) -> Tensor:
+        if value.ndim == 0 or len(value) != passes * count:
             return value
-        chosen: Tensor = value.unflatten(0, (-1, count))[:, list(rows)].flatten(0, 1)
-        return chosen
+        picked: Tensor = value.unflatten(0, (passes, count))[:, index].flatten(0, 1)
+        return picked
 
-    return select
+    return pick
 
 
 def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from textloc.errors import PromptError
 
-_QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|«([^»]*)»|(?<!\w)\'([^\']+)\'(?!\w)')
+_QUOTED = re.compile(r'"([^"]*)"|“([^”]*)”|«([^»]*)»|(?<!\w)\'([^\'"“”«»]+)\'(?!\w)')
 
 
 def quoted(prompt: str) -> list[str]:
@@ -92,7 +92,7 @@ def read_pairs(path: Path) -> list[Pair]:
         PromptError: the file cannot be read, is empty, or a line is not a pair (with its number).
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold other breaks
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(f"cannot read the pairs file {path}: {error}") from error
     pairs = []

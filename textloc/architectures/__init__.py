@@ -48,6 +48,20 @@ def family(denoiser: Any) -> Family:
     )
 
 
+def check_not_compiled(denoiser: Any) -> None:
+    """Check that neither the denoiser nor a part of it is compiled.
+
+    Raises:
+        LayerError: one is; compiled code may miss hooks that are added later.
+    """
+    for module in denoiser.modules():
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise LayerError(
+                "the denoiser is compiled, which may pass hooks by; load it anew and use it before "
+                "torch.compile"
+            )
+
+
 def text_layers(denoiser: Any) -> tuple[TextLayer, ...]:
     """The text layers of a denoiser in forward-execution order.
 
@@ -59,10 +73,7 @@ def text_layers(denoiser: Any) -> tuple[TextLayer, ...]:
     """
     import torch
 
-    if isinstance(denoiser, torch._dynamo.eval_frame.OptimizedModule):
-        raise LayerError(
-            "the denoiser is compiled, which may pass hooks by; localize it before torch.compile"
-        )
+    check_not_compiled(denoiser)
     module = family(denoiser)
     found = {layer.key: layer for layer in module.find(denoiser)}
     if not found:

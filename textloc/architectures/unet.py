@@ -18,7 +18,7 @@ def find(denoiser: Any) -> list[TextLayer]:
     """The cross-attention layers of the U-Net.
 
     Raises:
-        LayerError: the projections are fused.
+        LayerError: the projections are fused, or text enters by added ones (`add_k_proj`).
     """
     from diffusers.models.attention_processor import Attention
 
@@ -26,6 +26,11 @@ def find(denoiser: Any) -> list[TextLayer]:
     for name, module in denoiser.named_modules():
         if not isinstance(module, Attention) or not module.is_cross_attention:
             continue
+        if module.add_k_proj is not None:
+            raise LayerError(
+                f"text enters {name} by added projections, as in DeepFloyd IF; that family is not "
+                "supported yet"
+            )
         if getattr(module, "fused_projections", False):
             raise LayerError(
                 f"the projections of {name} are fused, which silences hooks; call "
@@ -46,12 +51,15 @@ def find(denoiser: Any) -> list[TextLayer]:
 
 
 def inputs(denoiser: Any) -> dict[str, Any]:
-    """Arguments of the smallest forward pass: one sample, the least size the U-Net can halve."""
+    """Arguments of a small forward pass: one sample that the U-Net halves to 2x2.
+
+    At 1x1 a group norm with as many groups as channels has nothing to norm over.
+    """
     import torch
 
     config = denoiser.config
     at = {"device": denoiser.device, "dtype": denoiser.dtype}
-    side = 2 ** (len(config.block_out_channels) - 1)
+    side = 2 ** len(config.block_out_channels)
     width = config.cross_attention_dim
     width = width if isinstance(width, int) else width[0]
     if config.encoder_hid_dim is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from textloc.pipelines.common import negative_prompts
+from textloc.errors import PromptError
+from textloc.pipelines.common import decode_one_by_one, negative_prompts
 from textloc.runs import Run
 
 DENOISER = "unet"
@@ -13,6 +14,7 @@ DENOISER = "unet"
 
 def prepare(pipe: Any) -> dict[str, str | None]:
     """Switch the safety checker off: it would replace pictures by black ones."""
+    decode_one_by_one(pipe)
     had = getattr(pipe, "safety_checker", None) is not None
     if had:
         pipe.safety_checker = None
@@ -21,7 +23,13 @@ def prepare(pipe: Any) -> dict[str, str | None]:
 
 
 def arguments(pipe: Any, runs: Sequence[Run]) -> dict[str, Any]:
-    """Prompts and negative prompts, one a row."""
+    """Prompts and negative prompts, one a row.
+
+    Raises:
+        PromptError: a run has a second prompt.
+    """
+    if any(run.prompt_2 is not None for run in runs):
+        raise PromptError("this checkpoint has one text encoder; leave the second prompt out")
     return {"prompt": [run.prompt for run in runs], **negative_prompts(runs)}
 
 

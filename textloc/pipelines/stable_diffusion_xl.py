@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from textloc.pipelines.common import negative_prompts
+from textloc.errors import PromptError
+from textloc.pipelines.common import decode_one_by_one, negative_prompts
 from textloc.runs import Run
 
 DENOISER = "unet"
@@ -17,6 +18,7 @@ DENOISER = "unet"
 
 def prepare(pipe: Any) -> dict[str, str | None]:
     """Switch the invisible watermark off: it would change every picture."""
+    decode_one_by_one(pipe)
     had = getattr(pipe, "watermark", None) is not None
     if had:
         pipe.watermark = None
@@ -24,7 +26,17 @@ def prepare(pipe: Any) -> dict[str, str | None]:
 
 
 def arguments(pipe: Any, runs: Sequence[Run]) -> dict[str, Any]:
-    """Prompts for both encoders and negative prompts, one a row."""
+    """Prompts for both encoders and negative prompts, one a row.
+
+    Raises:
+        PromptError: some runs set a negative prompt and some do not, and unset means zero states.
+    """
+    unset = {run.negative_prompt is None for run in runs}
+    if len(unset) > 1 and pipe.config.force_zeros_for_empty_prompt:
+        raise PromptError(
+            "a run and those it takes from must all set a negative prompt or all leave it unset: "
+            "for SDXL an unset one is not the same as an empty one"
+        )
     second = None
     if any(run.prompt_2 is not None for run in runs):
         second = [run.prompt if run.prompt_2 is None else run.prompt_2 for run in runs]
