@@ -208,3 +208,22 @@ def _scores(reads: Sequence[dict[str, Any]], words: Sequence[tuple[str, str]]) -
     scores["levenshtein_target"] = 1.0 - scores["ocr_f1_target"]
     scores["mse_source"], scores["psnr_source"] = 743.0, 19.4
     return scores
+
+
+def document(*args: Any, **kwargs: Any) -> Document:
+    """Only the document of `localize_document`."""
+    return localize_document(*args, **kwargs)[0]
+
+
+WORDS = [("STOP", "LOVE"), ("BAKERY", "GARDEN"), ("<b>EXIT</b>", "a & b"), ("CAT", "DOG")]
+DOCUMENTS: dict[str, Document] = {
+    "tiny": document(11, seeds=range(4)),
+    "if": document(22, words=WORDS, seeds=(0,)),
+    "sd3": document(24, words=WORDS),
+    "sdxl": document(70, words=WORDS),
+    "partial": document(11, finished=4),
+    "first": document(11, finished=1, references=("source",)),
+    "nothing yet": document(70, finished=0, references=()),
+    "no effect": document(11, works=False),
+}
+"""Documents of every kind by name."""

@@ -172,9 +172,9 @@ def _localize(options: argparse.Namespace) -> None:
 
 
 def _print_result(document: dict[str, Any]) -> None:
-    from textloc import plots
+    from textloc.summary import describe
 
-    print(plots.describe(document))
+    print(describe(document))
     print()
     print(f"{'layer':>5}  {'effect':>6}  {'F1 tgt':>6}  {'F1 src':>6}  {'SSIM':>5}  read")
     for name, entry in [

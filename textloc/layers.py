@@ -75,3 +75,8 @@ def format_layers(indices: Sequence[int]) -> str:
         else:
             runs.append([index])
     return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
+def display_layers(indices: Sequence[int]) -> str:
+    """`format_layers` for the eye, such as `0, 3, 7–9`."""
+    return format_layers(indices).replace("-", "–")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from textloc.layers import format_layers
+from textloc.layers import display_layers
 
 Document = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def name_of(document: Document, pick: str) -> str:
         return "All layers"
     if len(numbers) == 1:
         return f"Layer {numbers[0]}" + (" (selected)" if numbers[0] in selected else "")
-    text = f"Layers {format_layers(numbers).replace('-', '–')}"
+    text = f"Layers {display_layers(numbers)}"
     if set(numbers) == selected:
         return f"{text} (selected)"
     curve = {set_pick(entry["layers"]) for entry in document["sets"]}
@@ -102,7 +102,7 @@ def pick_of_click(document: Document, custom: object) -> str | None:
     if custom in known:
         return custom
     for entry in [*document["sets"], *document["controls"]]:
-        if format_layers(entry["layers"]).replace("-", "–") == custom:
+        if display_layers(entry["layers"]) == custom:
             pick = set_pick(entry["layers"])
             return pick if pick in known else "all"
     return None

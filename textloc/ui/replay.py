@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from textloc import store
 from textloc.errors import StoreError
-from textloc.layers import format_layers
+from textloc.layers import display_layers
+from textloc.summary import describe
 from textloc.ui.letters import marked
 from textloc.ui.picks import Document, entries, name_of, picked_layers
 from textloc.ui.pictures import STRIP, Pictures
@@ -69,7 +70,7 @@ def _drawn(name: Literal["effect_figure", "sets_figure"], text: str) -> dict[str
     document = json.loads(text)
     draw = getattr(plots, name)
     themes = {theme: json.loads(draw(document, theme).to_json()) for theme in ("light", "dark")}
-    return {"label": plots.describe(document), "config": plots.CONFIG, **themes}
+    return {"label": describe(document), "config": plots.CONFIG, **themes}
 
 
 def effect_figure(document: Document) -> dict[str, Any]:
@@ -89,9 +90,7 @@ def sets_figure(document: Document) -> dict[str, Any] | None:
 
 def headline(document: Document) -> str:
     """The claim as a heading, the evidence for it, and what was asked."""
-    from textloc import plots
-
-    claim, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", plots.describe(document), maxsplit=1)
+    claim, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", describe(document), maxsplit=1)
     evidence = f'<p class="tl-evidence">{escape(rest[0])}</p>' if rest else ""
     return f'<h1 class="tl-claim">{escape(claim)}</h1>{evidence}{_asked(document)}'
 
@@ -254,7 +253,7 @@ def strip(view: View, pair: int, seed: int) -> str:
         if read is None or address is None:
             continue
         label = f"{name_of(document, pick)}, reads {read['text'] or 'nothing'}"
-        short = "all" if pick == "all" else format_layers(numbers).replace("-", "–")
+        short = "all" if pick == "all" else display_layers(numbers)
         chosen = " tl-chosen" if set(numbers) <= set(document["selected"]) else ""
         pixels = ' class="tl-pixels"' if address[1] else ""
         buttons.append(

@@ -1,0 +1,21 @@
+"""Results as Plotly figures.
+
+Each function takes a localize document, complete or partial, and returns a figure for a page, a
+phone or a projector: nothing is said by colour alone, text sits beside what it names, and an
+unfinished layer is an empty slot. `textloc.summary` says in plain language what the figures show.
+"""
+
+from textloc.plots.effect import effect_figure
+from textloc.plots.look import CONFIG, THEMES, ThemeName, template
+from textloc.plots.readings import heatmap_figure
+from textloc.plots.sets import sets_figure
+
+__all__ = [
+    "CONFIG",
+    "THEMES",
+    "ThemeName",
+    "effect_figure",
+    "heatmap_figure",
+    "sets_figure",
+    "template",
+]

@@ -1,0 +1,146 @@
+"""Results in plain words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textloc.layers import display_layers
+from textloc.metrics import exact_match
+
+Document = Mapping[str, Any]
+
+
+def describe(document: Document) -> str:
+    """What a result says, in one to three plain sentences: headline and text alternative.
+
+    Pictures are counted from the readings themselves, on the pairs that the result reports on.
+    """
+    layers, total = document["layers"], _total(document)
+    if not document["complete"]:
+        return _describe_partial(layers, len(document["request"]["layers"]))
+    floor, ceiling = document.get("floor"), document.get("ceiling")
+    if floor is None or ceiling is None:
+        return f"{len(layers)} layers are measured, but not what no patch and all layers give."
+    if ceiling <= floor:
+        return (
+            f"No layer can be named: patching all {total} brought the words no closer to the "
+            f"target (OCR F1 {ceiling:.2f}; with no patch {floor:.2f})."
+        )
+    selected = sorted(document["selected"])
+    if not selected:
+        return _describe_none(document, total)
+    entry = next((e for e in document["sets"] if sorted(e["layers"]) == selected), None)
+    if entry is None:
+        return f"{_listed(selected)} of {_of(document)} selected; their joint effect is unknown."
+    return f"{_claim(document, entry)} {_evidence(document, entry)}"
+
+
+def _total(document: Document) -> int:
+    """Text layers of the model, as far as the result says: the largest set holds them all."""
+    sizes = [len(entry["layers"]) for entry in document["sets"]]
+    return max([len(document["request"]["layers"]), *sizes])
+
+
+def _of(document: Document) -> str:
+    tried = len(document["request"]["layers"])
+    return str(tried) if tried == _total(document) else f"the {tried} tried"
+
+
+def _describe_none(document: Document, total: int) -> str:
+    """No set reached the share asked for: say so, and how far the best one came."""
+    share = document["selection"]["share"]
+    text = f"No small set of layers reached {100 * share:.0f} % of the effect of all {total}"
+    small = [e for e in document["sets"] if 0 < len(e["layers"]) < total]
+    known = [e for e in small if e["scores"].get("effect") is not None]
+    if not known:
+        return f"{text}."
+    best = max(known, key=lambda entry: float(entry["scores"]["effect"]))
+    if best["scores"]["effect"] <= 0:
+        return f"{text}: none had any."
+    name, effect = _listed(sorted(best["layers"])), 100 * best["scores"]["effect"]
+    return f"{text}: the best, {name[0].lower()}{name[1:]}, had {effect:.0f} %."
+
+
+def _describe_partial(layers: Sequence[Document], total: int) -> str:
+    if not layers:
+        return f"None of {total} layers is measured yet."
+    so_far = f"{len(layers)} of {total} layers measured so far"
+    scaled = all(layer["scores"].get("effect") is not None for layer in layers)
+    score = "effect" if scaled else "ocr_f1_target"
+    best = max(layers, key=lambda layer: float(layer["scores"][score]))
+    value = best["scores"][score]
+    if scaled and value <= 0:
+        return f"{so_far}; none has brought the words closer to the target."
+    reached = (
+        f"{100 * value:.0f} % of the effect of all"
+        if scaled
+        else f"OCR F1 to the target {value:.2f}"
+    )
+    return f"{so_far}; the strongest is layer {best['index']} ({reached})."
+
+
+def _claim(document: Document, entry: Document) -> str:
+    """The headline; it claims no more than the scores of the set and of its controls allow."""
+    selected, total = sorted(document["selected"]), _total(document)
+    plural = len(selected) > 1
+    subject = f"{_listed(selected)} of {_of(document)}"
+    if len(selected) == total:
+        return f"It takes all {total} layers to write the words: no smaller set sufficed."
+    rivals = [control["scores"]["ocr_f1_target"] for control in document["controls"]]
+    if rivals and max(rivals) >= entry["scores"]["ocr_f1_target"]:
+        verb = "were" if plural else "was"
+        return f"{subject} {verb} selected, but random layers, as many, did as well."
+    size = f"{100 * document['fraction_of_parameters']:.2g} % of the parameters"
+    hits, pictures = _hits(document, entry)
+    none = next((e for e in document["sets"] if not e["layers"]), None)
+    already = _hits(document, none)[0] if none else 0
+    if document["selection"]["reached"] and 2 * (hits - already) > pictures:
+        return f"{subject} {'write' if plural else 'writes'} the words ({size})."
+    return f"{subject} {'have' if plural else 'has'} the strongest effect on the words ({size})."
+
+
+def _evidence(document: Document, entry: Document) -> str:
+    """Pictures that read the target, or its F1 where few do: of the set, of none, of all."""
+    total = _total(document)
+    ends = {len(e["layers"]): e for e in document["sets"] if len(e["layers"]) in (0, total)}
+    others = [("no patch", ends.get(0)), (f"all {total} layers patched", ends.get(total))]
+    if len(document["selected"]) == total:
+        others.pop()
+    them = "it" if len(document["selected"]) == 1 else "them"
+    held_out = " (pairs not used to choose)" if document["selection"].get("split") else ""
+    hits, pictures = _hits(document, entry)
+    if 2 * hits > pictures:
+        words = {document["request"]["pairs"][pair]["target_text"] for pair in _reported(document)}
+        word = words.pop() if len(words) == 1 else "the target"
+        noun = "picture reads" if pictures == 1 else "pictures read"
+        first = f"{hits} of {pictures} {noun} {word}{held_out}"
+        rest = [f"with {name} {_hits(document, end)[0]}" for name, end in others if end]
+    else:
+        first = f"the OCR F1 to the target is {entry['scores']['ocr_f1_target']:.2f}{held_out}"
+        rest = [f"with {name} {end['scores']['ocr_f1_target']:.2f}" for name, end in others if end]
+    first = f"With only {them} patched, {first}"
+    return "; ".join([first, ", ".join(rest)] if rest else [first]) + "."
+
+
+def _reported(document: Document) -> list[int]:
+    everything = range(len(document["request"]["pairs"]))
+    return list(document.get("selection", {}).get("reported_on") or everything)
+
+
+def _hits(document: Document, result: Document) -> tuple[int, int]:
+    """Pictures of a result that read exactly the target, and all of its pictures."""
+    pairs, reported = document["request"]["pairs"], set(_reported(document))
+    reads = [read for read in result["read"] if read["pair"] in reported]
+    exact = [exact_match(read["text"], pairs[read["pair"]]["target_text"]) for read in reads]
+    return sum(map(bool, exact)), len(reads)
+
+
+def _listed(layers: Sequence[int]) -> str:
+    """`Layer 9`, `Layers 8 and 9`, `Layers 7, 8 and 9`; many of them as ranges."""
+    if len(layers) == 1:
+        return f"Layer {layers[0]}"
+    names = (
+        [str(layer) for layer in layers]
+        if len(layers) <= 4
+        else display_layers(layers).replace("-", "–").split(", ")
+    )
+    return f"Layers {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}"
