@@ -115,6 +115,19 @@ def test_an_unreachable_hub_is_one_line(
     assert "the Hub cannot be reached; check the network" in capsys.readouterr().err
 
 
+def test_bench_layers_is_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "layers", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows)[:3] == ["sdxl", "if", "sd3"]
+    assert [rows[name]["layers"] for name in ("sdxl", "if", "sd3")] == [70, 22, 24]
+    assert [rows[name]["localized_kv"] for name in ("sdxl", "sd3")] == [15_728_640, 4_718_592]
+    assert rows["if"]["image_kv"] == 2 * 2112**2
+    assert rows["if"]["modules"] == ["up_blocks.1.attentions.3"]
+    assert round(100 * rows["sdxl"]["share"], 2) == 0.61
+    assert round(100 * rows["sd3"]["share"], 2) == 0.23
+    assert rows["flux-dev"]["layers"] == 57
+
+
 def test_unknown_ids_are_refused(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["show", "../../etc/passwd"]) == 2
     assert cli.main(["show", "0123456789abcdef"]) == 2

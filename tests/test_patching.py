@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import tiny_pipelines
-from tests.test_invariants import SOURCE, TARGET, PooledHeld, apart, everything, pictures
+from tests.test_invariants import SOURCE, TARGET, apart, everything, pictures, whole
 from textloc.checkpoints import Model
 from textloc.errors import LayerError
 from textloc.patching import patched
@@ -157,19 +157,16 @@ def test_any_shape(family: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> N
     """All layers, all heads and all tokens patched: the target; of a layer: the layer."""
     monkeypatch.setitem(tiny_pipelines.SHAPES, "drawn", drawn_shape(seed))
     model = tiny_pipelines.FAMILIES[family]("drawn")
-    layers = everything(model)
-    last = max(layers)
+    last = max(everything(model))
     heads = range(model.layers[last].heads)
-    whole = Patch((last,), TARGET)
     runs = [
         SOURCE,
         TARGET,
-        SOURCE.patched(Patch(layers, TARGET)),
-        SOURCE.patched(whole),
+        SOURCE.patched(whole(model, TARGET)),
+        SOURCE.patched(Patch((last,), TARGET)),
         SOURCE.patched(*(Patch((last,), TARGET, heads=(head,)) for head in heads)),
     ]
-    with PooledHeld(model, 1, len(runs)):
-        (source, target, moved, layer, by_head), _ = pictures(model, runs, share=False)
+    (source, target, moved, layer, by_head), _ = pictures(model, runs, share=False)
     assert apart(moved, target) < ROUNDING
     assert apart(layer, by_head) < ROUNDING
     assert apart(source, target) > VISIBLE
@@ -193,9 +190,8 @@ def test_a_patch_moves_negative_text_too(model: Model) -> None:
         Run(run.prompt, 1, negative_prompt=negative)
         for run, negative in ((SOURCE, "blue"), (TARGET, "a red"))
     )
-    runs = [source, target, source.patched(Patch(everything(model), target))]
-    with PooledHeld(model, 1, 3):
-        (before, after, moved), _ = pictures(model, runs, share=False)
+    runs = [source, target, source.patched(whole(model, target))]
+    (before, after, moved), _ = pictures(model, runs, share=False)
     assert apart(moved, after) < ROUNDING
     assert apart(before, after) > VISIBLE
 
@@ -283,9 +279,9 @@ def test_an_exception_in_the_middle_leaves_nothing(model: Model) -> None:
         assert inside(model.denoiser) != before
         raise Stop
 
-    call = partial(model.pipe, **model.family.arguments(model.pipe, runs))
+    call = partial(model.pipe, **model.family.arguments(model.pipe, runs, model.defaults))
     with pytest.raises(Stop), patched(model.denoiser, model.layers, runs):
-        call(num_inference_steps=3, callback_on_step_end=stop)
+        call(callback_on_step_end=stop)
     assert inside(model.denoiser) == before
     assert np.array_equal(pictures(model, [SOURCE])[0], picture)
 

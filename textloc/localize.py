@@ -114,6 +114,7 @@ def localize_stream(
         guidance if guidance is not None else loaded.defaults.guidance,
         loaded.defaults.height,
         loaded.defaults.width,
+        loaded.defaults.text_length,
     )
     if sampling.steps < 1 or not 0 <= start_step <= sampling.steps:
         raise LayerError(
@@ -124,8 +125,8 @@ def localize_stream(
     if not chosen:
         raise LayerError("give at least one layer to try, or leave the layers out to try all")
     for pair in pairs:
-        loaded.check_prompt(pair.source)
-        loaded.check_prompt(pair.target)
+        loaded.check_prompt(pair.source, sampling)
+        loaded.check_prompt(pair.target, sampling)
     sweep = _Sweep(loaded, tuple(pairs), tuple(seeds), sampling, start_step, chosen, ocr, share)
     sweep.timing["load_s"] = time.perf_counter() - began
     return sweep.run(chunk_rows, on_step, cancelled)

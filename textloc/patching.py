@@ -6,7 +6,8 @@ pipeline; leaving it gives the model back bit for bit.
 1. The denoiser's batch is read as (pass, row): N rows for N runs, repeated for each guidance pass.
 2. A hook on the key and value projections of each text layer replaces the projected text tokens of
    a patched row by those of its donor's row (activation patching, paper section 3). It acts before
-   head normalisation and rotary embedding and re-implements no attention.
+   head normalisation and rotary embedding and re-implements no attention. Where the attention masks
+   text tokens, the mask goes with them. Channels beside the layers are patched at their module.
 3. Rows that are still equal (same prompt, same seed, no different patch so far) are computed once
    and repeated: a wrapper round the denoiser's forward narrows the batch on the way in and widens
    it on the way out, so the scheduler always sees every row.
@@ -30,9 +31,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textloc.architectures import check_not_compiled
+from textloc.architectures import check_not_compiled, family, text_channels
 from textloc.errors import LayerError
-from textloc.layers import TextLayer, check_layers
+from textloc.layers import TextChannel, TextLayer, check_layers
 from textloc.runs import Patch, Run
 
 
@@ -53,7 +54,11 @@ class Patching:
 
 @contextmanager
 def patched(
-    denoiser: Any, layers: Sequence[TextLayer], runs: Sequence[Run], share: bool = True
+    denoiser: Any,
+    layers: Sequence[TextLayer],
+    runs: Sequence[Run],
+    share: bool = True,
+    before_step: Callable[[int], None] = lambda _step: None,
 ) -> Iterator[Patching]:
     """Apply the patches of `runs` while the block lasts.
 
@@ -65,28 +70,39 @@ def patched(
         layers: all its text layers (`architectures.text_layers`).
         runs: one a row.
         share: compute rows that are still equal once.
+        before_step: called with each denoising step, from 0, before its first pass.
 
     Yields:
         What the block is doing; read it afterwards for the row counts.
 
     Raises:
-        LayerError: an unknown layer or head, tokens beyond the prompt's, a donor that is not a
-            row, a compiled denoiser, a denoiser that is patched already, a batch of another size,
-            or a layer that stays silent.
+        LayerError: an unknown layer, head or channel, tokens beyond the prompt's, some heads of
+            a layer that masks the two texts differently, a donor that is not a row, a compiled
+            denoiser, a denoiser that is patched already, a batch of another size, or a layer that
+            stays silent.
     """
     check_not_compiled(denoiser)
     if isinstance(getattr(denoiser.forward, "__self__", None), _Patcher):
         raise LayerError("the denoiser is patched already; leave the other patched() block first")
+    channels = text_channels(denoiser)
     for run in runs:
         for patch in run.patches:
-            _check_patch(patch, layers, runs)
-    patcher = _Patcher(denoiser.forward, layers, runs, share)
+            _check_patch(patch, layers, channels, runs)
+    shared = family(denoiser).SHARED
+    patcher = _Patcher(denoiser.forward, layers, channels, runs, share, shared, before_step)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
     with ExitStack() as undo:
         for layer in layers:
             for name in (layer.key, layer.value):
                 projection = denoiser.get_submodule(name)
                 undo.callback(projection.register_forward_hook(patcher.hook(layer, name)).remove)
+            if layer.mask is not None:
+                attention = denoiser.get_submodule(layer.name)
+                mask = attention.register_forward_pre_hook(patcher.mask(layer), with_kwargs=True)
+                undo.callback(mask.remove)
+        for channel in channels:
+            module = denoiser.get_submodule(channel.module)
+            undo.callback(module.register_forward_hook(patcher.channel(channel)).remove)
         undo.callback(_restore_forward, denoiser, own)
         denoiser.forward = patcher.forward
         yield patcher.state
@@ -99,8 +115,18 @@ def _restore_forward(denoiser: Any, own: Any) -> None:
         denoiser.forward = own
 
 
-def _check_patch(patch: Patch, layers: Sequence[TextLayer], runs: Sequence[Run]) -> None:
+def _check_patch(
+    patch: Patch,
+    layers: Sequence[TextLayer],
+    channels: Sequence[TextChannel],
+    runs: Sequence[Run],
+) -> None:
     check_layers(patch.layers, len(layers))
+    known = [channel.name for channel in channels]
+    for name in patch.channels:
+        if name not in known:
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            raise LayerError(f"this model has no text channel {name!r} beside its layers; {there}")
     if patch.donor not in runs:
         raise LayerError("a patch takes from a run that is not a row of this batch; add its donor")
     highest = max(patch.heads or (0,))
@@ -127,12 +153,12 @@ class _Plan:
     """What is computed in one step.
 
     kept: the rows to compute, one of each kind. result: for every row, which of the kept rows
-    holds its result. moves: by layer index, in the order of the patches.
+    holds its result. moves: by layer index and channel name, in the order of the patches.
     """
 
     kept: tuple[int, ...]
     result: tuple[int, ...]
-    moves: dict[int, tuple[_Move, ...]]
+    moves: dict[int | str, tuple[_Move, ...]]
 
 
 def _plan(runs: Sequence[Run], step: int, share: bool) -> _Plan:
@@ -150,13 +176,14 @@ def _plan(runs: Sequence[Run], step: int, share: bool) -> _Plan:
             kinds[kind] = len(kept)
             kept.append(row)
         result.append(kinds[kind])
-    moves: dict[int, list[_Move]] = {}
-    for place, row in enumerate(kept):
+    moves: dict[int | str, list[_Move]] = {}
+    for number, row in enumerate(kept):
         for patch in runs[row].patches:
             if patch.active(step):
-                move = _Move(place, result[runs.index(patch.donor)], patch)
-                for layer in patch.layers:
-                    moves.setdefault(layer, []).append(move)
+                move = _Move(number, result[runs.index(patch.donor)], patch)
+                places: tuple[int | str, ...] = (*patch.layers, *patch.channels)
+                for place in places:
+                    moves.setdefault(place, []).append(move)
     return _Plan(tuple(kept), tuple(result), {k: tuple(v) for k, v in moves.items()})
 
 
@@ -167,13 +194,19 @@ class _Patcher:
         self,
         forward: Callable[..., Any],
         layers: Sequence[TextLayer],
+        channels: Sequence[TextChannel],
         runs: Sequence[Run],
         share: bool,
+        shared: tuple[str, ...],
+        before_step: Callable[[int], None],
     ) -> None:
         self.state = Patching()
         self._original, self._signature = forward, inspect.signature(forward)
-        self._projections = [name for layer in layers for name in (layer.key, layer.value)]
-        self._runs, self._share = tuple(runs), share
+        self._expected = [name for layer in layers for name in (layer.key, layer.value)]
+        self._expected += [channel.module for channel in channels]
+        self._runs, self._share, self._shared = tuple(runs), share, shared
+        self._before_step = before_step
+        self._tokens = 0
         self._time: float | None = None
         self._plan = _plan(runs, 0, share)
         self._fired: Counter[str] = Counter()
@@ -188,13 +221,15 @@ class _Patcher:
         self.state.rows += passes * kept
         self.state.rows_unshared += passes * len(self._runs)
         self._fired.clear()
+        self._tokens = call.arguments["encoder_hidden_states"].shape[1]
         if kept == len(self._runs):
             output = self._original(*args, **kwargs)
         else:
             narrow = _picker(self._plan.kept, passes, len(self._runs))
             widen = _picker(self._plan.result, passes, kept)
             for name, value in call.arguments.items():
-                call.arguments[name] = _map(value, narrow)
+                if name not in self._shared:
+                    call.arguments[name] = _map(value, narrow)
             output = _map(self._original(*call.args, **call.kwargs), widen)
         self._check_fired()
         return output
@@ -207,7 +242,38 @@ class _Patcher:
             plan = self._plan
             if layer.index not in plan.moves:
                 return projected
-            return _move(projected, plan.moves[layer.index], layer.heads, len(plan.kept))
+            tokens = self._tokens if layer.mixed else projected.shape[1]
+            moves = plan.moves[layer.index]
+            return _move(projected, moves, layer.heads, len(plan.kept), tokens)
+
+        return hook
+
+    def mask(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
+        """The forward pre-hook of the layer's attention module, which moves its text mask."""
+
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            plan, mask = self._plan, kwargs.get(str(layer.mask))
+            if layer.index not in plan.moves or mask is None:
+                return None
+            moved = _move_mask(mask, plan.moves[layer.index], layer, len(plan.kept))
+            return args, {**kwargs, str(layer.mask): moved}
+
+        return hook
+
+    def channel(self, channel: TextChannel) -> Callable[[Any, Any, Tensor], Tensor]:
+        """The forward hook of the channel's module."""
+
+        def hook(_module: Any, _args: Any, states: Tensor) -> Tensor:
+            self._fired[channel.module] += 1
+            moves = self._plan.moves.get(channel.name)
+            if moves is None:
+                return states
+            old = states.unflatten(0, (-1, len(self._plan.kept)))  # (pass, row, ...)
+            new = old.clone()
+            for move in moves:
+                new[:, move.row] = old[:, move.donor]
+            moved: Tensor = new.flatten(0, 1)
+            return moved
 
         return hook
 
@@ -217,6 +283,7 @@ class _Patcher:
             self._time = time
             self.state.step += 1
             self._plan = _plan(self._runs, self.state.step, self._share)
+            self._before_step(self.state.step)
 
     def _count_passes(self, call: inspect.BoundArguments) -> int:
         batch = len(next(v for v in call.arguments.values() if isinstance(v, Tensor) and v.ndim))
@@ -229,7 +296,7 @@ class _Patcher:
         return passes
 
     def _check_fired(self) -> None:
-        wrong = [name for name in self._projections if self._fired[name] != 1]
+        wrong = [name for name in self._expected if self._fired[name] != 1]
         if wrong:
             raise LayerError(
                 f"the text projection {wrong[0]} (and {len(wrong) - 1} more) did not run exactly "
@@ -237,23 +304,46 @@ class _Patcher:
             )
 
 
-def _move(projected: Tensor, moves: Sequence[_Move], heads: int, rows: int) -> Tensor:
-    """Projected keys or values (pass * row, T, D) with the donors' put in place."""
+def _move(projected: Tensor, moves: Sequence[_Move], heads: int, rows: int, length: int) -> Tensor:
+    """Projected keys or values (pass * row, T, D) with the donors' put in place; the first `length`
+    of the T tokens are text."""
     old = projected.unflatten(0, (-1, rows)).unflatten(-1, (heads, -1))  # (pass, row, T, head, d)
     new = old.clone()
-    length = old.shape[2]
     for move in moves:
-        start, stop = move.patch.tokens or (0, length)
-        if stop > length:
-            raise LayerError(
-                f"a patch takes the tokens {start} to {stop}, and the text has {length}; stop is "
-                "exclusive"
-            )
+        start, stop = _range(move.patch, length)
         chosen = slice(None) if move.patch.heads is None else list(move.patch.heads)
         own, donor = new[:, move.row, start:stop], old[:, move.donor, start:stop]
         own[:, :, chosen] = donor[:, :, chosen]  # (pass, T, head, d); `own` is a view
     moved: Tensor = new.flatten(-2).flatten(0, 1)
     return moved
+
+
+def _move_mask(mask: Tensor, moves: Sequence[_Move], layer: TextLayer, rows: int) -> Tensor:
+    """The mask of text tokens (pass * row, ..., T) with the donors' put in place."""
+    old = mask.unflatten(0, (-1, rows))
+    new = old.clone()
+    for move in moves:
+        start, stop = _range(move.patch, mask.shape[-1])
+        own, donor = new[:, move.row, ..., start:stop], old[:, move.donor, ..., start:stop]
+        if move.patch.heads is not None and not torch.equal(own, donor):
+            raise LayerError(
+                f"layer {layer.index} masks the two texts differently, and a mask has no heads; "
+                "patch all heads, or take texts of as many tokens"
+            )
+        own.copy_(donor)
+    moved: Tensor = new.flatten(0, 1)
+    return moved
+
+
+def _range(patch: Patch, length: int) -> tuple[int, int]:
+    """The tokens that the patch takes, of a text of `length`."""
+    start, stop = patch.tokens or (0, length)
+    if stop > length:
+        raise LayerError(
+            f"a patch takes the tokens {start} to {stop}, and the text has {length}; stop is "
+            "exclusive"
+        )
+    return start, stop
 
 
 def _picker(rows: Sequence[int], passes: int, count: int) -> Callable[[Tensor], Tensor]:

@@ -9,15 +9,17 @@ from textloc.errors import LayerError
 
 @dataclass(frozen=True)
 class Patch:
-    """At these layers, in these steps, take the text keys and values from another run.
+    """At these layers and channels, in these steps, take the text of another run.
 
-    layers: text-layer indices. donor: the run whose keys and values are taken. heads: head indices
-    of those layers, or None for all. start, stop: denoising-step indices from 0, stop exclusive,
-    None for the end. (The paper's t_s counts *remaining* steps: start = steps - t_s.)
-    tokens: half-open range of text tokens, or None for all.
+    layers: text-layer indices, whose keys and values are taken. channels: names of text channels,
+    such as `pooled`, whose states are taken. donor: the run they are taken from. heads: head
+    indices of those layers, or None for all. start, stop: denoising-step indices from 0, stop
+    exclusive, None for the end. (The paper's t_s counts *remaining* steps: start = steps - t_s.)
+    tokens: half-open range of text tokens, or None for all. Heads and tokens limit the layers, not
+    the channels.
 
     Raises:
-        LayerError: no layer, a negative index, or an empty step or token range.
+        LayerError: no layer and no channel, a negative index, or an empty step or token range.
     """
 
     layers: tuple[int, ...]
@@ -26,10 +28,13 @@ class Patch:
     start: int = 0
     stop: int | None = None
     tokens: tuple[int, int] | None = None
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.layers or min(self.layers) < 0:
-            raise LayerError("a patch names at least one layer, numbered from 0")
+        if not self.layers and not self.channels:
+            raise LayerError("a patch names at least one layer, numbered from 0, or a channel")
+        if min(self.layers, default=0) < 0:
+            raise LayerError("layers are numbered from 0")
         if self.heads is not None and (not self.heads or min(self.heads) < 0):
             raise LayerError("a patch names at least one head, numbered from 0, or None for all")
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
@@ -52,14 +57,15 @@ class Run:
     """One picture to generate.
 
     prompt: the text. seed: of the noise; equal seeds give equal noise at equal size.
-    negative_prompt: None leaves it unset, as the pipeline does. prompt_2: for pipelines with
-    a second text encoder; None repeats `prompt`. patches: applied in order.
+    negative_prompt: None leaves it unset, as the pipeline does. prompt_2, prompt_3: for pipelines
+    with a second and third text encoder; None repeats `prompt`. patches: applied in order.
     """
 
     prompt: str
     seed: int = 0
     negative_prompt: str | None = None
     prompt_2: str | None = None
+    prompt_3: str | None = None
     patches: tuple[Patch, ...] = ()
 
     @property
@@ -77,10 +83,12 @@ class Sampling:
     """What all rows of a call share.
 
     steps: denoising steps. guidance: classifier-free guidance scale (1 or less: none).
-    height, width: pixels; None leaves the pipeline's own.
+    height, width: pixels; None leaves the pipeline's own. text_length: longest text in tokens,
+    where the call takes one (`max_sequence_length`); None leaves the pipeline's own.
     """
 
     steps: int
     guidance: float
     height: int | None = None
     width: int | None = None
+    text_length: int | None = None

@@ -1,9 +1,10 @@
 """Where the text layers of each denoiser family are.
 
-A family is one module here with two functions, and one line in `FAMILIES`:
-`find(denoiser)` lists the text layers by module type (in any order), `inputs(denoiser)` makes the
-arguments of one small forward pass, by which the layers are put into execution order.
-The family is found from the denoiser's class, never from a checkpoint's name.
+A family is one module here and one line in `FAMILIES`. `find(denoiser)` lists the text layers by
+module type (in any order), `channels(denoiser)` the ways of the text beside them, and
+`inputs(denoiser)` makes the arguments of one small forward pass, by which the layers are put into
+execution order. The family is found from the denoiser's class and then from the modules present,
+never from a checkpoint's name.
 """
 
 from __future__ import annotations
@@ -11,25 +12,39 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
-from textloc.architectures import unet
+from textloc.architectures import deepfloyd_if, flux, pixart, qwen_image, sana, sd3, unet
 from textloc.errors import CheckpointError, LayerError
-from textloc.layers import TextLayer
+from textloc.layers import TextChannel, TextLayer
 
 
 class Family(Protocol):
     """What a module of this package offers."""
 
+    SHARED: tuple[str, ...]
+    """Arguments of the forward pass that all rows share, though they may be as long as a batch."""
+
+    def fits(self, denoiser: Any) -> bool:
+        """Whether the denoiser, of the right class, has the modules of this family."""
+
     def find(self, denoiser: Any) -> list[TextLayer]:
         """The text layers, unordered; `index` is not yet meaningful."""
+
+    def channels(self, denoiser: Any) -> list[TextChannel]:
+        """The ways of the text into the denoiser beside the text layers."""
 
     def inputs(self, denoiser: Any) -> dict[str, Any]:
         """Keyword arguments of the smallest forward pass, on the denoiser's device and dtype."""
 
 
-FAMILIES: dict[str, Family] = {
-    "UNet2DConditionModel": unet,
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "UNet2DConditionModel": (unet, deepfloyd_if),
+    "SD3Transformer2DModel": (sd3,),
+    "FluxTransformer2DModel": (flux,),
+    "PixArtTransformer2DModel": (pixart,),
+    "SanaTransformer2DModel": (sana,),
+    "QwenImageTransformer2DModel": (qwen_image,),
 }
-"""Denoiser class name to family."""
+"""Denoiser class name to families; the first that fits is taken."""
 
 
 def family(denoiser: Any) -> Family:
@@ -39,8 +54,9 @@ def family(denoiser: Any) -> Family:
         CheckpointError: its class is not known.
     """
     for cls in type(denoiser).__mro__:
-        if cls.__name__ in FAMILIES:
-            return FAMILIES[cls.__name__]
+        for module in FAMILIES.get(cls.__name__, ()):
+            if module.fits(denoiser):
+                return module
     raise CheckpointError(
         f"the denoiser class {type(denoiser).__name__} is not known; known are "
         f"{', '.join(FAMILIES)}. To add one, write a module in textloc/architectures/ that finds "
@@ -60,6 +76,15 @@ def check_not_compiled(denoiser: Any) -> None:
                 "the denoiser is compiled, which may pass hooks by; load it anew and use it before "
                 "torch.compile"
             )
+
+
+def text_channels(denoiser: Any) -> tuple[TextChannel, ...]:
+    """The ways of the text into the denoiser beside its text layers.
+
+    Raises:
+        CheckpointError: unknown denoiser class.
+    """
+    return tuple(family(denoiser).channels(denoiser))
 
 
 def text_layers(denoiser: Any) -> tuple[TextLayer, ...]:

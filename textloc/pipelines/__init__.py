@@ -1,8 +1,9 @@
 """How runs become the arguments of a diffusers pipeline's own call.
 
-A family is one module here with `prepare(pipe)`, which switches off what would hide a picture and
-says what it switched off, and `arguments(pipe, runs)`, the call's arguments that are the family's
-own; and one line in `FAMILIES`. Images come only from the pipeline's `__call__`.
+A family is one module here and one line in `FAMILIES`. `prepare(pipe)` switches off what would hide
+a picture and says what it switched off, `arguments(pipe, runs, sampling)` makes the call's
+arguments, and `readers(pipe, sampling)` says how much of a prompt is read. Images come only from
+the pipeline's `__call__`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,18 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from textloc.errors import CheckpointError
-from textloc.pipelines import stable_diffusion, stable_diffusion_xl
-from textloc.runs import Run
+from textloc.pipelines import (
+    deepfloyd_if,
+    flux,
+    latent_diffusion,
+    pixart,
+    qwen_image,
+    sana,
+    stable_diffusion,
+    stable_diffusion_3,
+    stable_diffusion_xl,
+)
+from textloc.runs import Run, Sampling
 
 
 class Family(Protocol):
@@ -21,20 +32,36 @@ class Family(Protocol):
     DENOISER: str
     """Name of the pipeline's component that denoises."""
 
+    enlarge: Any
+    """`enlarge(second, runs, images, generators)` puts pictures through the pipeline of a second
+    stage; None where the family has none."""
+
     def prepare(self, pipe: Any) -> dict[str, str | None]:
         """Switch off checkers and watermarks; returns `safety_checker` and `watermark`, each
         "off" where one was switched off and None where there was none."""
 
-    def arguments(self, pipe: Any, runs: Sequence[Run]) -> dict[str, Any]:
-        """The call's prompts, one a row."""
+    def arguments(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """The call's arguments, one prompt a row.
 
-    def token_limit(self, pipe: Any) -> int:
-        """Longest prompt in tokens that the pipeline does not cut off."""
+        Raises:
+            PromptError: prompts that this pipeline does not take, or not side by side.
+        """
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizers that must not cut a prompt off, each with its longest text in tokens."""
 
 
 FAMILIES: dict[str, Family] = {
     "StableDiffusionPipeline": stable_diffusion,
+    "LDMTextToImagePipeline": latent_diffusion,
     "StableDiffusionXLPipeline": stable_diffusion_xl,
+    "IFPipeline": deepfloyd_if,
+    "StableDiffusion3Pipeline": stable_diffusion_3,
+    "FluxPipeline": flux,
+    "PixArtAlphaPipeline": pixart,
+    "PixArtSigmaPipeline": pixart,
+    "SanaPipeline": sana,
+    "QwenImagePipeline": qwen_image,
 }
 """Pipeline class name to family."""
 

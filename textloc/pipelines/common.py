@@ -5,10 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from textloc.runs import Run
+from textloc.errors import PromptError
+from textloc.runs import Run, Sampling
 
 _LARGE = 512
 """Side in pixels from which a whole batch is too much for the autoencoder at once."""
+
+
+def call(sampling: Sampling, guidance: str = "guidance_scale") -> dict[str, Any]:
+    """Steps, guidance and, where they are given, size and text length as a call names them."""
+    optional = {
+        "height": sampling.height,
+        "width": sampling.width,
+        "max_sequence_length": sampling.text_length,
+    }
+    given = {name: value for name, value in optional.items() if value is not None}
+    return {"num_inference_steps": sampling.steps, guidance: sampling.guidance, **given}
+
+
+def prompts(runs: Sequence[Run], encoders: int) -> dict[str, Any]:
+    """The prompts of each of the pipeline's `encoders` text encoders, one a row.
+
+    Raises:
+        PromptError: a run has a prompt for an encoder that is not there.
+    """
+    found: dict[str, Any] = {"prompt": [run.prompt for run in runs]}
+    for number, name in enumerate(("prompt_2", "prompt_3"), start=2):
+        own = [getattr(run, name) for run in runs]
+        if all(prompt is None for prompt in own):
+            continue
+        if number > encoders:
+            count = "one text encoder" if encoders == 1 else f"{encoders} text encoders"
+            raise PromptError(f"this checkpoint has {count}; leave {name} out")
+        found[name] = [run.prompt if p is None else p for run, p in zip(runs, own, strict=True)]
+    return found
 
 
 def negative_prompts(runs: Sequence[Run]) -> dict[str, Any]:
@@ -19,11 +49,24 @@ def negative_prompts(runs: Sequence[Run]) -> dict[str, Any]:
     return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
 
 
+def negative_prompts_of_all(runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+    """The negative prompts of a pipeline that reads an unset one as an empty one."""
+    if sampling.guidance <= 1:
+        return {}
+    return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
+
+
 def decode_one_by_one(pipe: Any) -> None:
     """Have the autoencoder of a checkpoint for large pictures decode one picture at a time.
 
     Decoding a batch takes more memory than denoising it, and would fail after all steps are done.
     Small pictures are faster decoded together.
     """
-    if (pipe.vae.config.get("sample_size") or 0) >= _LARGE:
+    if (pipe.vae.config.get("sample_size") or 0) >= _LARGE and hasattr(pipe.vae, "enable_slicing"):
         pipe.vae.enable_slicing()
+
+
+def nothing_to_switch_off(pipe: Any) -> dict[str, str | None]:
+    """What a pipeline without checker and watermark says."""
+    decode_one_by_one(pipe)
+    return {"safety_checker": None, "watermark": None}

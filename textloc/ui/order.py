@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from textloc import checkpoints
 from textloc.cli import parse_seeds
 from textloc.errors import CheckpointError, LayerError, PromptError
+from textloc.known import KNOWN, find
 from textloc.layers import parse_layers
 from textloc.prompts import Pair, parse_pair
 
@@ -60,7 +60,7 @@ def read(
 
 def _check_name(name: str) -> None:
     """A name that nothing can be loaded from is refused here; the rest is found out by loading."""
-    known = [entry.name for entry in checkpoints.known()]
+    known = [entry.name for entry in KNOWN]
     if name in known or (name and ("/" in name or Path(name).is_dir())):
         return
     said = f"there is no checkpoint {name!r}" if name else "no model is chosen"
@@ -78,14 +78,11 @@ def _whole(value: float, name: str, least: int) -> int:
 
 def usual(name: str | None) -> tuple[int | None, float | None]:
     """Steps and guidance that a known checkpoint is called with; None for any other."""
-    for entry in checkpoints.known():
-        if entry.name == name:
-            return entry.steps, entry.guidance
-    return None, None
+    entry = find(name or "")
+    return (entry.steps, entry.guidance) if entry is not None else (None, None)
 
 
 def offered() -> list[tuple[str, str]]:
     """(label, name) of the known checkpoints that are on this machine, or else of the first."""
-    known = checkpoints.known()
-    here = [entry for entry in known if entry.available] or known[:1]
+    here = [entry for entry in KNOWN if entry.available] or KNOWN[:1]
     return [(f"{entry.name}: {entry.about}", entry.name) for entry in here]

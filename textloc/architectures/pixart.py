@@ -1,0 +1,57 @@
+"""PixArt-α and PixArt-Σ: a transformer with cross-attention and a mask over its text.
+
+Reads `diffusers.PixArtTransformer2DModel`. Every block has a self-attention `attn1` and a
+cross-attention `attn2`, whose `to_k` and `to_v` project the text states; `attention_mask` leaves
+out the padding of shorter texts. The text states come from the prompt alone, so the layers are
+static. There is no other way for the text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textloc.architectures.common import text_layer, time, zeros
+from textloc.layers import TextChannel, TextLayer
+
+SHARED: tuple[str, ...] = ()
+
+
+def fits(denoiser: Any) -> bool:
+    """Any transformer of the class."""
+    return True
+
+
+def find(denoiser: Any) -> list[TextLayer]:
+    """The cross-attention of every block.
+
+    Raises:
+        LayerError: the projections are fused.
+    """
+    from diffusers.models.attention_processor import Attention
+
+    return [
+        text_layer(name, module, "to_k", "to_v", static=True, mask="attention_mask")
+        for name, module in denoiser.named_modules()
+        if isinstance(module, Attention) and module.is_cross_attention
+    ]
+
+
+def channels(denoiser: Any) -> list[TextChannel]:
+    """None."""
+    return []
+
+
+def inputs(denoiser: Any) -> dict[str, Any]:
+    """Arguments of a small forward pass: one sample of one patch, one text token."""
+    config = denoiser.config
+    side = config.patch_size
+    added = {"resolution": None, "aspect_ratio": None}
+    if denoiser.use_additional_conditions:
+        added = {"resolution": zeros(denoiser, 1, 2), "aspect_ratio": zeros(denoiser, 1, 1)}
+    return {
+        "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
+        "encoder_hidden_states": zeros(denoiser, 1, 1, config.caption_channels),
+        "timestep": time(denoiser),
+        "added_cond_kwargs": added,
+        "return_dict": False,
+    }

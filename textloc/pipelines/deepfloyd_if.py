@@ -1,0 +1,67 @@
+"""DeepFloyd IF: a T5 text encoder, a U-Net on pixels, and a second stage that enlarges.
+
+The pipeline takes no ready-made noise, so rows of one seed get equal generators. Prompts are
+lower-cased by the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from textloc.pipelines import common
+from textloc.runs import Run, Sampling
+
+DENOISER = "unet"
+_LENGTH = 77  # the pipeline's own
+
+
+def prepare(pipe: Any) -> dict[str, str | None]:
+    """Switch the safety checker off, which would blur pictures, and the watermark."""
+    found: dict[str, str | None] = {"safety_checker": None, "watermark": None}
+    if getattr(pipe, "safety_checker", None) is not None:
+        pipe.safety_checker = None
+        pipe.register_to_config(requires_safety_checker=False)
+        found["safety_checker"] = "off"
+    if getattr(pipe, "watermarker", None) is not None:
+        pipe.watermarker = None
+        found["watermark"] = "off"
+    return found
+
+
+def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+    """Prompts and negative prompts, one a row, not cleaned of what looks like a web address.
+
+    Raises:
+        PromptError: a run has a second prompt.
+    """
+    negative = common.negative_prompts(runs)
+    return {
+        **common.call(sampling),
+        **common.prompts(runs, 1),
+        **negative,
+        "clean_caption": False,
+    }
+
+
+def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+    """The tokenizer at the pipeline's length."""
+    return [(pipe.tokenizer, _LENGTH)]
+
+
+def enlarge(
+    pipe: Any, runs: Sequence[Run], images: Sequence[Image.Image], generators: Sequence[Any]
+) -> list[Image.Image]:
+    """The pictures through stage II with the rows' own prompts, which are the *source* prompts of
+    patched rows (paper section 4), and stage II's own steps and guidance."""
+    found = pipe(
+        image=list(images),
+        **common.prompts(runs, 1),
+        **common.negative_prompts(runs),
+        generator=list(generators),
+        clean_caption=False,
+        output_type="pil",
+    )
+    return list(found.images)

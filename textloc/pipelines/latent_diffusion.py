@@ -1,0 +1,35 @@
+"""LDM (`ldm-text2im`): a BERT-like text encoder, a U-Net; the pipeline knows no negative prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from textloc.errors import PromptError
+from textloc.pipelines import common
+from textloc.runs import Run, Sampling
+
+DENOISER = "unet"
+enlarge = None
+_LENGTH = 77  # the pipeline's own
+
+
+def prepare(pipe: Any) -> dict[str, str | None]:
+    """Nothing to switch off."""
+    return {"safety_checker": None, "watermark": None}
+
+
+def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+    """Prompts, one a row.
+
+    Raises:
+        PromptError: a run has a second or a negative prompt.
+    """
+    if any(run.negative_prompt is not None for run in runs):
+        raise PromptError("LDMTextToImagePipeline takes no negative prompt; leave it out")
+    return {**common.call(sampling), **common.prompts(runs, 1)}
+
+
+def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+    """The tokenizer at the pipeline's length."""
+    return [(pipe.tokenizer, _LENGTH)]
