@@ -249,6 +249,21 @@ def test_a_click_in_the_curve_shows_that_set(served: Served, visit: Any) -> None
     expect(page.locator("#panel")).to_contain_text("Layers 8–9 patched")
 
 
+def test_a_click_in_the_map_shows_that_picture(
+    served: Served, ids: dict[str, str], visit: Any
+) -> None:
+    page = visit(f"{served.address}?r={ids['pairs']}")
+    plot = page.locator("#readings [data-ready]")
+    plot.scroll_into_view_if_needed()
+    box = page.locator("#readings .nsewdrag").bounding_box()
+    # the last row is MUG → TEA with seed 4; layer 5 stands in the middle
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] * 7 / 8)
+    expect(page.locator("#panel")).to_contain_text("Layer 5 patched")
+    expect(page.locator("#pair input")).to_have_value("MUG → TEA")
+    expect(page.locator("#seed input")).to_have_value("seed 4")
+    expect(page.locator("#panel img").nth(2)).to_have_attribute("alt", re.compile("TEA"))
+
+
 def test_the_keyboard_picks_too(served: Served, visit: Any) -> None:
     page = visit(served.address)
     page.locator("#strip [data-pick=layer-3]").focus()

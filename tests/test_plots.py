@@ -107,7 +107,7 @@ def test_layers_finish_in_any_order_and_may_be_a_subset() -> None:
     assert list(figure.data[0].x) == ["Layer 3", "Layer 56", "Layer 57"]
     assert list(figure.layout.xaxis.ticktext) == ["3", "9", "56", "57"]
     heat = plots.heatmap_figure(doc).data[0]
-    assert [cell[0] for cell in heat.customdata[0]] == [None, None, 3, 9, 56, 57, None, None]
+    assert [cell[0] for cell in heat.customdata[0]] == [None, None, 3, 9, 56, 57, None, "all"]
     assert heat.z[0][3] is None
     assert "of the 4 tried" in describe(doc)
 
@@ -144,7 +144,7 @@ def test_heat_map_holds_the_score_of_every_reading() -> None:
         assert [tuple(cell[1:]) for cell in data] == [row] * len(line)
         word = doc["request"]["pairs"][row[0]]["target_text"]
         for value, (layer, *_) in zip(line, data, strict=True):
-            if layer is not None:
+            if isinstance(layer, int):
                 reads = {(r["pair"], r["seed"]): r["text"] for r in doc["layers"][layer]["read"]}
                 assert value == ocr_precision_recall_f1(reads[row], word).f1
     assert [line[-1] for line in heat.z] == [1.0] * 8

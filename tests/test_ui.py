@@ -202,6 +202,25 @@ def test_a_click_becomes_a_pick(custom: object, pick: str | None) -> None:
 # ---------------------------------------------------------------------------- what is shown
 
 
+@pytest.mark.parametrize(
+    ("custom", "cell"),
+    [
+        ([9, 0, 1], ("layer-9", 0, 1)),
+        (["all", 0, 0], ("all", 0, 0)),
+        ([None, 0, 0], None),
+        ([9, 1, 0], None),
+        ([9, 0, 5], None),
+        ([99, 0, 0], None),
+        ([9, "0", 0], None),
+        ([9], None),
+        (9, None),
+    ],
+)
+def test_a_click_in_the_map_becomes_a_cell(custom: object, cell: object) -> None:
+    document, _ = localize_document(seeds=(0, 1))
+    assert picks.cell_of_click(document, custom) == cell
+
+
 def test_the_headline_says_what_was_found_and_asked() -> None:
     document, _ = localize_document()
     text = replay.headline(document)

@@ -16,7 +16,7 @@ def heatmap_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
 
     Rows are pairs and, within them, seeds, the first on top. Columns are no patch, the layers in
     execution order, and all layers patched. `customdata` is `[layer, pair, seed]` per cell, the
-    layer None in the two outer columns. Cells not finished are left out.
+    layer None and `"all"` in the two outer columns. Cells not finished are left out.
     """
     look = THEMES[theme]
     slots = places(document)
@@ -26,7 +26,7 @@ def heatmap_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
     inner = {layer["index"]: layer for layer in document["layers"]}
     gap: Document = {}
     results = [outer["source"], gap, *(inner.get(layer, {}) for layer in slots), gap, outer["all"]]
-    layers = [None, None, *slots, None, None]
+    layers = [None, None, *slots, None, "all"]
     names = ["No patch", "", *(f"Layer {layer}" for layer in slots), "", "All layers patched"]
     count = len(slots)
     width, apart = max(1.0, count / 6.3), count / 35 + 0.12  # room for the names on a phone

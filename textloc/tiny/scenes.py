@@ -4,7 +4,7 @@ A scene is an object of one colour before one of four backgrounds, with a word o
 prompt names (object, colour, word, position, typeface) decides the picture up to what it leaves
 open (background, shade, size of the object), which the noise decides. The word's own place is
 never left open: shifted by a pixel either way, the strokes of its letters average to a grey bar at
-pure noise, and letters come many times later.
+pure noise, where letters are learned.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from textloc.ui.theme import STATIC
 
 
 def figure(height: int, elem_id: str) -> Any:
-    """A Plotly figure, `height` in pixels.
+    """A Plotly figure, `height` in pixels, or 0 for the figure's own.
 
     value: as `replay.effect_figure` makes it. picked: numbers of the layers to point at.
     """

@@ -73,6 +73,14 @@ class LocalizeTab:
                 '<h2 class="tl-title">How many layers does it take?</h2>', apply_default_css=False
             )
             self.curve = figure(height=380, elem_id="curve")
+        with gr.Column(elem_classes="tl-card", visible=False) as self.readings_card:
+            gr.HTML(
+                '<h2 class="tl-title">Every picture</h2><p class="tl-hint">A row is a pair of '
+                "prompts with one noise, a column a patched layer. Click a cell to see its "
+                "picture.</p>",
+                apply_default_css=False,
+            )
+            self.readings = figure(height=0, elem_id="readings")
         with gr.Accordion("All layers as a table", open=False, elem_classes="tl-card"):
             self.table = picking(elem_id="table")
         gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
@@ -168,6 +176,7 @@ class LocalizeTab:
         looked = [self.pick, self.effect, self.strip, self.table, self.panel]
         for component in (self.effect, self.curve, self.strip, self.table):
             component.pick(self.look_clicked, session, looked, **quiet)
+        self.readings.pick(self.look_cell, session, [self.pair, self.seed, *looked], **quiet)
         self.pick.input(self.look, [session, self.pick], looked, **quiet)
         for component in (self.pair, self.seed):
             component.input(
@@ -211,7 +220,8 @@ class LocalizeTab:
     @property
     def _rest(self) -> list[Any]:
         """What is drawn after that."""
-        return [self.curve_card, self.curve, self.table, self.results, self.damaged, self.share]
+        drawn = [self.curve_card, self.curve, self.readings_card, self.readings, self.table]
+        return [*drawn, self.results, self.damaged, self.share]
 
     @property
     def _fields(self) -> list[Any]:
@@ -278,13 +288,16 @@ class LocalizeTab:
         view = session.view
         if view is None:
             lists = [gr.Dropdown(choices=listed), replay.damaged(summaries)]
-            return [*_skips(3), *lists, gr.skip()]
+            return [*_skips(5), *lists, gr.skip()]
         document = view.document
         curve = replay.sets_figure(document)
+        readings = replay.readings_figure(document)
         shown = document["id"] if view.stored else None
         return [
             gr.Column(visible=curve is not None),
             gr.HTML(value=curve),
+            gr.Column(visible=readings is not None),
+            gr.HTML(value=readings),
             gr.HTML(value=replay.table(document), picked=session.shown),
             gr.Dropdown(choices=listed, value=shown),
             replay.damaged(summaries),
@@ -311,6 +324,19 @@ class LocalizeTab:
             gr.HTML(picked=shown),
             replay.panel(view, shown, session.pair, session.seed),
         ]
+
+    def look_cell(self, session: Session, event: gr.EventData) -> list[Any]:
+        """A click in the map of all readings."""
+        custom = event._data.get("custom")
+        cell = picks.cell_of_click(session.view.document, custom) if session.view else None
+        if session.view is None or cell is None:
+            return _skips(7)
+        pick, session.pair, session.seed = cell
+        shown = self.look(session, pick)
+        shown[2] = gr.HTML(
+            value=replay.strip(session.view, session.pair, session.seed), picked=pick
+        )
+        return [session.pair, session.seed, *shown]
 
     def look_elsewhere(self, session: Session, pair: int, seed: int) -> list[Any]:
         """Show another pair or seed."""

@@ -106,3 +106,16 @@ def pick_of_click(document: Document, custom: object) -> str | None:
             pick = set_pick(entry["layers"])
             return pick if pick in known else "all"
     return None
+
+
+def cell_of_click(document: Document, custom: object) -> tuple[str, int, int] | None:
+    """Pick, pair and seed of a click in the map of readings, whose cells are
+    `[layer or "all", pair, seed]`."""
+    if not isinstance(custom, list) or len(custom) != 3:
+        return None
+    what, pair, seed = custom
+    pick = pick_of_click(document, what)
+    request = document["request"]
+    if pick is None or pair not in range(len(request["pairs"])) or seed not in request["seeds"]:
+        return None
+    return pick, int(pair), int(seed)

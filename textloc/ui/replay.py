@@ -60,11 +60,12 @@ def opening(asked: str | None) -> tuple[View | None, str]:
 # ---------------------------------------------------------------------------- figures
 
 
+FigureName = Literal["effect_figure", "heatmap_figure", "sets_figure"]
 _DRAWING = threading.Lock()  # one waits for the figure that another is drawing
 
 
 @lru_cache(maxsize=64)
-def _drawn(name: Literal["effect_figure", "sets_figure"], text: str) -> dict[str, Any]:
+def _drawn(name: FigureName, text: str) -> dict[str, Any]:
     from textloc import plots
 
     document = json.loads(text)
@@ -83,6 +84,15 @@ def sets_figure(document: Document) -> dict[str, Any] | None:
     """Value of the figure of growing sets, or None while there are none."""
     with _DRAWING:
         return _drawn("sets_figure", json.dumps(document)) if document["sets"] else None
+
+
+def readings_figure(document: Document) -> dict[str, Any] | None:
+    """Value of the map of all readings, or None where there is one picture a layer."""
+    request = document["request"]
+    if len(request["pairs"]) * len(request["seeds"]) < 2:
+        return None
+    with _DRAWING:
+        return _drawn("heatmap_figure", json.dumps(document))
 
 
 # ---------------------------------------------------------------------------- words

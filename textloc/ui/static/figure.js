@@ -55,11 +55,12 @@ const draw = async () => {
   const clear = "rgba(0,0,0,0)";
   const layout = {
     ...figure.layout,
-    height,
+    height: height || figure.layout.height,
     paper_bgcolor: clear,
     plot_bgcolor: clear,
     shapes: [...pointer(figure), ...(figure.layout.shapes ?? [])],
   };
+  plot.style.height = `${layout.height}px`;
   plot.setAttribute("aria-label", props.value.label);
   await window.Plotly.react(plot, figure.data, layout, props.value.config);
   if (!plot.dataset.ready) {
