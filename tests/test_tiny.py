@@ -8,7 +8,7 @@ import torch
 
 from textloc.errors import CheckpointError, PromptError
 from textloc.paths import WORDS
-from textloc.tiny import autoencoder, codec, evaluate, scenes, train, words
+from textloc.tiny import autoencoder, codec, evaluate, recipes, scenes, train, words
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +87,54 @@ def test_linear_code_keeps_the_picture(small_codec: codec.Codec) -> None:
     assert (small_codec.decode(code) - picture).square().mean() < 0.02
 
 
-def _trainer(out: Path, small_codec: codec.Codec) -> train.Trainer:
+def _trainer(out: Path, small_codec: codec.Codec, family: str = "sdxl") -> train.Trainer:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "codec.safetensors").exists():
         small_codec.save(out / "codec.safetensors")
-    return train.Trainer(out, train.Settings(batch=4, warmup=2))
+    return train.Trainer(out, train.Settings(family, batch=4, warmup=2))
+
+
+@pytest.mark.parametrize("family", recipes.RECIPES)
+def test_training_calls_the_parts_as_the_pipeline_does(
+    family: str, tmp_path: Path, small_codec: codec.Codec
+) -> None:
+    """The clean code that training compares is the one that the scheduler is given."""
+    trainer = _trainer(tmp_path, small_codec, family)
+    pipe = trainer.recipe.pipeline(trainer.parts, recipes.autoencoder(0))
+    pipe.set_progress_bar_config(disable=True)
+    prompt, seen = 'a red sign that says "STOP"', []
+    step = pipe.scheduler.step
+    pipe.scheduler.step = lambda out, t, latents, **rest: (
+        seen.append((out, t, latents)) or step(out, t, latents, **rest)
+    )
+    noise = torch.randn(1, codec.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    pipe(
+        prompt,
+        latents=noise,
+        num_inference_steps=2,
+        guidance_scale=1.0,
+        height=64,
+        width=64,
+        output_type="latent",
+    )
+    with torch.no_grad():
+        tokens = train.tokenize(trainer.parts["tokenizer"], [prompt])
+        states, pooled = trainer.recipe.text(trainer.model, tokens)
+        for out, t, latents in seen:
+            ours = trainer.recipe.denoise(trainer.model, latents, t[None], states, pooled)
+            assert torch.allclose(ours, out, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_resuming_gives_the_same_weights(tmp_path: Path, small_codec: codec.Codec) -> None:
+@pytest.mark.parametrize("family", recipes.RECIPES)
+def test_resuming_gives_the_same_weights(
+    family: str, tmp_path: Path, small_codec: codec.Codec
+) -> None:
     torch.set_num_threads(1)
-    whole = _trainer(tmp_path / "whole", small_codec)
+    whole = _trainer(tmp_path / "whole", small_codec, family)
     whole.train(4, None)
-    _trainer(tmp_path / "parts", small_codec).train(2, None)
-    resumed = _trainer(tmp_path / "parts", small_codec)
+    _trainer(tmp_path / "parts", small_codec, family).train(2, None)
+    resumed = _trainer(tmp_path / "parts", small_codec, family)
     assert resumed.step == 2
     resumed.train(4, None)
     for name, value in whole.model.state_dict().items():
@@ -115,6 +149,12 @@ def test_stages_grow() -> None:
     assert (last.longest, last.variety) == (6, 1.0)
     assert last.high + last.middle < 1
     assert train.stage(train.GROWN) == last
+
+
+def test_the_command_line_knows_the_families() -> None:
+    from textloc.tiny import __main__ as command
+
+    assert set(command._FAMILIES) == set(recipes.RECIPES)
 
 
 def test_a_warm_start_needs_the_code(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from textloc.errors import PromptError, TextlocError
 from textloc.paths import CHECKPOINTS
 
+_FAMILIES = ("sdxl", "ldm")  # those of recipes.RECIPES, without importing torch
+
 
 def main() -> int:
     """Run one command; returns the exit status."""
@@ -27,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = verbs.add_parser("train", help="train a checkpoint; resumes what --out holds")
-    train.add_argument("family", choices=["sdxl"])
+    train.add_argument("family", choices=_FAMILIES)
     train.add_argument("--out", type=Path, required=True, help="folder of the run")
     train.add_argument("--steps", type=int, help="train up to this step")
     train.add_argument("--minutes", type=float, help="stop after so many minutes")
@@ -42,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     export = verbs.add_parser("export", help="write a run as a diffusers folder")
-    export.add_argument("family", choices=["sdxl"])
+    export.add_argument("family", choices=_FAMILIES)
     export.add_argument("--run", dest="folder", type=Path, required=True)
     export.add_argument("--vae", type=Path, help="autoencoder folder (default: RUN/vae)")
     export.add_argument("--card", type=Path, help="text of the model card")

@@ -15,15 +15,6 @@ from textloc.tiny import recipes
 SPELLING = {"letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "least": 2, "most": 6}
 
 
-def pipeline(parts: dict[str, Any], vae: Any) -> Any:
-    """`StableDiffusionXLPipeline` of trained parts."""
-    from diffusers import StableDiffusionXLPipeline
-
-    pipe = StableDiffusionXLPipeline(**parts, vae=vae, add_watermarker=False)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 def load_averaged(parts: dict[str, Any], averaged: dict[str, Tensor]) -> None:
     """Put averaged weights, named as in `train.Model`, into the parts."""
     for name, part in parts.items():
@@ -49,11 +40,12 @@ def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
     if not (vae / "codec.safetensors").is_file():
         raise CheckpointError(f"{vae} holds no codec.safetensors; train the autoencoder first")
     state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    parts = recipes.RECIPES[family].components(0)
+    recipe = recipes.RECIPES[family]
+    parts = recipe.components(0)
     load_averaged(parts, state["averaged"])
-    pipe = pipeline(parts, AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32))
+    pipe = recipe.pipeline(parts, AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32))
     pipe.to(torch.float16).save_pretrained(out, max_shard_size="9MB", safe_serialization=True)
-    for name in ("text_encoder", "text_encoder_2"):
+    for name in (name for name in parts if name.startswith("text_encoder")):
         # transformers loads in the dtype that the config names; diffusers loads in float32. Both
         # must agree where nobody asks for a dtype.
         path = out / name / "config.json"

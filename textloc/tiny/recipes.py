@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from textloc.tiny import codec, scenes
 
@@ -130,46 +130,139 @@ def scheduler() -> Any:
     )
 
 
-@dataclass(frozen=True)
+def unet(pooled: int | None, context: int, seed: int) -> Any:
+    """The U-Net of 11 text layers at 8x8 and 4x4; `pooled` is the width of a pooled text state."""
+    from diffusers import UNet2DConditionModel
+
+    added: dict[str, Any] = {}
+    if pooled is not None:
+        added = {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 6 * 8 + pooled,
+        }
+    torch.manual_seed(seed)
+    made = UNet2DConditionModel(
+        sample_size=scenes.SIZE // codec.PATCH,
+        in_channels=codec.CHANNELS,
+        out_channels=codec.CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(96, 160),
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 2),
+        attention_head_dim=(3, 5),  # diffusers reads these as the number of heads
+        cross_attention_dim=context,
+        norm_num_groups=16,
+        use_linear_projection=True,
+        **added,
+    )
+    sharpen(made)
+    return made
+
+
+class Recipe(Protocol):
+    """One family: what it is made of, and how its pipeline reads a prompt and denoises."""
+
+    name: str
+    empty: bool
+    """Whether an unset negative prompt is read as an empty one, or else gives zero states."""
+
+    def components(self, seed: int) -> dict[str, Any]:
+        """Untrained parts of the pipeline without the autoencoder."""
+
+    def pipeline(self, parts: dict[str, Any], vae: Any) -> Any:
+        """The pipeline of trained parts."""
+
+    def text(self, parts: Any, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Text states (N, L, D) and, where there is one, the pooled state (N, P), as the pipeline
+        makes them; `parts` has the parts as attributes."""
+
+    def denoise(
+        self, parts: Any, noisy: Tensor, step: Tensor, states: Tensor, pooled: Tensor | None
+    ) -> Tensor:
+        """The clean code (N, C, h, w)."""
+
+
 class SDXL:
-    """`StableDiffusionXLPipeline`: two CLIP encoders, U-Net of 11 text layers at 8x8 and 4x4."""
+    """`StableDiffusionXLPipeline`: two CLIP encoders, one of them with a pooled state."""
 
     name = "tiny-sdxl"
+    empty = False
     pooled = 32
 
     def components(self, seed: int) -> dict[str, Any]:
-        """Untrained text encoders, tokenizers, U-Net and scheduler (no autoencoder)."""
-        from diffusers import UNet2DConditionModel
-
-        first = text_encoder(96, 3, None, seed + 1)
-        second = text_encoder(128, 3, self.pooled, seed + 2)
-        torch.manual_seed(seed)
-        unet = UNet2DConditionModel(
-            sample_size=scenes.SIZE // codec.PATCH,
-            in_channels=codec.CHANNELS,
-            out_channels=codec.CHANNELS,
-            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-            block_out_channels=(96, 160),
-            layers_per_block=1,
-            transformer_layers_per_block=(1, 2),
-            attention_head_dim=(3, 5),  # diffusers reads these as the number of heads
-            cross_attention_dim=96 + 128,
-            norm_num_groups=16,
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + self.pooled,
-        )
-        sharpen(unet)
+        """Text encoders, tokenizers, U-Net and scheduler."""
         return {
-            "text_encoder": first,
-            "text_encoder_2": second,
+            "text_encoder": text_encoder(96, 3, None, seed + 1),
+            "text_encoder_2": text_encoder(128, 3, self.pooled, seed + 2),
             "tokenizer": tokenizer(),
             "tokenizer_2": tokenizer(),
-            "unet": unet,
+            "unet": unet(self.pooled, 96 + 128, seed),
             "scheduler": scheduler(),
         }
 
+    def pipeline(self, parts: dict[str, Any], vae: Any) -> Any:
+        """The pipeline without a watermark."""
+        from diffusers import StableDiffusionXLPipeline
 
-RECIPES = {"sdxl": SDXL()}
+        return StableDiffusionXLPipeline(**parts, vae=vae, add_watermarker=False)
+
+    def text(self, parts: Any, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The last states but one of both encoders, side by side."""
+        first = parts.text_encoder(tokens, output_hidden_states=True)
+        second = parts.text_encoder_2(tokens, output_hidden_states=True)
+        states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
+        return states, second.text_embeds
+
+    def denoise(
+        self, parts: Any, noisy: Tensor, step: Tensor, states: Tensor, pooled: Tensor | None
+    ) -> Tensor:
+        """The U-Net's output, told the size of the picture."""
+        side = scenes.SIZE
+        sizes = torch.tensor([side, side, 0, 0, side, side], device=noisy.device).float()
+        added = {"text_embeds": pooled, "time_ids": sizes.expand(len(noisy), -1)}
+        out: Tensor = parts.unet(noisy, step, states, added_cond_kwargs=added, return_dict=False)[0]
+        return out
+
+
+class LDM:
+    """`StableDiffusionPipeline`: one CLIP encoder."""
+
+    name = "tiny-ldm"
+    empty = True
+
+    def components(self, seed: int) -> dict[str, Any]:
+        """Text encoder, tokenizer, U-Net and scheduler."""
+        return {
+            "text_encoder": text_encoder(160, 3, None, seed + 1),
+            "tokenizer": tokenizer(),
+            "unet": unet(None, 160, seed),
+            "scheduler": scheduler(),
+        }
+
+    def pipeline(self, parts: dict[str, Any], vae: Any) -> Any:
+        """The pipeline without a safety checker."""
+        from diffusers import StableDiffusionPipeline
+
+        return StableDiffusionPipeline(
+            **parts,
+            vae=vae,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+    def text(self, parts: Any, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The last states of the encoder."""
+        return parts.text_encoder(tokens)[0], None
+
+    def denoise(
+        self, parts: Any, noisy: Tensor, step: Tensor, states: Tensor, pooled: Tensor | None
+    ) -> Tensor:
+        """The U-Net's output."""
+        out: Tensor = parts.unet(noisy, step, states, return_dict=False)[0]
+        return out
+
+
+RECIPES: dict[str, Recipe] = {"sdxl": SDXL(), "ldm": LDM()}

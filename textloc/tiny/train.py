@@ -43,7 +43,7 @@ from textloc.errors import CheckpointError
 from textloc.paths import WORDS
 from textloc.tiny import scenes, words
 from textloc.tiny.codec import PATCH, Codec, fit, to_tensor
-from textloc.tiny.recipes import MAX_TOKENS, RECIPES
+from textloc.tiny.recipes import MAX_TOKENS, RECIPES, Recipe
 
 LEAST_VARIANCE = 0.1
 """Bounds the weight of slightly noised samples. At 0.4 the words are learned, but pictures stay
@@ -65,7 +65,7 @@ AVERAGE_EVERY = 4
 """Steps between two updates of the averaged weights."""
 
 UNCONDITIONAL = 0.1
-"""Share of samples trained on zero text states, which is SDXL's unset negative prompt."""
+"""Share of samples trained on what an unset negative prompt gives: zero states or an empty text."""
 
 TEXT_WEIGHT = 5.0
 """Weight in the loss of the patches that the word touches; the others weigh 1."""
@@ -148,24 +148,29 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         t = np.where(kind < high, 0.94 + 0.06 * u, np.where(kind < middle, 0.6 + 0.4 * u, u))
         text_region = [scenes.text_region(s, PATCH) for s in drawn]
         region = torch.from_numpy(np.stack(text_region))
+        drop = rng.random(len(drawn)) < UNCONDITIONAL
+        prompts = [s.prompt for s in drawn]
+        if RECIPES[self.settings.family].empty:
+            prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
         return {
             "code": self.codec.encode(pictures),
-            "tokens": tokenize(self.tokenizer, [s.prompt for s in drawn]),
+            "tokens": tokenize(self.tokenizer, prompts),
             "t": torch.from_numpy(t).float(),
-            "drop": torch.from_numpy(rng.random(len(drawn)) < UNCONDITIONAL),
+            "drop": torch.from_numpy(drop),
             "hide": torch.from_numpy(rng.random(len(drawn)) < HIDDEN_POOLED),
             "weight": 1 + (TEXT_WEIGHT - 1) * region.float(),
-            "places": torch.from_numpy(np.stack([_places(s) for s in drawn])),
+            "places": torch.from_numpy(np.stack([_places(p) for p in prompts])),
             "letters": torch.from_numpy(np.stack([_letters(s) for s in drawn])),
         }
 
 
-def _places(scene: scenes.Scene) -> np.ndarray:
+def _places(prompt: str) -> np.ndarray:
     """The place in the word of every token, (L,): 0 outside of the quotation marks, else from 1."""
     places = np.zeros(MAX_TOKENS, dtype=np.int64)
-    before = scene.prompt.index('"') + 1
-    first = 1 + len(scene.prompt[:before].replace(" ", ""))  # one token a character, after start
-    places[first : first + len(scene.word)] = np.arange(len(scene.word)) + 1
+    if '"' in prompt:
+        before, word, _ = prompt.split('"')
+        first = 2 + len(before.replace(" ", ""))  # one token a character, after start and mark
+        places[first : first + len(word)] = np.arange(len(word)) + 1
     return places
 
 
@@ -196,48 +201,33 @@ def swap_partners(rows: Tensor) -> Tensor:
 
 
 class Model(torch.nn.Module):
-    """Text encoders and denoiser as one trainable module, called as the pipeline calls them."""
+    """The parts of a pipeline as one trainable module, called as the pipeline calls them."""
 
     alphas: Tensor
     component_weight: Tensor
-    time_ids: Tensor
 
-    def __init__(self, parts: dict[str, Any], codec: Codec) -> None:
+    def __init__(self, recipe: Recipe, parts: dict[str, Any], codec: Codec) -> None:
         super().__init__()
-        self.text_encoder = parts["text_encoder"]
-        self.text_encoder_2 = parts["text_encoder_2"]
-        self.unet = parts["unet"]
-        scheduler = parts["scheduler"]
-        width = self.text_encoder.config.hidden_size + self.text_encoder_2.config.hidden_size
+        self.recipe = recipe
+        for name, part in parts.items():
+            if isinstance(part, torch.nn.Module):
+                self.add_module(name, part)
+        width = parts["unet"].config.cross_attention_dim
         self.place_head = torch.nn.Linear(width, _PLACES)
-        channels = self.unet.config.block_out_channels[0]
+        channels = parts["unet"].config.block_out_channels[0]
         self.letter_head = torch.nn.Conv2d(channels, _STRIPS * (_BLANK + 1), 1)
         self._features = torch.empty(0)
-        self.unet.up_blocks[-1].register_forward_hook(self._keep)
-        self.register_buffer("alphas", scheduler.alphas_cumprod.float().clone())
+        parts["unet"].up_blocks[-1].register_forward_hook(self._keep)
+        alphas = parts["scheduler"].alphas_cumprod.float().clone()
+        self.register_buffer("alphas", alphas, persistent=False)
         # a component counts by its spread, not its variance: strokes of letters vary far less
         # than the colour of the background, which nobody can predict
         weight = 1 / codec.spread
         weight = weight / (weight * codec.spread.square()).mean()
         self.register_buffer("component_weight", weight[:, None, None], persistent=False)
-        side = scenes.SIZE
-        self.register_buffer("time_ids", torch.tensor([side, side, 0, 0, side, side]).float())
 
     def _keep(self, _block: object, _args: object, features: Tensor) -> None:
         self._features = features
-
-    def text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """States (N, L, D) and pooled (N, P) as `StableDiffusionXLPipeline.encode_prompt`."""
-        first = self.text_encoder(tokens, output_hidden_states=True)
-        second = self.text_encoder_2(tokens, output_hidden_states=True)
-        states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
-        return states, second.text_embeds
-
-    def denoise(self, noisy: Tensor, step: Tensor, states: Tensor, pooled: Tensor) -> Tensor:
-        """The clean code x0, shaped as `noisy` (N, C, h, w)."""
-        added = {"text_embeds": pooled, "time_ids": self.time_ids.expand(len(noisy), -1)}
-        out: Tensor = self.unet(noisy, step, states, added_cond_kwargs=added, return_dict=False)[0]
-        return out
 
     def loss(
         self,
@@ -253,16 +243,18 @@ class Model(torch.nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x0 loss per sample (N,), weighted by patch and by 1 / max(sigma^2, 0.1); and the mean
         cross-entropies of places and letters, the latter over conditioned samples with t >= 0.6."""
-        states, pooled = self.text(tokens)
-        pooled = swap_partners(pooled).masked_fill(hide[:, None], 0)
+        states, pooled = self.recipe.text(self, tokens)
         place = functional.cross_entropy(self.place_head(states).flatten(0, 1), places.flatten())
-        states = states.masked_fill(drop[:, None, None], 0)
-        pooled = pooled.masked_fill(drop[:, None], 0)
+        if not self.recipe.empty:
+            states = states.masked_fill(drop[:, None, None], 0)
+        if pooled is not None:
+            hidden = hide if self.recipe.empty else hide | drop
+            pooled = swap_partners(pooled).masked_fill(hidden[:, None], 0)
         step = (t * len(self.alphas)).ceil().long().clamp(1, len(self.alphas)) - 1
         alpha = self.alphas[step].sqrt()[:, None, None, None]
         sigma = (1 - self.alphas[step]).sqrt()[:, None, None, None]
         noisy = alpha * code + sigma * noise
-        clean = self.denoise(noisy, step, states, pooled)
+        clean = self.recipe.denoise(self, noisy, step, states, pooled)
         error = ((clean - code).square() * self.component_weight).mean(1)  # (N, h, w)
         told = self.letter_head(self._features).unflatten(1, (_STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
@@ -296,14 +288,15 @@ class Trainer:
     ) -> None:
         self.out, self.settings, self.device = out, settings, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
-        self.parts = RECIPES[settings.family].components(settings.seed)
+        self.recipe = RECIPES[settings.family]
+        self.parts = self.recipe.components(settings.seed)
         codec_file = out / "codec.safetensors"
         if start is not None and not codec_file.exists():
             self._warm_start(start, codec_file)
         if not codec_file.exists():
             fit(settings.seed).save(codec_file)
         self.codec = Codec.load(codec_file)
-        self.model = Model(self.parts, self.codec).to(self.device)
+        self.model = Model(self.recipe, self.parts, self.codec).to(self.device)
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averaged = {k: v.detach().clone() for k, v in self.model.named_parameters()}
         self.optimizer = torch.optim.AdamW(
@@ -322,9 +315,11 @@ class Trainer:
                 f"{start} holds no vae/codec.safetensors; --from wants a folder that "
                 "`python -m textloc.tiny export` wrote"
             )
-        for name in ("text_encoder", "text_encoder_2", "unet"):
-            old = type(self.parts[name]).from_pretrained(start / name, torch_dtype=torch.float32)
-            self.parts[name].load_state_dict(old.state_dict())
+        for name, part in self.parts.items():
+            if isinstance(part, torch.nn.Module):
+                cls: Any = type(part)
+                old = cls.from_pretrained(start / name, torch_dtype=torch.float32)
+                part.load_state_dict(old.state_dict())
         Codec.load(source).save(codec_file)
 
     def _resume(self) -> None:
@@ -333,7 +328,7 @@ class Trainer:
             raise CheckpointError(
                 f"{self.out} holds a run of {state['settings']['family']}; choose another --out"
             )
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state["model"], strict=False)  # without derived buffers
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
             group["betas"], group["fused"] = BETAS, True
@@ -430,11 +425,11 @@ class Trainer:
         from textloc import metrics, ocr
         from textloc.tiny import evaluate, export, recipes
 
-        parts = RECIPES[self.settings.family].components(self.settings.seed)
+        parts = self.recipe.components(self.settings.seed)
         averaged = {k: v.cpu() for k, v in self.averaged.items()}
         export.load_averaged(parts, averaged)
-        pipe = export.pipeline(parts, recipes.autoencoder(0))
-        pipe.to(self.device)
+        pipe = self.recipe.pipeline(parts, recipes.autoencoder(0)).to(self.device)
+        pipe.set_progress_bar_config(disable=True)
         listed = words.read_list(WORDS / "evaluation.txt")[:count]
         asked = evaluate.ask(listed, "plain")
         code = pipe(
