@@ -67,7 +67,7 @@ AVERAGE_EVERY = 4
 UNCONDITIONAL = 0.1
 """Share of samples trained on what an unset negative prompt gives: zero states or an empty text."""
 
-TEXT_WEIGHT = 5.0
+TEXT_WEIGHT = 12.0
 """Weight in the loss of the patches that the word touches; the others weigh 1."""
 
 
