@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from textloc import __version__
-from textloc.errors import PromptError, TextlocError
+from textloc.errors import LayerError, PromptError, TextlocError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +102,15 @@ def _add_bench(verbs: Any) -> None:
     speed.add_argument("--repeats", type=int, default=3, help="interleaved repeats (3)")
     speed.add_argument("--json", action="store_true", help="as JSON")
     speed.set_defaults(run=_bench_speed)
+    swap = suites.add_parser(
+        "swap", help="swap template, text, text encoder and quoted tokens separately"
+    )
+    swap.add_argument("--model", default="tiny-sdxl")
+    swap.add_argument("--pairs", type=Path, required=True, help="prompt pairs, unlike templates")
+    swap.add_argument("--layers", help="to patch, such as 55-57 (default: the published ones)")
+    swap.add_argument("--seeds", default="0")
+    swap.add_argument("--json", action="store_true", help="as JSON")
+    swap.set_defaults(run=_bench_swap)
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
     layers.add_argument("--json", action="store_true", help="as JSON")
     layers.set_defaults(run=_bench_layers)
@@ -252,6 +261,36 @@ def _bench_speed(options: argparse.Namespace) -> None:
 
     report = speed.measure(options.model, options.repeats)
     print(json.dumps(report) if options.json else speed.table(report))
+
+
+def _bench_swap(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, known
+    from textloc.bench import swap
+    from textloc.layers import parse_layers
+    from textloc.prompts import read_pairs
+
+    pairs, seeds = read_pairs(options.pairs), parse_seeds(options.seeds)
+    entry = known.find(options.model)
+    model = checkpoints.load(options.model)
+    if options.layers:
+        layers = parse_layers(options.layers, len(model.layers))
+    elif entry is not None and entry.localized:
+        layers = entry.localized
+    else:
+        raise LayerError(
+            f"no layers are published for {options.model}; give --layers, such as those that "
+            "`textloc localize` names"
+        )
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+
+        def done(count: int) -> None:
+            bar.n = count
+            bar.refresh()
+
+        rows = swap.measure(model, pairs, layers, seeds, on_images=done)
+    print(json.dumps(rows) if options.json else swap.table(rows, layers))
 
 
 def _bench_layers(options: argparse.Namespace) -> None:

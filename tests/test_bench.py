@@ -1,0 +1,48 @@
+"""The bench suites on random tiny pipelines."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import tiny_pipelines
+from textloc.bench import swap
+from textloc.checkpoints import Model
+from textloc.errors import LayerError, PromptError
+from textloc.prompts import parse_pair
+
+PAIRS = [parse_pair('a red sign "AB"', "XYZ"), parse_pair('a mug, blue "CD"', "E")]
+
+
+@pytest.fixture(scope="module", params=["sd", "sdxl", "sd3"])
+def model(request: pytest.FixtureRequest) -> Model:
+    builders = {**tiny_pipelines.FAMILIES, **tiny_pipelines.OTHERS}
+    return builders[request.param]()
+
+
+def test_every_swap_is_measured(model: Model) -> None:
+    rows = swap.measure(model, PAIRS, [0, 1], seeds=(0, 1))
+    names = [row["name"] for row in rows]
+    encoders = {"sd": 0, "sdxl": 2, "sd3": 3}
+    count = sum("encoder" in name for name in names)
+    assert names[:4] == ["no patch", "S:T", "T:S", "T:T"]
+    assert count in encoders.values()
+    assert ("S:T, quoted tokens alone" in names) == (count != 3)
+    assert all(row["pictures"] == 4 for row in rows)
+    assert rows[0]["ssim_source"][0] == pytest.approx(1)
+    assert all(row["ssim_source"][0] < 1 for row in rows[1:4])
+    assert "layers 0-1 patched, 4 pictures a row" in swap.table(rows, [0, 1])
+
+
+def test_the_quoted_tokens_are_found(model: Model) -> None:
+    span = swap.quoted_tokens(model, PAIRS[0])
+    if span is not None:
+        tokenizer, _ = model.family.readers(model.pipe, model.defaults)[0]
+        ids = tokenizer(PAIRS[0].target).input_ids[slice(*span)]
+        assert tokenizer.decode(ids).replace(" ", "") == "xyz"
+
+
+def test_bad_swaps_are_refused(model: Model) -> None:
+    with pytest.raises(PromptError, match="at least two"):
+        swap.measure(model, PAIRS[:1], [0])
+    with pytest.raises(LayerError, match="no text layer 99"):
+        swap.measure(model, PAIRS, [99])
