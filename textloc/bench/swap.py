@@ -92,9 +92,7 @@ def _variants(
         prompts = [pair.target if n == number else pair.source for n in range(encoders + 1)]
         others: dict[str, Any] = {f"prompt_{n + 1}": p for n, p in enumerate(prompts) if n}
         donor = Run(prompts[0], seed, **others)
-        found.append(
-            (f"S:T, text encoder {number + 1} alone", Run(prompts[0], seed, **others), None)
-        )
+        found.append((f"S:T, text encoder {number + 1} alone", donor, None))
     span = quoted_tokens(model, pair)
     if span is not None:
         found.append(("S:T, quoted tokens alone", target, span))
