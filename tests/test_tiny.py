@@ -143,6 +143,24 @@ def test_resuming_gives_the_same_weights(
         assert torch.equal(value, resumed.averaged[name]), name
 
 
+@pytest.mark.slow
+def test_the_decoder_adapts_to_what_is_predicted(tmp_path: Path, small_codec: codec.Codec) -> None:
+    """Only the decoder learns, and the denoiser gets its own weights back."""
+    torch.set_num_threads(1)
+    denoiser = _trainer(tmp_path / "run", small_codec)
+    denoiser.train(2, None)
+    before = {k: v.clone() for k, v in denoiser.model.state_dict().items()}
+    coder = autoencoder.Trainer(tmp_path / "vae", small_codec)
+    old = {k: v.clone() for k, v in coder.model.state_dict().items()}
+    predicted = denoiser.predictions()
+    coder.adapt(predicted, 2)
+    predicted.close()
+    for name, value in denoiser.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    changed = {k.split(".")[0] for k, v in coder.model.state_dict().items() if (v != old[k]).any()}
+    assert changed == {"decoder", "post_quant_conv"}
+
+
 def test_stages_grow() -> None:
     first, last = train.stage(0), train.stage(10_000)
     assert (first.longest, first.variety, first.high) == (2, 0.0, 1.0)

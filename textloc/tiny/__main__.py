@@ -35,6 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--minutes", type=float, help="stop after so many minutes")
     train.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
     train.add_argument("--vae-steps", type=int, default=4000, help="steps of the autoencoder")
+    train.add_argument(
+        "--adapt-steps", type=int, default=1000, help="steps of its decoder on what was learned"
+    )
     train.add_argument("--from", dest="start", help="start from these weights (name or folder)")
     train.add_argument("--device", default="cpu", help="cpu or cuda")
     train.add_argument("--seed", type=int, default=0)
@@ -88,6 +91,8 @@ def _train(options: argparse.Namespace) -> None:
     else:
         coder = autoencoder.Trainer(options.out, trainer.codec, options.seed, options.device)
         coder.train(options.vae_steps, None, 2e-3, decay=options.vae_steps // 3)
+        if options.adapt_steps:
+            coder.adapt(trainer.predictions(), options.adapt_steps)
     _write(options.family, options.out, vae, options.out / "checkpoint", "")
     print(f"wrote {options.out / 'checkpoint'}")
 

@@ -2,13 +2,16 @@
 
 The encoder learns to give the code of a picture and the decoder to draw the picture of a code, each
 by plain regression, so they can be trained while the denoiser is already learning on the same code.
-The decoder sees codes with a little noise, as a denoiser's are never exact.
+The decoder sees codes with a little noise, as a denoiser's are never exact. When the denoiser is
+trained, `Trainer.adapt` shows the decoder what that one predicts, so that it learns to draw cleanly
+what comes out a little wrong.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +112,44 @@ class Trainer:
             if self.step % 500 == 0:
                 self.save()
         bar.close()
+        self.save()
+
+    def adapt(
+        self,
+        predicted: Iterable[tuple[Tensor, Tensor]],
+        steps: int,
+        lr: float = 1e-3,
+        report: int = 50,
+    ) -> None:
+        """Train the decoder alone on codes that the denoiser predicts; the encoder stays.
+
+        Args:
+            predicted: batches of codes (N, C, h, w) and the pictures they should give, as
+                `train.Trainer.predictions` makes them. steps: batches to take. lr: falls linearly
+                to 0.
+        """
+        from tqdm.auto import tqdm
+
+        weights = [*self.model.decoder.parameters(), *self.model.post_quant_conv.parameters()]
+        optimizer = torch.optim.AdamW(weights, lr=lr, betas=(0.9, 0.98), fused=True)
+        total = 0.0
+        bar = tqdm(zip(range(steps), predicted, strict=False), total=steps, mininterval=5)
+        for step, (code, pictures) in bar:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * min(1.0, (step + 1) / 20) * (1 - step / steps)
+            drawn = self.model.decode(code).sample
+            loss = (drawn - pictures).abs().mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            total += float(loss)
+            if (step + 1) % report == 0:
+                bar.set_postfix({"decode_l1": f"{total / report:.4f}"})
+                line = {"adapt_step": step + 1, "decode_l1": total / report}
+                with (self.out / "vae.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(line) + "\n")
+                total = 0.0
         self.save()
 
     def save(self) -> None:

@@ -122,8 +122,16 @@ class Settings:
 class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
     """Batch number `step` depends on (seed, step) alone, so a resumed run sees the same data."""
 
-    def __init__(self, settings: Settings, codec: Codec, tokenizer: Any, first: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        codec: Codec,
+        tokenizer: Any,
+        first: int,
+        pictures: bool = False,
+    ) -> None:
         self.settings, self.codec, self.tokenizer, self.first = settings, codec, tokenizer, first
+        self.pictures = pictures
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         torch.set_num_threads(1)
@@ -133,8 +141,9 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             step += 1
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool, and
-        weight (N, 8, 8)."""
+        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
+        weight (N, 8, 8), labels of the auxiliary heads, and where asked for pictures (N, 3, H, W)
+        in [-1, 1]."""
         rng = np.random.default_rng((self.settings.seed, step))
         now = stage(step)
         drawn: list[scenes.Scene] = []
@@ -152,7 +161,8 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         prompts = [s.prompt for s in drawn]
         if RECIPES[self.settings.family].empty:
             prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
-        return {
+        more = {"pictures": pictures} if self.pictures else {}
+        return more | {
             "code": self.codec.encode(pictures),
             "tokens": tokenize(self.tokenizer, prompts),
             "t": torch.from_numpy(t).float(),
@@ -229,6 +239,26 @@ class Model(torch.nn.Module):
     def _keep(self, _block: object, _args: object, features: Tensor) -> None:
         self._features = features
 
+    def predict(
+        self, code: Tensor, tokens: Tensor, t: Tensor, drop: Tensor, hide: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The clean code (N, C, h, w) predicted from `code` noised to level t, and the text states
+        (N, L, D) before any is dropped; the pooled state is a partner's, or hidden."""
+        told, pooled = self.recipe.text(self, tokens)
+        states = told if self.recipe.empty else told.masked_fill(drop[:, None, None], 0)
+        if pooled is not None:
+            hidden = hide if self.recipe.empty else hide | drop
+            pooled = swap_partners(pooled).masked_fill(hidden[:, None], 0)
+        alpha, sigma, step = self.level(t)
+        noisy = alpha * code + sigma * noise
+        return self.recipe.denoise(self, noisy, step, states, pooled), told
+
+    def level(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Signal and noise (N, 1, 1, 1) and scheduler step (N,) of levels t (N,) in (0, 1]."""
+        step = (t * len(self.alphas)).ceil().long().clamp(1, len(self.alphas)) - 1
+        square = self.alphas[step][:, None, None, None]
+        return square.sqrt(), (1 - square).sqrt(), step
+
     def loss(
         self,
         code: Tensor,
@@ -243,25 +273,15 @@ class Model(torch.nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x0 loss per sample (N,), weighted by patch and by 1 / max(sigma^2, 0.1); and the mean
         cross-entropies of places and letters, the latter over conditioned samples with t >= 0.6."""
-        states, pooled = self.recipe.text(self, tokens)
+        clean, states = self.predict(code, tokens, t, drop, hide, noise)
         place = functional.cross_entropy(self.place_head(states).flatten(0, 1), places.flatten())
-        if not self.recipe.empty:
-            states = states.masked_fill(drop[:, None, None], 0)
-        if pooled is not None:
-            hidden = hide if self.recipe.empty else hide | drop
-            pooled = swap_partners(pooled).masked_fill(hidden[:, None], 0)
-        step = (t * len(self.alphas)).ceil().long().clamp(1, len(self.alphas)) - 1
-        alpha = self.alphas[step].sqrt()[:, None, None, None]
-        sigma = (1 - self.alphas[step]).sqrt()[:, None, None, None]
-        noisy = alpha * code + sigma * noise
-        clean = self.recipe.denoise(self, noisy, step, states, pooled)
         error = ((clean - code).square() * self.component_weight).mean(1)  # (N, h, w)
         told = self.letter_head(self._features).unflatten(1, (_STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
         letter = functional.cross_entropy(told, judged, reduction="sum") / (
             judged >= 0
         ).sum().clamp(1)
-        scale = sigma.flatten().square().clamp(min=LEAST_VARIANCE)
+        scale = self.level(t)[1].flatten().square().clamp(min=LEAST_VARIANCE)
         return (error * weight).mean((1, 2)) / scale, place, letter
 
 
@@ -418,6 +438,31 @@ class Trainer:
                 saved = now
         bar.close()
         self.save()
+
+    def predictions(self, highest: float = 0.8) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless batches of clean codes as the averaged weights predict them from noised ones at
+        noise levels up to `highest`, with the pictures they should give; for
+        `autoencoder.Trainer.adapt`."""
+        current = {k: v.detach().clone() for k, v in self.model.named_parameters()}
+        with torch.no_grad():
+            for name, value in self.model.named_parameters():
+                value.copy_(self.averaged[name])
+        data = Batches(self.settings, self.codec, self.parts["tokenizer"], self.step, pictures=True)
+        loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
+        try:
+            for batch in loader:
+                here = {name: value.to(self.device) for name, value in batch.items()}
+                t = here["t"] * highest
+                noise = self.noise(self.step, here["code"].shape)
+                with torch.no_grad():
+                    clean, _ = self.model.predict(
+                        here["code"], here["tokens"], t, here["drop"] & False, here["hide"], noise
+                    )
+                yield clean, here["pictures"]
+        finally:
+            with torch.no_grad():
+                for name, value in self.model.named_parameters():
+                    value.copy_(current[name])
 
     def sample(self, count: int = 24) -> float:
         """Draw `count` unseen words with the averaged weights through the pipeline, save the grid,
