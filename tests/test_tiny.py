@@ -8,7 +8,7 @@ import torch
 
 from textloc.errors import CheckpointError, PromptError
 from textloc.paths import WORDS
-from textloc.tiny import autoencoder, codec, evaluate, recipes, scenes, train, words
+from textloc.tiny import autoencoder, codec, data, evaluate, recipes, scenes, train, words
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def _trainer(out: Path, small_codec: codec.Codec, family: str = "sdxl") -> train
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "codec.safetensors").exists():
         small_codec.save(out / "codec.safetensors")
-    return train.Trainer(out, train.Settings(family, batch=4, warmup=2))
+    return train.Trainer(out, data.Settings(family, batch=4, warmup=2))
 
 
 @pytest.mark.parametrize("family", recipes.RECIPES)
@@ -118,7 +118,7 @@ def test_training_calls_the_parts_as_the_pipeline_does(
         output_type="latent",
     )
     with torch.no_grad():
-        tokens = train.tokenize(trainer.parts["tokenizer"], [prompt])
+        tokens = data.tokenize(trainer.parts["tokenizer"], [prompt])
         states, pooled = trainer.recipe.text(trainer.model, tokens)
         for out, t, latents in seen:
             ours = trainer.recipe.denoise(trainer.model, latents, t[None], states, pooled)
@@ -162,11 +162,11 @@ def test_the_decoder_adapts_to_what_is_predicted(tmp_path: Path, small_codec: co
 
 
 def test_stages_grow() -> None:
-    first, last = train.stage(0), train.stage(10_000)
+    first, last = data.stage(0), data.stage(10_000)
     assert (first.longest, first.variety, first.high) == (2, 0.0, 1.0)
     assert (last.longest, last.variety) == (6, 1.0)
     assert last.high + last.middle < 1
-    assert train.stage(train.GROWN) == last
+    assert data.stage(data.GROWN) == last
 
 
 def test_the_command_line_knows_the_families() -> None:
@@ -177,7 +177,7 @@ def test_the_command_line_knows_the_families() -> None:
 
 def test_a_warm_start_needs_the_code(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"codec\.safetensors"):
-        train.Trainer(tmp_path / "run", train.Settings(), start=tmp_path)
+        train.Trainer(tmp_path / "run", data.Settings(), start=tmp_path)
 
 
 @pytest.mark.slow

@@ -75,7 +75,8 @@ def _start(name: str) -> Path:
 
 def _train(options: argparse.Namespace) -> None:
     from textloc.tiny import autoencoder
-    from textloc.tiny.train import Settings, Trainer
+    from textloc.tiny.data import Settings
+    from textloc.tiny.train import Trainer
 
     if options.steps is None and options.minutes is None:
         raise PromptError("give --steps or --minutes, or both")

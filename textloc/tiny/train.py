@@ -8,9 +8,9 @@ another word's letters over the loss given the right ones, at pure noise. It is 
 ignores the word.
 
 Two more things make the letters come sooner. Training begins with one plain scene and words of two
-letters, where a letter has nearly a fixed place, and grows from there (`stage`): started on all
-scenes at once, not one letter was learned from ten times as many pictures. The patches that the
-word touches weigh more in the loss (`TEXT_WEIGHT`): what the prompt leaves open, such as the
+letters, where a letter has nearly a fixed place, and grows from there (`data.stage`): begun with all
+scenes, not one letter was learned from ten times as many pictures. The patches that the
+word touches weigh more in the loss (`data.TEXT_WEIGHT`): what the prompt leaves open, such as the
 background, cannot be predicted from noise and would drown the letters' share of the gradient.
 
 Two auxiliary heads, which are not part of the checkpoint, say directly what is to be learned: one
@@ -29,11 +29,10 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -41,9 +40,17 @@ from torch.nn import functional
 
 from textloc.errors import CheckpointError
 from textloc.paths import WORDS
-from textloc.tiny import scenes, words
-from textloc.tiny.codec import PATCH, Codec, fit, to_tensor
-from textloc.tiny.recipes import MAX_TOKENS, RECIPES, Recipe
+from textloc.tiny import words
+from textloc.tiny.codec import Codec, fit
+from textloc.tiny.data import (
+    BLANK,
+    GROWN,
+    PLACES,
+    STRIPS,
+    Batches,
+    Settings,
+)
+from textloc.tiny.recipes import RECIPES, Recipe
 
 LEAST_VARIANCE = 0.1
 """Bounds the weight of slightly noised samples. At 0.4 the words are learned, but pictures stay
@@ -52,156 +59,10 @@ grainy for thousands of steps: nothing then teaches the last steps of denoising.
 AUXILIARY = 0.2
 """Weight of each auxiliary cross-entropy (nats) beside the loss."""
 
-_PLACES = 1 + max(words.LENGTHS)  # outside of the quotation marks, or the letter's number from 1
-_STRIPS = 2  # letters are told apart in strips of half a patch
-_BLANK = 26  # class of a strip without a letter
-
-HIDDEN_POOLED = 0.7
-"""Share of samples without a pooled state, so that cross-attention learns the scene as well:
-attention that has found the words of the scene finds the letters sooner."""
 
 BETAS = (0.9, 0.98)
 AVERAGE_EVERY = 4
 """Steps between two updates of the averaged weights."""
-
-UNCONDITIONAL = 0.1
-"""Share of samples trained on what an unset negative prompt gives: zero states or an empty text."""
-
-TEXT_WEIGHT = 12.0
-"""Weight in the loss of the patches that the word touches; the others weigh 1."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a step draws.
-
-    longest: letters of the longest word. variety: of scenes (`scenes.sample`). high: share of
-    samples at nearly pure noise. middle: share in the upper noise range; the rest is uniform.
-    """
-
-    longest: int
-    variety: float
-    high: float
-    middle: float
-
-
-GROWN = 2400
-"""The step from which on `stage` does not change; a warm start begins there."""
-
-
-def stage(step: int) -> Stage:
-    """The curriculum: from one plain scene with two letters to all scenes and words."""
-
-    def ramp(first: int, last: int) -> float:
-        return min(1.0, max(0.0, (step - first) / (last - first)))
-
-    return Stage(
-        longest=min(max(words.LENGTHS), 2 + step // 200),
-        variety=ramp(200, 2200),
-        high=1 - 0.75 * ramp(600, 2400),
-        middle=0.35 * ramp(600, 2400),
-    )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the weights depend on. Two runs with equal settings and steps give equal weights.
-
-    seed: of weights, data and noise. batch: pictures a step. lr: peak AdamW rate. warmup: steps of
-    linear warm-up. ema: decay of the averaged weights, which are the ones that ship.
-    """
-
-    family: str = "sdxl"
-    seed: int = 0
-    batch: int = 32
-    lr: float = 1e-3
-    warmup: int = 100
-    ema: float = 0.998
-
-
-class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
-    """Batch number `step` depends on (seed, step) alone, so a resumed run sees the same data."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        codec: Codec,
-        tokenizer: Any,
-        first: int,
-        pictures: bool = False,
-    ) -> None:
-        self.settings, self.codec, self.tokenizer, self.first = settings, codec, tokenizer, first
-        self.pictures = pictures
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        torch.set_num_threads(1)
-        step = self.first
-        while True:
-            yield self.batch(step)
-            step += 1
-
-    def batch(self, step: int) -> dict[str, Tensor]:
-        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
-        weight (N, 8, 8), labels of the auxiliary heads, and where asked for pictures (N, 3, H, W)
-        in [-1, 1]."""
-        rng = np.random.default_rng((self.settings.seed, step))
-        now = stage(step)
-        drawn: list[scenes.Scene] = []
-        while len(drawn) < self.settings.batch:
-            scene = scenes.sample(rng, words.sample(rng, now.longest), now.variety)
-            twin = scenes.with_word(scene, words.sample(rng, now.longest), int(rng.integers(2**31)))
-            drawn += [scene, twin]
-        pictures = torch.stack([to_tensor(scenes.render(s)) for s in drawn])
-        kind, u = rng.random(len(drawn)), rng.random(len(drawn))
-        high, middle = now.high, now.high + now.middle
-        t = np.where(kind < high, 0.94 + 0.06 * u, np.where(kind < middle, 0.6 + 0.4 * u, u))
-        text_region = [scenes.text_region(s, PATCH) for s in drawn]
-        region = torch.from_numpy(np.stack(text_region))
-        drop = rng.random(len(drawn)) < UNCONDITIONAL
-        prompts = [s.prompt for s in drawn]
-        if RECIPES[self.settings.family].empty:
-            prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
-        more = {"pictures": pictures} if self.pictures else {}
-        return more | {
-            "code": self.codec.encode(pictures),
-            "tokens": tokenize(self.tokenizer, prompts),
-            "t": torch.from_numpy(t).float(),
-            "drop": torch.from_numpy(drop),
-            "hide": torch.from_numpy(rng.random(len(drawn)) < HIDDEN_POOLED),
-            "weight": 1 + (TEXT_WEIGHT - 1) * region.float(),
-            "places": torch.from_numpy(np.stack([_places(p) for p in prompts])),
-            "letters": torch.from_numpy(np.stack([_letters(s) for s in drawn])),
-        }
-
-
-def _places(prompt: str) -> np.ndarray:
-    """The place in the word of every token, (L,): 0 outside of the quotation marks, else from 1."""
-    places = np.zeros(MAX_TOKENS, dtype=np.int64)
-    if '"' in prompt:
-        before, word, _ = prompt.split('"')
-        first = 2 + len(before.replace(" ", ""))  # one token a character, after start and mark
-        places[first : first + len(word)] = np.arange(len(word)) + 1
-    return places
-
-
-def _letters(scene: scenes.Scene) -> np.ndarray:
-    """The letter class of every strip, (strips, h, w): 0 to 25, blank, or -100 where not judged."""
-    index = scenes.letters_at(scene, PATCH, _STRIPS)
-    classes = np.array([ord(c) - ord("A") for c in scene.word] + [-100, _BLANK])  # -2, -1 wrap
-    return np.asarray(classes[index])
-
-
-def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
-    """Token IDs (N, L), padded to the tokenizer's full length as the pipelines do."""
-    encoded = tokenizer(
-        prompts,
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    )
-    ids: Tensor = encoded.input_ids
-    return ids
 
 
 def swap_partners(rows: Tensor) -> Tensor:
@@ -223,9 +84,9 @@ class Model(torch.nn.Module):
             if isinstance(part, torch.nn.Module):
                 self.add_module(name, part)
         width = parts["unet"].config.cross_attention_dim
-        self.place_head = torch.nn.Linear(width, _PLACES)
+        self.place_head = torch.nn.Linear(width, PLACES)
         channels = parts["unet"].config.block_out_channels[0]
-        self.letter_head = torch.nn.Conv2d(channels, _STRIPS * (_BLANK + 1), 1)
+        self.letter_head = torch.nn.Conv2d(channels, STRIPS * (BLANK + 1), 1)
         self._features = torch.empty(0)
         parts["unet"].up_blocks[-1].register_forward_hook(self._keep)
         alphas = parts["scheduler"].alphas_cumprod.float().clone()
@@ -276,7 +137,7 @@ class Model(torch.nn.Module):
         clean, states = self.predict(code, tokens, t, drop, hide, noise)
         place = functional.cross_entropy(self.place_head(states).flatten(0, 1), places.flatten())
         error = ((clean - code).square() * self.component_weight).mean(1)  # (N, h, w)
-        told = self.letter_head(self._features).unflatten(1, (_STRIPS, -1)).transpose(1, 2)
+        told = self.letter_head(self._features).unflatten(1, (STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
         letter = functional.cross_entropy(told, judged, reduction="sum") / (
             judged >= 0

@@ -1,0 +1,167 @@
+"""What the tiny denoisers are trained on: batches of rendered scenes, and the curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textloc.tiny import scenes, words
+from textloc.tiny.codec import PATCH, Codec, to_tensor
+from textloc.tiny.recipes import MAX_TOKENS, RECIPES
+
+PLACES = 1 + max(words.LENGTHS)
+"""Classes of a token: outside of the quotation marks, or the letter's number from 1."""
+
+STRIPS = 2
+"""Letters are told apart in upright strips, so many to a patch."""
+
+BLANK = 26
+"""Class of a strip without a letter; the others are those of A to Z."""
+
+HIDDEN_POOLED = 0.7
+"""Share of samples without a pooled state, so that cross-attention learns the scene as well:
+attention that has found the words of the scene finds the letters sooner."""
+
+UNCONDITIONAL = 0.1
+"""Share of samples trained on what an unset negative prompt gives: zero states or an empty text."""
+
+TEXT_WEIGHT = 12.0
+"""Weight in the loss of the patches that the word touches; the others weigh 1."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a step draws.
+
+    longest: letters of the longest word. variety: of scenes (`scenes.sample`). high: share of
+    samples at nearly pure noise. middle: share in the upper noise range; the rest is uniform.
+    """
+
+    longest: int
+    variety: float
+    high: float
+    middle: float
+
+
+GROWN = 2400
+"""The step from which on `stage` does not change; a warm start begins there."""
+
+
+def stage(step: int) -> Stage:
+    """The curriculum: from one plain scene with two letters to all scenes and words."""
+
+    def ramp(first: int, last: int) -> float:
+        return min(1.0, max(0.0, (step - first) / (last - first)))
+
+    return Stage(
+        longest=min(max(words.LENGTHS), 2 + step // 200),
+        variety=ramp(200, 2200),
+        high=1 - 0.75 * ramp(600, 2400),
+        middle=0.35 * ramp(600, 2400),
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the weights depend on. Two runs with equal settings and steps give equal weights.
+
+    seed: of weights, data and noise. batch: pictures a step. lr: peak AdamW rate. warmup: steps of
+    linear warm-up. ema: decay of the averaged weights, which are the ones that ship.
+    """
+
+    family: str = "sdxl"
+    seed: int = 0
+    batch: int = 32
+    lr: float = 1e-3
+    warmup: int = 100
+    ema: float = 0.998
+
+
+class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
+    """Batch number `step` depends on (seed, step) alone, so a resumed run sees the same data."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        codec: Codec,
+        tokenizer: Any,
+        first: int,
+        pictures: bool = False,
+    ) -> None:
+        self.settings, self.codec, self.tokenizer, self.first = settings, codec, tokenizer, first
+        self.pictures = pictures
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        torch.set_num_threads(1)
+        step = self.first
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
+        weight (N, 8, 8), labels of the auxiliary heads, and where asked for pictures (N, 3, H, W)
+        in [-1, 1]."""
+        rng = np.random.default_rng((self.settings.seed, step))
+        now = stage(step)
+        drawn: list[scenes.Scene] = []
+        while len(drawn) < self.settings.batch:
+            scene = scenes.sample(rng, words.sample(rng, now.longest), now.variety)
+            twin = scenes.with_word(scene, words.sample(rng, now.longest), int(rng.integers(2**31)))
+            drawn += [scene, twin]
+        pictures = torch.stack([to_tensor(scenes.render(s)) for s in drawn])
+        kind, u = rng.random(len(drawn)), rng.random(len(drawn))
+        high, middle = now.high, now.high + now.middle
+        t = np.where(kind < high, 0.94 + 0.06 * u, np.where(kind < middle, 0.6 + 0.4 * u, u))
+        text_region = [scenes.text_region(s, PATCH) for s in drawn]
+        region = torch.from_numpy(np.stack(text_region))
+        drop = rng.random(len(drawn)) < UNCONDITIONAL
+        prompts = [s.prompt for s in drawn]
+        if RECIPES[self.settings.family].empty:
+            prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
+        more = {"pictures": pictures} if self.pictures else {}
+        return more | {
+            "code": self.codec.encode(pictures),
+            "tokens": tokenize(self.tokenizer, prompts),
+            "t": torch.from_numpy(t).float(),
+            "drop": torch.from_numpy(drop),
+            "hide": torch.from_numpy(rng.random(len(drawn)) < HIDDEN_POOLED),
+            "weight": 1 + (TEXT_WEIGHT - 1) * region.float(),
+            "places": torch.from_numpy(np.stack([_places(p) for p in prompts])),
+            "letters": torch.from_numpy(np.stack([_letters(s) for s in drawn])),
+        }
+
+
+def _places(prompt: str) -> np.ndarray:
+    """The place in the word of every token, (L,): 0 outside of the quotation marks, else from 1."""
+    places = np.zeros(MAX_TOKENS, dtype=np.int64)
+    if '"' in prompt:
+        before, word, _ = prompt.split('"')
+        first = 2 + len(before.replace(" ", ""))  # one token a character, after start and mark
+        places[first : first + len(word)] = np.arange(len(word)) + 1
+    return places
+
+
+def _letters(scene: scenes.Scene) -> np.ndarray:
+    """The letter class of every strip, (strips, h, w): 0 to 25, blank, or -100 where not judged."""
+    index = scenes.letters_at(scene, PATCH, STRIPS)
+    classes = np.array([ord(c) - ord("A") for c in scene.word] + [-100, BLANK])  # -2, -1 wrap
+    return np.asarray(classes[index])
+
+
+def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
+    """Token IDs (N, L), padded to the tokenizer's full length as the pipelines do."""
+    encoded = tokenizer(
+        prompts,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    ids: Tensor = encoded.input_ids
+    return ids
