@@ -8,9 +8,9 @@ another word's letters over the loss given the right ones, at pure noise. It is 
 ignores the word.
 
 Two more things make the letters come sooner. Training begins with one plain scene and words of two
-letters, where a letter has nearly a fixed place, and grows from there (`data.stage`): begun with all
-scenes, not one letter was learned from ten times as many pictures. The patches that the
-word touches weigh more in the loss (`data.TEXT_WEIGHT`): what the prompt leaves open, such as the
+letters, where a letter has nearly a fixed place, and grows from there (`data.stage`); begun with
+all scenes, not one letter was learned from ten times as many pictures. The patches that the word
+touches weigh more in the loss (`data.TEXT_WEIGHT`): what the prompt leaves open, such as the
 background, cannot be predicted from noise and would drown the letters' share of the gradient.
 
 Two auxiliary heads, which are not part of the checkpoint, say directly what is to be learned: one
