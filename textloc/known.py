@@ -56,7 +56,7 @@ KNOWN = (
     KnownCheckpoint(
         "tiny-sdxl",
         "tiny-sdxl",
-        "ships with textloc; 64 px scenes with 2 to 6 letters, in training, does not spell yet",
+        "ships with textloc; 64 px scenes with a word of 2 to 6 letters",
         "apache-2.0",
         0.03,
         shipped=True,

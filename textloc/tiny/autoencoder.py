@@ -143,7 +143,7 @@ class Trainer:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
-            total += float(loss)
+            total += float(loss.detach())
             if (step + 1) % report == 0:
                 bar.set_postfix({"decode_l1": f"{total / report:.4f}"})
                 line = {"adapt_step": step + 1, "decode_l1": total / report}
