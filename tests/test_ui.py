@@ -4,11 +4,7 @@ import json
 import re
 import subprocess
 import sys
-import threading
-import time
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,16 +17,13 @@ from starlette.testclient import TestClient
 from tests.documents import Document, Images, localize_document
 from textloc import store
 from textloc.errors import (
-    Cancelled,
     CheckpointError,
     LayerError,
-    OutOfMemoryError,
     PromptError,
-    StoreError,
     TextlocError,
 )
 from textloc.paths import ROOT
-from textloc.ui import live, order, picks, plotlyjs, replay, status
+from textloc.ui import order, picks, plotlyjs, replay
 from textloc.ui.early import EarlyScript
 from textloc.ui.letters import differences, marked, spoken
 from textloc.ui.pictures import Pictures
@@ -396,143 +389,6 @@ def test_known_checkpoints_are_offered_with_their_usual_call() -> None:
     assert "tiny-sdxl" in names
     assert order.usual("tiny-sdxl") == (20, 3.0)
     assert order.usual("owner/model") == (None, None)
-
-
-# ---------------------------------------------------------------------------- a run
-
-
-def made_up(
-    monkeypatch: pytest.MonkeyPatch, error: Exception | None = None, wait: float = 0.0
-) -> list[str]:
-    """Put made-up pictures in place of a model's; returns the names that were loaded."""
-    import textloc.checkpoints
-    import textloc.localize
-
-    loaded: list[str] = []
-
-    def load(name: str) -> Any:
-        loaded.append(name)
-        return SimpleNamespace(name=name, layers=range(11))
-
-    def localize_stream(_model: Any, pairs: Any, **options: Any) -> Any:
-        words = [(pair.source_text, pair.target_text) for pair in pairs]
-        for finished in (2, 7, None):
-            options["on_step"](1, 20)
-            time.sleep(wait)
-            if options["cancelled"]():
-                raise Cancelled("stopped")
-            if finished == 7 and error is not None:
-                raise error
-            document, images = localize_document(
-                words=words, seeds=options["seeds"], finished=finished
-            )
-            yield SimpleNamespace(
-                document=document, images=images, done=5, total=14, message="patching"
-            )
-
-    monkeypatch.setattr(textloc.checkpoints, "load", load)
-    monkeypatch.setattr(textloc.localize, "localize_stream", localize_stream)
-    monkeypatch.setattr(live, "_loaded", None)
-    return loaded
-
-
-def test_a_run_is_stored_and_keeps_its_model(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = made_up(monkeypatch)
-    for _ in range(2):
-        updates = list(live.Job(read()).updates())
-        assert updates[-1].state == "complete"
-        assert updates[-1].message == ""
-        assert updates[-1].document is not None
-        assert store.load(updates[-1].document["id"]).document["complete"]
-        assert any(update.fresh for update in updates)
-    assert loaded == ["tiny-sdxl"]
-
-
-def test_a_run_that_cannot_be_stored_is_still_shown(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made_up(monkeypatch)
-
-    def save(*_: Any) -> None:
-        raise StoreError("the disk is full")
-
-    monkeypatch.setattr(store, "save", save)
-    last = list(live.Job(read()).updates())[-1]
-    assert last.state == "complete"
-    assert last.document is not None
-    assert "the disk is full" in last.message
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (OutOfMemoryError("choose a smaller size"), "choose a smaller size"),
-        (ZeroDivisionError("oops"), "something went wrong that should not"),
-    ],
-)
-def test_an_error_keeps_what_was_computed(
-    results: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
-) -> None:
-    made_up(monkeypatch, error)
-    last = list(live.Job(read()).updates())[-1]
-    assert last.state == "failed"
-    assert message in last.message
-    assert last.document is not None
-    assert len(last.document["layers"]) == 2
-    assert store.listing() == []
-
-
-def test_stop_ends_a_run_and_frees_the_device(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made_up(monkeypatch, wait=0.3)
-    job = live.Job(read())
-    states = []
-    for update in job.updates():
-        states.append(update.state)
-        if update.document is not None:
-            job.stop()
-    assert states[-1] == "stopped"
-    assert job.last.document is not None
-    assert list(live.Job(read()).updates())[-1].state == "complete"
-
-
-def test_closing_the_updates_stops_the_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up(monkeypatch, wait=0.3)
-    updates = live.Job(read()).updates()
-    next(updates)
-    updates.close()  # type: ignore[attr-defined]
-    end = time.monotonic() + 30
-    while any(t.name == "textloc-run" for t in threading.enumerate()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert store.listing() == []
-
-
-def test_a_run_waits_for_the_one_before_and_can_be_stopped_meanwhile(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made_up(monkeypatch)
-    with live._DEVICE:
-        job = live.Job(read())
-        updates = job.updates(patience=0.05)
-        assert next(updates).state == "waiting"
-        job.stop()
-        assert [update.state for update in updates][-1] == "stopped"
-
-
-def test_how_a_run_stands_is_told_in_words() -> None:
-    assert "waiting for the device" in status.running(live.Update())
-    update = live.Update(state="running", done=3, total=14, step=2, steps=20, message="<patching>")
-    text = status.running(update)
-    assert "3 of 14 images · &lt;patching&gt; · step 2 of 20" in text
-    assert 'aria-valuenow="3"' in text
-    assert "Stopped: 3 of 14 images" in status.ended(replace(update, state="stopped"))
-    assert "no image was made" in status.ended(live.Update(state="failed"))
-    assert status.notice("") == ""
-    assert status.notice("a <b>") == '<div class="tl-notice" role="alert">A &lt;b&gt;</div>'
 
 
 # ---------------------------------------------------------------------------- Plotly.js

@@ -377,15 +377,18 @@ class LocalizeTab:
         pictures = Pictures(images.__getitem__)
         try:
             for update in job.updates():
+                ended = update.state in ("complete", "stopped", "failed")
                 drawn = _skips(self._first)
-                if update.fresh and update.document is not None:
+                # the last one says all again: of two updates that arrive together, Gradio's client
+                # applies the second as a change to the first and forgets what the first one set
+                if (update.fresh or ended) and update.document is not None:
                     images.update(update.images or {})
                     view = replay.View(update.document, pictures, stored=False)
                     if session.view is None or session.view.pictures is not pictures:
                         session.show(view)
                     session.view = view
                     drawn = self._draw(session)
-                if update.state in ("complete", "stopped", "failed"):
+                if ended:
                     session.job = None
                     notice = self._ended(session, update)
                     yield [status.notice(notice), *_ready(update), *drawn, *self.open_rest(session)]
