@@ -155,6 +155,13 @@ def test_the_last_update_of_the_page_says_all_again(
 ) -> None:
     """Gradio's client can lose what an update set when the next one follows at once."""
     made_up(monkeypatch)
+    save = store.save
+
+    def save_slowly(*result: Any) -> None:
+        time.sleep(0.3)
+        save(*result)
+
+    monkeypatch.setattr(store, "save", save_slowly)
     with gr.Blocks() as page:
         tab = LocalizeTab(page)
     session = Session(job=live.Job(asked()), waiting=True)
