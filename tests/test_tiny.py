@@ -8,7 +8,8 @@ import torch
 
 from textloc.errors import CheckpointError, PromptError
 from textloc.paths import WORDS
-from textloc.tiny import autoencoder, codec, data, evaluate, recipes, scenes, train, words
+from textloc.tiny import autoencoder, codec, data, evaluate, scenes, train, words
+from textloc.tiny.recipes import RECIPES, parts
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +95,13 @@ def _trainer(out: Path, small_codec: codec.Codec, family: str = "sdxl") -> train
     return train.Trainer(out, data.Settings(family, batch=4, warmup=2))
 
 
-@pytest.mark.parametrize("family", recipes.RECIPES)
+@pytest.mark.parametrize("family", RECIPES)
 def test_training_calls_the_parts_as_the_pipeline_does(
     family: str, tmp_path: Path, small_codec: codec.Codec
 ) -> None:
-    """The clean code that training compares is the one that the scheduler is given."""
+    """What training takes for the denoiser's output is what the scheduler is given."""
     trainer = _trainer(tmp_path, small_codec, family)
-    pipe = trainer.recipe.pipeline(trainer.parts, recipes.autoencoder(0))
+    pipe = trainer.recipe.pipeline(trainer.parts, parts.autoencoder(0))
     pipe.set_progress_bar_config(disable=True)
     prompt, seen = 'a red sign that says "STOP"', []
     step = pipe.scheduler.step
@@ -108,17 +109,11 @@ def test_training_calls_the_parts_as_the_pipeline_does(
         seen.append((out, t, latents)) or step(out, t, latents, **rest)
     )
     noise = torch.randn(1, codec.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
-    pipe(
-        prompt,
-        latents=noise,
-        num_inference_steps=2,
-        guidance_scale=1.0,
-        height=64,
-        width=64,
-        output_type="latent",
-    )
+    call = trainer.recipe.call | {"num_inference_steps": 2, "guidance_scale": 1.0}
+    pipe(prompt, latents=noise, output_type="latent", **call)
+    assert len(seen) == 2
     with torch.no_grad():
-        tokens = data.tokenize(trainer.parts["tokenizer"], [prompt])
+        tokens = trainer.recipe.tokenize(trainer.parts, [prompt])
         states, pooled = trainer.recipe.text(trainer.model, tokens)
         for out, t, latents in seen:
             ours = trainer.recipe.denoise(trainer.model, latents, t[None], states, pooled)
@@ -126,7 +121,7 @@ def test_training_calls_the_parts_as_the_pipeline_does(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", recipes.RECIPES)
+@pytest.mark.parametrize("family", RECIPES)
 def test_resuming_gives_the_same_weights(
     family: str, tmp_path: Path, small_codec: codec.Codec
 ) -> None:
@@ -172,7 +167,7 @@ def test_stages_grow() -> None:
 def test_the_command_line_knows_the_families() -> None:
     from textloc.tiny import __main__ as command
 
-    assert set(command._FAMILIES) == set(recipes.RECIPES)
+    assert set(command._FAMILIES) == set(RECIPES)
 
 
 def test_a_warm_start_needs_the_code(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests import tiny_families
 from textloc import architectures, pipelines
 from textloc.checkpoints import Model
 from textloc.runs import Sampling
-from textloc.tiny import recipes
+from textloc.tiny.recipes import parts
 
 SHAPES: dict[str, dict[str, Any]] = {
     "two-blocks": {"channels": (24, 32), "heads": (3, 1), "depth": (1, 2), "tokens": 24},
@@ -67,7 +67,7 @@ def _vae() -> Any:
 
 
 def _tokenizer(length: int) -> Any:
-    tokenizer = recipes.tokenizer()
+    tokenizer = parts.tokenizer()
     tokenizer.model_max_length = length
     return tokenizer
 
@@ -77,8 +77,8 @@ def sdxl(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Mod
     from diffusers import StableDiffusionXLPipeline
 
     sizes = SHAPES[shape]
-    first = recipes.text_encoder(32, 2, None, seed + 1)
-    second = recipes.text_encoder(32, 2, 16, seed + 2)
+    first = parts.text_encoder(32, 2, None, seed + 1)
+    second = parts.text_encoder(32, 2, 16, seed + 2)
     torch.manual_seed(seed)
     unet = _unet(
         sizes,
@@ -94,7 +94,7 @@ def sdxl(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Mod
         tokenizer=_tokenizer(sizes["tokens"]),
         tokenizer_2=_tokenizer(sizes["tokens"]),
         unet=unet,
-        scheduler=scheduler or recipes.scheduler(),
+        scheduler=scheduler or parts.scheduler(),
         add_watermarker=False,
     )
     return _model(pipe)
@@ -105,14 +105,14 @@ def sd(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Model
     from diffusers import StableDiffusionPipeline
 
     sizes = SHAPES[shape]
-    encoder = recipes.text_encoder(32, 2, None, seed + 1)
+    encoder = parts.text_encoder(32, 2, None, seed + 1)
     torch.manual_seed(seed)
     pipe = StableDiffusionPipeline(
         vae=_vae(),
         text_encoder=encoder,
         tokenizer=_tokenizer(sizes["tokens"]),
         unet=_unet(sizes, 32),
-        scheduler=scheduler or recipes.scheduler(),
+        scheduler=scheduler or parts.scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -10,7 +10,7 @@ from pathlib import Path
 from textloc.errors import PromptError, TextlocError
 from textloc.paths import CHECKPOINTS
 
-_FAMILIES = ("sdxl", "ldm")  # those of recipes.RECIPES, without importing torch
+_FAMILIES = ("sdxl", "ldm", "sd3")  # those of recipes.RECIPES, without importing torch
 
 
 def main() -> int:
@@ -85,6 +85,8 @@ def _train(options: argparse.Namespace) -> None:
     trainer = Trainer(
         options.out, settings, options.device, _start(options.start) if options.start else None
     )
+    if trainer.taken:
+        print(f"starting from {trainer.taken:,} weights of {options.start} that fit")
     trainer.train(options.steps, options.minutes, options.decay, sample=options.sample_every)
     vae = options.out / "vae"
     if options.start and not vae.exists():

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from textloc.tiny import scenes, words
 from textloc.tiny.codec import Codec, to_tensor
-from textloc.tiny.recipes import autoencoder
+from textloc.tiny.recipes.parts import autoencoder
 
 BATCH = 16
 CODE_NOISE = 0.1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from textloc.tiny import scenes, words
 from textloc.tiny.codec import PATCH, Codec, to_tensor
-from textloc.tiny.recipes import MAX_TOKENS, RECIPES
+from textloc.tiny.recipes import RECIPES
 
 PLACES = 1 + max(words.LENGTHS)
 """Classes of a token: outside of the quotation marks, or the letter's number from 1."""
@@ -89,12 +89,13 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         self,
         settings: Settings,
         codec: Codec,
-        tokenizer: Any,
+        parts: dict[str, Any],
         first: int,
         pictures: bool = False,
     ) -> None:
-        self.settings, self.codec, self.tokenizer, self.first = settings, codec, tokenizer, first
-        self.pictures = pictures
+        self.settings, self.codec, self.first, self.pictures = settings, codec, first, pictures
+        self.recipe = RECIPES[settings.family]
+        self.tokenizers = {k: v for k, v in parts.items() if k.startswith("tokenizer")}
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         torch.set_num_threads(1)
@@ -122,29 +123,20 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         region = torch.from_numpy(np.stack(text_region))
         drop = rng.random(len(drawn)) < UNCONDITIONAL
         prompts = [s.prompt for s in drawn]
-        if RECIPES[self.settings.family].empty:
+        if self.recipe.empty:
             prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
+        tokens = self.recipe.tokenize(self.tokenizers, prompts)
         more = {"pictures": pictures} if self.pictures else {}
         return more | {
             "code": self.codec.encode(pictures),
-            "tokens": tokenize(self.tokenizer, prompts),
+            "tokens": tokens,
             "t": torch.from_numpy(t).float(),
             "drop": torch.from_numpy(drop),
             "hide": torch.from_numpy(rng.random(len(drawn)) < HIDDEN_POOLED),
             "weight": 1 + (TEXT_WEIGHT - 1) * region.float(),
-            "places": torch.from_numpy(np.stack([_places(p) for p in prompts])),
+            "places": self.recipe.places(self.tokenizers, tokens),
             "letters": torch.from_numpy(np.stack([_letters(s) for s in drawn])),
         }
-
-
-def _places(prompt: str) -> np.ndarray:
-    """The place in the word of every token, (L,): 0 outside of the quotation marks, else from 1."""
-    places = np.zeros(MAX_TOKENS, dtype=np.int64)
-    if '"' in prompt:
-        before, word, _ = prompt.split('"')
-        first = 2 + len(before.replace(" ", ""))  # one token a character, after start and mark
-        places[first : first + len(word)] = np.arange(len(word)) + 1
-    return places
 
 
 def _letters(scene: scenes.Scene) -> np.ndarray:
@@ -152,16 +144,3 @@ def _letters(scene: scenes.Scene) -> np.ndarray:
     index = scenes.letters_at(scene, PATCH, STRIPS)
     classes = np.array([ord(c) - ord("A") for c in scene.word] + [-100, BLANK])  # -2, -1 wrap
     return np.asarray(classes[index])
-
-
-def tokenize(tokenizer: Any, prompts: list[str]) -> Tensor:
-    """Token IDs (N, L), padded to the tokenizer's full length as the pipelines do."""
-    encoded = tokenizer(
-        prompts,
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    )
-    ids: Tensor = encoded.input_ids
-    return ids

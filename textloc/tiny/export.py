@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from textloc.errors import CheckpointError
-from textloc.tiny import recipes
+from textloc.tiny.recipes import RECIPES
 
 SPELLING = {"letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "least": 2, "most": 6}
 
@@ -40,7 +40,7 @@ def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
     if not (vae / "codec.safetensors").is_file():
         raise CheckpointError(f"{vae} holds no codec.safetensors; train the autoencoder first")
     state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    recipe = recipes.RECIPES[family]
+    recipe = RECIPES[family]
     parts = recipe.components(0)
     load_averaged(parts, state["averaged"])
     pipe = recipe.pipeline(parts, AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32))
@@ -53,7 +53,7 @@ def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
         config["dtype"] = "float32"
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (out / "vae" / "codec.safetensors").write_bytes((vae / "codec.safetensors").read_bytes())
-    _write_json(out / "call_defaults.json", recipes.CALL_DEFAULTS)
+    _write_json(out / "call_defaults.json", recipe.call)
     _write_json(out / "spelling.json", SPELLING)
     (out / "README.md").write_text(card, encoding="utf-8")
 

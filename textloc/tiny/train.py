@@ -74,7 +74,6 @@ def swap_partners(rows: Tensor) -> Tensor:
 class Model(torch.nn.Module):
     """The parts of a pipeline as one trainable module, called as the pipeline calls them."""
 
-    alphas: Tensor
     component_weight: Tensor
 
     def __init__(self, recipe: Recipe, parts: dict[str, Any], codec: Codec) -> None:
@@ -83,22 +82,20 @@ class Model(torch.nn.Module):
         for name, part in parts.items():
             if isinstance(part, torch.nn.Module):
                 self.add_module(name, part)
-        width = parts["unet"].config.cross_attention_dim
-        self.place_head = torch.nn.Linear(width, PLACES)
-        channels = parts["unet"].config.block_out_channels[0]
+        self.parts = parts
+        self.place_head = torch.nn.Linear(recipe.states, PLACES)
+        module, channels = recipe.features
         self.letter_head = torch.nn.Conv2d(channels, STRIPS * (BLANK + 1), 1)
         self._features = torch.empty(0)
-        parts["unet"].up_blocks[-1].register_forward_hook(self._keep)
-        alphas = parts["scheduler"].alphas_cumprod.float().clone()
-        self.register_buffer("alphas", alphas, persistent=False)
+        self.get_submodule(module).register_forward_hook(self._keep)
         # a component counts by its spread, not its variance: strokes of letters vary far less
         # than the colour of the background, which nobody can predict
         weight = 1 / codec.spread
         weight = weight / (weight * codec.spread.square()).mean()
         self.register_buffer("component_weight", weight[:, None, None], persistent=False)
 
-    def _keep(self, _block: object, _args: object, features: Tensor) -> None:
-        self._features = features
+    def _keep(self, _block: object, _args: object, output: Any) -> None:
+        self._features = self.recipe.picture_features(output)
 
     def predict(
         self, code: Tensor, tokens: Tensor, t: Tensor, drop: Tensor, hide: Tensor, noise: Tensor
@@ -108,17 +105,14 @@ class Model(torch.nn.Module):
         told, pooled = self.recipe.text(self, tokens)
         states = told if self.recipe.empty else told.masked_fill(drop[:, None, None], 0)
         if pooled is not None:
-            hidden = hide if self.recipe.empty else hide | drop
-            pooled = swap_partners(pooled).masked_fill(hidden[:, None], 0)
-        alpha, sigma, step = self.level(t)
+            seen = swap_partners(pooled).masked_fill(hide[:, None], 0)
+            unconditional = pooled if self.recipe.empty else torch.zeros_like(pooled)
+            pooled = torch.where(drop[:, None], unconditional, seen)
+        signal, level, time_ = self.recipe.level(self.parts, t)
+        alpha, sigma = signal[:, None, None, None], level[:, None, None, None]
         noisy = alpha * code + sigma * noise
-        return self.recipe.denoise(self, noisy, step, states, pooled), told
-
-    def level(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Signal and noise (N, 1, 1, 1) and scheduler step (N,) of levels t (N,) in (0, 1]."""
-        step = (t * len(self.alphas)).ceil().long().clamp(1, len(self.alphas)) - 1
-        square = self.alphas[step][:, None, None, None]
-        return square.sqrt(), (1 - square).sqrt(), step
+        output = self.recipe.denoise(self, noisy, time_, states, pooled)
+        return self.recipe.clean(output, noisy, sigma), told
 
     def loss(
         self,
@@ -142,7 +136,7 @@ class Model(torch.nn.Module):
         letter = functional.cross_entropy(told, judged, reduction="sum") / (
             judged >= 0
         ).sum().clamp(1)
-        scale = self.level(t)[1].flatten().square().clamp(min=LEAST_VARIANCE)
+        scale = self.recipe.level(self.parts, t)[1].square().clamp(min=LEAST_VARIANCE)
         return (error * weight).mean((1, 2)) / scale, place, letter
 
 
@@ -171,6 +165,7 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         self.recipe = RECIPES[settings.family]
         self.parts = self.recipe.components(settings.seed)
+        self.taken = 0  # weights that a warm start found
         codec_file = out / "codec.safetensors"
         if start is not None and not codec_file.exists():
             self._warm_start(start, codec_file)
@@ -189,18 +184,27 @@ class Trainer:
             self._resume()
 
     def _warm_start(self, start: Path, codec_file: Path) -> None:
-        """Take weights from a shipped checkpoint folder (optimizer state starts afresh)."""
+        """Take the weights that fit from a shipped checkpoint folder, of this family or of another
+        (the optimizer state starts afresh)."""
         source = start / "vae" / "codec.safetensors"
         if not source.exists():
             raise CheckpointError(
                 f"{start} holds no vae/codec.safetensors; --from wants a folder that "
                 "`python -m textloc.tiny export` wrote"
             )
+        taken = 0
         for name, part in self.parts.items():
-            if isinstance(part, torch.nn.Module):
-                cls: Any = type(part)
-                old = cls.from_pretrained(start / name, torch_dtype=torch.float32)
-                part.load_state_dict(old.state_dict())
+            if not isinstance(part, torch.nn.Module) or not (start / name).is_dir():
+                continue
+            cls: Any = type(part)
+            old = cls.from_pretrained(start / name, torch_dtype=torch.float32).state_dict()
+            own = part.state_dict()
+            fits = {k: v for k, v in old.items() if k in own and v.shape == own[k].shape}
+            part.load_state_dict(fits, strict=False)
+            taken += sum(v.numel() for v in fits.values())
+        if not taken:
+            raise CheckpointError(f"no weights of {start} fit {self.recipe.name}")
+        self.taken = taken
         Codec.load(source).save(codec_file)
 
     def _resume(self) -> None:
@@ -257,7 +261,7 @@ class Trainer:
         from tqdm.auto import tqdm
 
         began = saved = time.monotonic()
-        data = Batches(self.settings, self.codec, self.parts["tokenizer"], self.step)
+        data = Batches(self.settings, self.codec, self.parts, self.step)
         loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
         bar = tqdm(total=steps, initial=self.step, unit="step", mininterval=5)
         mean, seen = torch.zeros(3), 0
@@ -308,7 +312,7 @@ class Trainer:
         with torch.no_grad():
             for name, value in self.model.named_parameters():
                 value.copy_(self.averaged[name])
-        data = Batches(self.settings, self.codec, self.parts["tokenizer"], self.step, pictures=True)
+        data = Batches(self.settings, self.codec, self.parts, self.step, pictures=True)
         loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
         try:
             for batch in loader:
@@ -329,12 +333,13 @@ class Trainer:
         """Draw `count` unseen words with the averaged weights through the pipeline, save the grid,
         and return the share read exactly. The linear code decodes, so no autoencoder is needed."""
         from textloc import metrics, ocr
-        from textloc.tiny import evaluate, export, recipes
+        from textloc.tiny import evaluate, export
+        from textloc.tiny.recipes.parts import autoencoder
 
         parts = self.recipe.components(self.settings.seed)
         averaged = {k: v.cpu() for k, v in self.averaged.items()}
         export.load_averaged(parts, averaged)
-        pipe = self.recipe.pipeline(parts, recipes.autoencoder(0)).to(self.device)
+        pipe = self.recipe.pipeline(parts, autoencoder(0)).to(self.device)
         pipe.set_progress_bar_config(disable=True)
         listed = words.read_list(WORDS / "evaluation.txt")[:count]
         asked = evaluate.ask(listed, "plain")
@@ -342,7 +347,7 @@ class Trainer:
             [scene.prompt for scene in asked],
             generator=[torch.Generator().manual_seed(i) for i in range(count)],
             output_type="latent",
-            **recipes.CALL_DEFAULTS,
+            **self.recipe.call,
         ).images
         pixels = (self.codec.decode(code.float().cpu()).clamp(-1, 1) + 1) * 127.5
         arrays = pixels.permute(0, 2, 3, 1).round().byte().numpy()
