@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -57,6 +58,10 @@ def test_show_prints_stored_results(results: Path, capsys: pytest.CaptureFixture
     assert " all " in shown
     assert cli.main(["show", document["id"], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["id"] == document["id"]
+    assert cli.main(["show", document["id"], "--csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(document["layers"])
+    assert cli.main(["show", document["id"], "--zip", str(results / "packed.zip")]) == 0
+    assert f"{document['id']}/result.json" in ZipFile(results / "packed.zip").namelist()
 
 
 def test_models_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from textloc.checkpoints import Model
 from textloc.errors import Cancelled, LayerError, PromptError
 from textloc.localize import localize_stream
 from textloc.prompts import Pair, parse_pair
+from textloc.readings import Readings
 
 PAIR = parse_pair('a red sign "AB"', "XYZ")
 
@@ -50,25 +51,27 @@ def test_the_same_request_has_the_same_id_and_scores(model: Model) -> None:
     assert first["request"] == again["request"]
 
 
-class Fake(localize._Sweep):
-    """A sweep with made-up readings: layers 1 and 2 write the word together, 3 does nothing."""
+class MadeUp(Readings):
+    """Readings with made-up scores: a picture is as good as the needed layers in its set."""
 
-    needed = frozenset({1, 2})
+    needed: frozenset[int] = frozenset()
 
-    def _f1(self, what: Any, pairs: Any) -> float:
-        named = {"source": set(), "target": set(), "all": set(self.needed)}
+    def f1(self, what: Any, pairs: Any) -> float:
+        named = {"source": frozenset(), "all": self.needed}
         layers = named[what] if isinstance(what, str) else set(what)
         return 0.2 + 0.8 * len(self.needed & layers) / len(self.needed)
 
-    def _change(self, what: Any, pairs: Any) -> float:
+    def change(self, what: Any, pairs: Any) -> float:
         return float(sum(10 - abs(layer - 1.5) for layer in what))
 
 
-def grown(model: Model, needed: set[int], share: float = 0.9) -> Fake:
-    sweep = Fake(
+def grown(model: Model, needed: set[int], share: float = 0.9) -> Any:
+    sweep = localize._Sweep(
         model, (PAIR,), (0,), model.defaults, 0, tuple(range(len(model.layers))), "auto", share
     )
-    sweep.needed = frozenset(needed)
+    made_up = MadeUp((PAIR,), (0,), len(model.layers))
+    made_up.needed = frozenset(needed)
+    sweep.readings = made_up
     sweep.sets = [()]
     for _ in sweep._grow([0]):
         pass

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.documents import Document, Images, localize_document
-from textloc import store
+from textloc import sharing, store
 from textloc.errors import StoreError
 
 JSON = st.recursive(
@@ -150,7 +150,7 @@ def test_bad_ids_never_touch_the_disk(name: Any, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(StoreError, match="not a result ID"):
         store.load(name)
     with pytest.raises(StoreError, match="not a result ID"):
-        store.permalink("https://example.org/", name)
+        sharing.permalink("https://example.org/", name)
 
 
 @pytest.mark.parametrize(
@@ -488,27 +488,27 @@ def test_roots_come_from_the_environment(
     ],
 )
 def test_permalink_keeps_the_rest_of_the_query(url: str, kept: dict[str, list[str]]) -> None:
-    link = store.permalink(url, "0123456789abcdef")
+    link = sharing.permalink(url, "0123456789abcdef")
     parts = urlsplit(link)
     assert parse_qs(parts.query, keep_blank_values=True) == {**kept, "r": ["0123456789abcdef"]}
     assert (parts.netloc, parts.path) == (urlsplit(url).netloc, urlsplit(url).path)
     assert parts.fragment == urlsplit(url).fragment
-    assert store.permalink(link, "0123456789abcdef") == link
+    assert sharing.permalink(link, "0123456789abcdef") == link
 
 
 def test_table_and_csv() -> None:
     document, _ = localize_document(11, finished=5)
-    table = store.to_table(document)
+    table = sharing.to_table(document)
     assert [row["layer"] for row in table] == [0, 1, 2, 3, 4]
     document, _ = localize_document(11)
     document["layers"][0]["read"][0]["text"] = "=1+1"
     document["layers"][1]["scores"].update(effect=None, psnr_source=-3.0)
     document["layers"].reverse()
-    table = store.to_table(document)
+    table = sharing.to_table(document)
     assert [row["layer"] for row in table if row["selected"]] == [7, 8, 9]
     assert all(row.keys() == table[0].keys() for row in table)
     assert table[7]["read"].count(" | ") == 1
-    rows = list(csv.DictReader(io.StringIO(store.to_csv(document))))
+    rows = list(csv.DictReader(io.StringIO(sharing.to_csv(document))))
     assert len(rows) == 11
     assert rows[0]["read"].startswith("'=1+1 | ")
     assert (rows[1]["effect"], rows[1]["psnr_source"]) == ("", "-3.0")
@@ -517,18 +517,18 @@ def test_table_and_csv() -> None:
 
 
 def test_zip_loads_again_and_is_reproducible(saved: Path, tmp_path: Path) -> None:
-    first = store.export_zip(saved.name, tmp_path / "a.zip", saved.parent)
-    second = store.export_zip(saved.name, tmp_path / "b.zip", saved.parent)
+    first = sharing.export_zip(saved.name, tmp_path / "a.zip", saved.parent)
+    second = sharing.export_zip(saved.name, tmp_path / "b.zip", saved.parent)
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         archive.extractall(tmp_path / "elsewhere")
     again = store.load(saved.name, tmp_path / "elsewhere")
     assert again.document == store.load(saved.name, saved.parent).document
     with pytest.raises(StoreError, match="Could not write"):
-        store.export_zip(saved.name, tmp_path / "nowhere" / "c.zip", saved.parent)
+        sharing.export_zip(saved.name, tmp_path / "nowhere" / "c.zip", saved.parent)
     rewrite(saved, _set("selected", []))
     with pytest.raises(StoreError, match="digest"):
-        store.export_zip(saved.name, tmp_path / "c.zip", saved.parent)
+        sharing.export_zip(saved.name, tmp_path / "c.zip", saved.parent)
     assert not (tmp_path / "c.zip").exists()
 
 

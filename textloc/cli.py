@@ -91,6 +91,8 @@ def _add_show(verbs: Any) -> None:
         "id", nargs="?", help="16 characters; without it the stored results are listed"
     )
     verb.add_argument("--json", action="store_true", help="the whole document as JSON")
+    verb.add_argument("--csv", action="store_true", help="the scores of every layer as CSV")
+    verb.add_argument("--zip", type=Path, metavar="FILE", help="pack it with its pictures")
     verb.set_defaults(run=_show)
 
 
@@ -148,7 +150,7 @@ def _localize(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, store
+    from textloc import checkpoints, sharing, store
     from textloc.layers import parse_layers
     from textloc.localize import localize_stream
 
@@ -176,6 +178,8 @@ def _localize(options: argparse.Namespace) -> None:
     document = event.document
     if options.save:
         print(f"saved {store.save(document, event.images)}", file=sys.stderr)
+        link = sharing.permalink("http://127.0.0.1:7860/", document["id"])
+        print(f"`python app.py` shows it at {link}", file=sys.stderr)
     if options.json == "-":
         json.dump(document, sys.stdout, ensure_ascii=False)
         print()
@@ -215,7 +219,7 @@ def _print_result(document: dict[str, Any]) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from textloc import store
+    from textloc import sharing, store
 
     if options.id is None:
         for summary in store.listing():
@@ -223,9 +227,13 @@ def _show(options: argparse.Namespace) -> None:
             print(f"{summary.id}  {state}")
         return
     document = store.load(options.id).document
-    if options.json:
+    if options.zip is not None:
+        print(f"wrote {sharing.export_zip(options.id, options.zip)}", file=sys.stderr)
+    elif options.json:
         json.dump(document, sys.stdout, ensure_ascii=False)
         print()
+    elif options.csv:
+        print(sharing.to_csv(document), end="")
     else:
         _print_result(document)
 

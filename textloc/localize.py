@@ -23,16 +23,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from textloc import checkpoints, environment, metrics, ocr
+from textloc import checkpoints, environment, ocr
 from textloc.canonical import request_id
 from textloc.checkpoints import Model
 from textloc.errors import LayerError, PromptError
 from textloc.generation import generate
 from textloc.layers import check_layers
 from textloc.prompts import Pair
+from textloc.readings import Readings, Set
 from textloc.runs import Patch, Run, Sampling
 
 SCHEMA = "textloc.localize/1"
@@ -40,7 +40,6 @@ CANDIDATES = 6
 """Layers tried for growing the set: those that change the picture most when patched alone."""
 CONTROLS = 3
 """Random layer sets patched for comparison."""
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,6 @@ class _Sweep:
     engine: str
     share: float
     began: float = field(default_factory=time.perf_counter)
-    images: dict[str, Image.Image] = field(default_factory=dict)
-    read: dict[str, str] = field(default_factory=dict)
     timing: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(
             ("load_s", "generate_s", "read_s", "total_s", "rows", "denoiser_rows"), 0
@@ -161,6 +158,7 @@ class _Sweep:
     _environment: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.readings = Readings(self.pairs, self.seeds, len(self.model.layers))
         self._environment = environment.describe(self.model.device, ocr.describe(self.engine))
 
     # -- the order of the work -------------------------------------------------------------
@@ -174,7 +172,7 @@ class _Sweep:
         every = tuple(range(len(self.pairs)))
         chosen_on, reported_on = self._halves()
 
-        def work(sets: Sequence[tuple[int, ...] | str], pairs: Sequence[int]) -> Iterator[Event]:
+        def work(sets: Sequence[Set], pairs: Sequence[int]) -> Iterator[Event]:
             yield from self._generate(sets, pairs, rows, on_step, cancelled)
 
         singles = [(layer,) for layer in self.layers]
@@ -197,24 +195,27 @@ class _Sweep:
 
     def _grow(self, pairs: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
         """Grow the set greedily; yields the sets whose pictures are needed next."""
-        floor, ceiling = self._f1("source", pairs), self._f1("all", pairs)
+        score_of, change_of = self.readings.f1, self.readings.change
+        floor, ceiling = score_of("source", pairs), score_of("all", pairs)
         if ceiling <= floor:
             return
-        alone = {layer: self._f1((layer,), pairs) for layer in self.layers}
-        change = {layer: self._change((layer,), pairs) for layer in self.layers}
+        alone = {layer: score_of((layer,), pairs) for layer in self.layers}
+        change = {layer: change_of((layer,), pairs) for layer in self.layers}
         best = max(self.layers, key=lambda layer: (alone[layer], change[layer], -layer))
         pool = sorted(self.layers, key=lambda layer: -change[layer])[:CANDIDATES]
         current: tuple[int, ...] = (best,)
         while True:
             self.sets.append(current)
-            score = self._f1(current, pairs)
+            score = score_of(current, pairs)
             self.reached = score - floor >= self.share * (ceiling - floor)
             rest = [layer for layer in pool if layer not in current]
             if self.reached or not rest:
                 break
             grown = [tuple(sorted((*current, layer))) for layer in rest]
             yield grown
-            current = max(grown, key=lambda s: (self._f1(s, pairs), -self._change(s, pairs)))
+            current = max(
+                grown, key=lambda s: (self.readings.f1(s, pairs), -self.readings.change(s, pairs))
+            )
         if self.reached:
             self.selected = current
 
@@ -233,20 +234,7 @@ class _Sweep:
 
     # -- pictures --------------------------------------------------------------------------
 
-    def _key(self, what: tuple[int, ...] | str, pair: int, seed: int) -> str:
-        """Image key; one picture has one key, whatever it is asked for as."""
-        if isinstance(what, tuple):
-            if not what:
-                what = "source"
-            elif len(what) == len(self.model.layers):
-                what = "all"
-            elif len(what) == 1:
-                what = f"layer{what[0]:02d}"
-            else:
-                what = "set-" + "_".join(map(str, what))
-        return f"p{pair}-s{seed}-{what}"
-
-    def _run(self, what: tuple[int, ...] | str, pair: int, seed: int) -> Run:
+    def _run(self, what: Set, pair: int, seed: int) -> Run:
         source = Run(self.pairs[pair].source, seed)
         target = Run(self.pairs[pair].target, seed)
         if what == "target":
@@ -258,7 +246,7 @@ class _Sweep:
 
     def _generate(
         self,
-        sets: Sequence[tuple[int, ...] | str],
+        sets: Sequence[Set],
         pairs: Sequence[int],
         rows: int | None,
         on_step: Callable[[int, int], None] | None,
@@ -269,8 +257,8 @@ class _Sweep:
         for pair in pairs:
             for seed in self.seeds:
                 for what in sets:
-                    key = self._key(what, pair, seed)
-                    if key not in self.images:
+                    key = self.readings.key(what, pair, seed)
+                    if key not in self.readings.images:
                         wanted[key] = self._run(what, pair, seed)
         keys: dict[Run, list[str]] = {}
         for key, run in wanted.items():
@@ -291,121 +279,11 @@ class _Sweep:
             began = time.perf_counter()
             readings = ocr.read(list(new.values()), self.engine)
             self.timing["read_s"] += time.perf_counter() - began
-            self.images.update(new)
-            self.read.update({k: r.text for k, r in zip(new, readings, strict=True)})
+            self.readings.images.update(new)
+            self.readings.texts.update({k: r.text for k, r in zip(new, readings, strict=True)})
             yield self._event(complete=False)
 
-    # -- numbers ---------------------------------------------------------------------------
-
-    def _keys(self, what: tuple[int, ...] | str, pairs: Sequence[int]) -> list[tuple[int, str]]:
-        """(pair, image key) of every finished picture of a set."""
-        found = [(p, s, self._key(what, p, s)) for p in pairs for s in self.seeds]
-        return [(p, key) for p, _s, key in found if key in self.read]
-
-    def _precision_recall(self, what: tuple[int, ...] | str, pairs: Sequence[int]) -> Any:
-        """(picture, 2) character precision and recall to the target text."""
-        rows = [
-            metrics.ocr_precision_recall_f1(self.read[key], self.pairs[p].target_text)[:2]
-            for p, key in self._keys(what, pairs)
-        ]
-        return np.array(rows, dtype=float).reshape(-1, 2)
-
-    def _f1(self, what: tuple[int, ...] | str, pairs: Sequence[int]) -> float:
-        return _f1_of_means(self._precision_recall(what, pairs))
-
-    def _source_of(self, key: str) -> Image.Image | None:
-        pair, seed, _ = key.split("-", 2)
-        return self.images.get(f"{pair}-{seed}-source")
-
-    def _change(self, what: tuple[int, ...] | str, pairs: Sequence[int]) -> float:
-        """Mean squared difference from the source picture, 0 to 65025."""
-        values = []
-        for _, key in self._keys(what, pairs):
-            source = self._source_of(key)
-            if source is not None:
-                values.append(metrics.mse(np.asarray(self.images[key]), np.asarray(source)))
-        return float(np.mean(values)) if values else 0.0
-
-    def _scores(
-        self, what: tuple[int, ...] | str, pairs: Sequence[int], effect: bool
-    ) -> dict[str, float | None]:
-        """Means over pictures; OCR F1 is that of mean precision and mean recall (paper)."""
-        found = self._keys(what, pairs)
-        texts = [(self.read[key], self.pairs[p]) for p, key in found]
-        both = [(self.images[key], self._source_of(key)) for _, key in found]
-        arrays = [(np.asarray(a), np.asarray(b)) for a, b in both if b is not None]
-        mse = _mean([metrics.mse(a, b) for a, b in arrays])
-        scores: dict[str, float | None] = {
-            "ocr_f1_target": self._f1(what, pairs),
-            "ocr_f1_source": _f1_of_means(
-                np.array(
-                    [metrics.ocr_precision_recall_f1(t, p.source_text)[:2] for t, p in texts]
-                ).reshape(-1, 2)
-            ),
-            "exact_target": _mean([metrics.exact_match(t, p.target_text) for t, p in texts]),
-            "exact_source": _mean([metrics.exact_match(t, p.source_text) for t, p in texts]),
-            "levenshtein_target": _mean(
-                [
-                    metrics.levenshtein(metrics.fold(t), metrics.fold(p.target_text))
-                    for t, p in texts
-                ]
-            ),
-            "ssim_source": _mean([metrics.ssim(a, b) for a, b in arrays]),
-            "mse_source": mse,
-            "psnr_source": None
-            if not mse
-            else _finite_mean([metrics.psnr(a, b) for a, b in arrays]),
-        }
-        if effect:
-            value, low, high = self._effect(what, pairs)
-            scores |= {"effect": value, "effect_low": low, "effect_high": high}
-        return scores
-
-    def _effect(
-        self, what: tuple[int, ...] | str, pairs: Sequence[int]
-    ) -> tuple[float | None, ...]:
-        """Normalised effect with a 95 % bootstrap interval over pairs (over seeds for one pair)."""
-        complete = [
-            (p, s)
-            for p in pairs
-            for s in self.seeds
-            if all(self._key(w, p, s) in self.read for w in (what, "source", "all"))
-        ]
-        if not complete:
-            return None, None, None
-        table = np.array(
-            [
-                [
-                    metrics.ocr_precision_recall_f1(
-                        self.read[self._key(w, p, s)], self.pairs[p].target_text
-                    )[:2]
-                    for w in (what, "source", "all")
-                ]
-                for p, s in complete
-            ]
-        )  # (picture, which, precision and recall)
-
-        names = [p for p, _ in complete]
-        groups = names if len(set(names)) > 1 else [s for _, s in complete]
-        found = metrics.bootstrap_interval(
-            table.reshape(len(table), -1), groups, _RESAMPLES, statistic=_effect_of_means
-        )
-        return tuple(v if v is not None and np.isfinite(v) else None for v in found)
-
     # -- the document ----------------------------------------------------------------------
-
-    def _reads(self, what: tuple[int, ...] | str, pairs: Sequence[int]) -> list[dict[str, Any]]:
-        return [
-            {"pair": p, "seed": s, "text": self.read[key], "image": key}
-            for p in pairs
-            for s in self.seeds
-            if (key := self._key(what, p, s)) in self.read
-        ]
-
-    def _entry(
-        self, what: tuple[int, ...] | str, pairs: Sequence[int], effect: bool = True
-    ) -> dict[str, Any]:
-        return {"read": self._reads(what, pairs), "scores": self._scores(what, pairs, effect)}
 
     def _set_entry(self, layers: tuple[int, ...], pairs: Sequence[int]) -> dict[str, Any]:
         weights = self.model.kv_parameters(layers)
@@ -414,13 +292,12 @@ class _Sweep:
             "size": len(layers),
             "kv_parameters": weights,
             "fraction_of_parameters": weights / self.model.parameters,
-            **self._entry(layers, pairs),
+            **self.readings.entry(layers, pairs),
         }
 
     def _event(self, complete: bool) -> Event:
-        return Event(
-            self._document(complete), dict(self.images), len(self.images), self.total, self.message
-        )
+        images = self.readings.images
+        return Event(self._document(complete), dict(images), len(images), self.total, self.message)
 
     def request(self) -> dict[str, Any]:
         """What was asked, canonically: its hash is the result's identity."""
@@ -448,9 +325,9 @@ class _Sweep:
         every = tuple(range(len(self.pairs)))
         chosen_on, reported_on = self._halves()
         references = {
-            name: self._entry(name, every, effect=False)
+            name: self.readings.entry(name, every, effect=False)
             for name in ("source", "target", "all")
-            if self._keys(name, every)
+            if self.readings.any(name, every)
         }
         request = self.request()
         sets: list[dict[str, Any]] = []
@@ -478,14 +355,14 @@ class _Sweep:
                     "name": layer.name,
                     "heads": layer.heads,
                     "kv_parameters": layer.kv_parameters,
-                    **self._entry((layer.index,), every),
+                    **self.readings.entry((layer.index,), every),
                 }
                 for layer in self.model.layers
-                if layer.index in self.layers and self._keys((layer.index,), every)
+                if layer.index in self.layers and self.readings.any((layer.index,), every)
             ],
             "references": references,
-            "floor": self._f1("source", every) if "source" in references else None,
-            "ceiling": self._f1("all", every) if "all" in references else None,
+            "floor": self.readings.f1("source", every) if "source" in references else None,
+            "ceiling": self.readings.f1("all", every) if "all" in references else None,
             "sets": sets,
             "controls": [self._set_entry(s, reported_on) for s in self.controls]
             if complete
@@ -504,31 +381,3 @@ class _Sweep:
             ),
             "timing": dict(self.timing),
         }
-
-
-def _f1_of_means(rows: Any) -> float:
-    """F1 of mean precision and mean recall of (picture, 2); 0 where nothing was read."""
-    if not len(rows):
-        return 0.0
-    precision, recall = rows.mean(0)
-    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
-
-
-def _effect_of_means(means: Any) -> Any:
-    """Effect of (…, 6) column means: precision and recall of the set, the floor, the ceiling.
-
-    Not finite where the ceiling is no higher than the floor.
-    """
-    precision, recall = means[..., 0::2], means[..., 1::2]
-    f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
-    score, floor, ceiling = (f1[..., i] for i in range(3))
-    return np.where(ceiling > floor, (score - floor) / (ceiling - floor), np.nan)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def _finite_mean(values: Sequence[float]) -> float | None:
-    finite = [value for value in values if np.isfinite(value)]
-    return _mean(finite)

@@ -14,7 +14,6 @@ A result lives in `cached_results/<id>/` as `result.json` and `images/<key>.png`
 This module imports neither torch nor Gradio nor Plotly, so a page of stored results needs none.
 """
 
-import csv
 import errno
 import hashlib
 import io
@@ -23,13 +22,11 @@ import os
 import re
 import secrets
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from PIL import Image
 
@@ -289,6 +286,10 @@ class Stored:
             )
         return path
 
+    def files(self) -> list[Path]:
+        """The document's file and those of the images, in order."""
+        return [self.folder / _RESULT, *sorted((self.folder / _IMAGES).glob("*.png"))]
+
     def image(self, key: str) -> Image.Image:
         """One image, in RGB. Raises `StoreError` for a bad key or one that is not there."""
         return _open(self.image_path(key))
@@ -454,94 +455,6 @@ def _summary(folder: Path) -> Summary | None:
     except (LookupError, TypeError) as error:  # a digest over a document of the wrong shape
         reason = f"The stored result {folder.name} lacks what a title needs ({error!r})."
         return Summary(folder.name, folder.name, "", created, reason)
-
-
-# ---------------------------------------------------------------------------- share
-
-
-def permalink(base_url: str, result_id: str) -> str:
-    """`base_url` with `r=<id>` in its query; what else the query and fragment hold is kept.
-
-    Raises `StoreError` for a badly formed ID.
-    """
-    check_id(result_id)
-    scheme, host, path, query, fragment = urlsplit(base_url)
-    kept = [part for part in query.split("&") if part and unquote_plus(part.split("=")[0]) != "r"]
-    return urlunsplit((scheme, host, path, "&".join([*kept, f"r={result_id}"]), fragment))
-
-
-_SCORES = (
-    *("effect", "effect_low", "effect_high", "ocr_f1_target", "ocr_f1_source", "exact_target"),
-    *("exact_source", "levenshtein_target", "ssim_source", "mse_source", "psnr_source"),
-)
-_COLUMNS = ("layer", "name", "selected", "heads", "kv_parameters", *_SCORES, "read")
-
-
-def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per finished layer, in execution order; every row has the same columns.
-
-    `selected` is a bool, scores are numbers or None, `read` joins what was read in the layer's
-    images (pairs and seeds in the document's order) by ` | `.
-    """
-    selected = set(document.get("selected", ()))
-    return [
-        {
-            "layer": layer["index"],
-            "name": layer["name"],
-            "selected": layer["index"] in selected,
-            "heads": layer.get("heads"),
-            "kv_parameters": layer.get("kv_parameters"),
-            **{score: layer.get("scores", {}).get(score) for score in _SCORES},
-            "read": " | ".join(read["text"] for read in layer.get("read", ())),
-        }
-        for layer in sorted(document.get("layers", ()), key=lambda layer: int(layer["index"]))
-    ]
-
-
-def to_csv(document: Mapping[str, Any]) -> str:
-    """`to_table` as CSV with a header line; None is an empty cell.
-
-    Text that a spreadsheet would take for a formula is led by an apostrophe.
-    """
-    file = io.StringIO()
-    writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in to_table(document):
-        writer.writerow({column: _cell(value) for column, value in row.items()})
-    return file.getvalue()
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
-
-
-def export_zip(result_id: str, path: Path, root: Path | None = None) -> Path:
-    """Pack a stored result (verified first) into the ZIP file `path` and return `path`.
-
-    The archive holds the folder `<id>/` as it is stored; unpacked into a folder of results it
-    loads again. The same result gives the same bytes. Raises `StoreError` as `load` does, and
-    where `path` cannot be written.
-    """
-    folder = load(result_id, root).folder
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    try:
-        with zipfile.ZipFile(temporary, "x") as archive:
-            for file in [folder / _RESULT, *sorted((folder / _IMAGES).glob("*.png"))]:
-                name = f"{result_id}/{file.relative_to(folder).as_posix()}"
-                entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                entry.external_attr = 0o644 << 16
-                if file.suffix != ".png":  # PNG is compressed already
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, file.read_bytes())
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"Could not write {path}: {error.strerror or error}. Choose a folder that can be "
-            "written."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def _short(value: object) -> str:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from html import escape
 from typing import Any, Literal
 
-from textloc import store
+from textloc import sharing, store
 from textloc.errors import StoreError
 from textloc.layers import display_layers
 from textloc.summary import describe
@@ -284,7 +284,7 @@ def strip(view: View, pair: int, seed: int) -> str:
 
 def table(document: Document) -> str:
     """Every layer with its scores, as a table: says what the figure says."""
-    rows = [_row(f"layer-{row['layer']}", row) for row in store.to_table(document)]
+    rows = [_row(f"layer-{row['layer']}", row) for row in sharing.to_table(document)]
     names = {"source": "No patch", "all": "All layers", "target": "Target prompt itself"}
     for key, name in names.items():
         if key in document["references"]:
@@ -361,5 +361,5 @@ def share(view: View) -> dict[str, Any]:
         "id": document["id"] if view.stored else "",
         "name": f"textloc-{document['id']}",
         "json": json.dumps(document, indent=1, ensure_ascii=False),
-        "csv": store.to_csv(document),
+        "csv": sharing.to_csv(document),
     }
