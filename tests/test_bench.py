@@ -1,11 +1,12 @@
-"""The bench suites on random tiny pipelines."""
+"""The bench suites on random tiny models."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests import tiny_pipelines
-from textloc.bench import swap
+from textloc import cli
+from textloc.bench import step, swap
 from textloc.checkpoints import Model
 from textloc.errors import LayerError, PromptError
 from textloc.prompts import parse_pair
@@ -46,3 +47,29 @@ def test_bad_swaps_are_refused(model: Model) -> None:
         swap.measure(model, PAIRS[:1], [0])
     with pytest.raises(LayerError, match="no text layer 99"):
         swap.measure(model, PAIRS, [99])
+
+
+SMALL = {
+    "sdxl": {"block_out_channels": (32, 32, 32), "transformer_layers_per_block": 1},
+    "if": {"block_out_channels": (64, 64, 64, 64), "layers_per_block": 1},
+    "sd3": {"num_layers": 2},
+    "pixart-sigma": {"num_layers": 1},
+    "sana-600m": {"num_layers": 1},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_step_is_timed(name: str) -> None:
+    row = step.measure(name, size=64, repeats=1, arguments=SMALL[name])
+    assert row["plain_s"] > 0
+    assert row["ratio"] == pytest.approx(row["patched_s"] / row["plain_s"])
+    assert row["peak_gib"] >= row["weights_gib"] > 0
+    assert f"patched at {len(row['layers'])} layers" in step.table(row)
+
+
+def test_what_cannot_be_timed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(LayerError, match="as a sequence"):
+        step.measure("flux-dev", size=64, arguments={"num_layers": 1, "num_single_layers": 1})
+    assert cli.main(["bench", "step", "--model", "nothing"]) == 2
+    assert "choose one of ldm" in capsys.readouterr().err
+    assert cli.main(["bench", "step", "--size", "100"]) == 2

@@ -116,6 +116,16 @@ def _add_bench(verbs: Any) -> None:
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
     layers.add_argument("--json", action="store_true", help="as JSON")
     layers.set_defaults(run=_bench_layers)
+    step = suites.add_parser(
+        "step", help="time one step at full size with random weights, patched and not"
+    )
+    step.add_argument("--model", default="sdxl", help="a name that `bench layers` lists")
+    step.add_argument("--device", default="cpu", help="cpu or cuda")
+    step.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    step.add_argument("--size", type=int, default=512, help="side of the picture in pixels")
+    step.add_argument("--repeats", type=int, default=3)
+    step.add_argument("--json", action="store_true", help="as JSON")
+    step.set_defaults(run=_bench_step)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -306,6 +316,27 @@ def _bench_layers(options: argparse.Namespace) -> None:
 
     rows = layers.measure()
     print(json.dumps(rows) if options.json else layers.table(rows))
+
+
+def _bench_step(options: argparse.Namespace) -> None:
+    from textloc.architectures import full_size
+
+    if options.model not in full_size.DENOISERS:
+        names = ", ".join(full_size.DENOISERS)
+        raise PromptError(f"there is no full-size {options.model!r}; choose one of {names}")
+    if options.size < 64 or options.size % 64 or options.repeats < 1:
+        raise PromptError("--size is a multiple of 64, and --repeats at least 1")
+    from textloc.bench import step
+
+    row = step.measure(
+        options.model,
+        options.device,
+        options.dtype,
+        options.size,
+        options.repeats,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
+    print(json.dumps(row) if options.json else step.table(row))
 
 
 def _serve(_options: argparse.Namespace) -> None:

@@ -117,11 +117,12 @@ DENOISERS: dict[str, tuple[str, dict[str, Any]]] = {
 """Checkpoint name to the class of its denoiser in diffusers and its arguments."""
 
 
-def build(name: str) -> Any:
-    """The denoiser on the meta device: shapes without memory."""
+def build(name: str, arguments: dict[str, Any] | None = None) -> Any:
+    """The denoiser on the meta device: shapes without memory. `arguments` take the place of the
+    usual ones of the same name."""
     import diffusers
     import torch
 
-    cls, arguments = DENOISERS[name]
+    cls, usual = DENOISERS[name]
     with torch.device("meta"):
-        return getattr(diffusers, cls)(**arguments)
+        return getattr(diffusers, cls)(**usual | (arguments or {}))
