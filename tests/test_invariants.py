@@ -253,23 +253,6 @@ def test_shared_rows_with_other_schedulers(name: str) -> None:
     assert apart(shared[2], shared[0]) > 0
 
 
-def test_lora_is_part_of_what_is_patched() -> None:
-    from peft import LoraConfig
-
-    model = tiny_pipelines.sdxl()
-    model.denoiser.add_adapter(
-        LoraConfig(target_modules=["to_k", "to_v"], r=4, init_lora_weights=False)
-    )
-    from textloc import architectures
-
-    layers = architectures.text_layers(model.denoiser)
-    assert [(x.name, x.kv_parameters) for x in layers] == [
-        (x.name, x.kv_parameters) for x in model.layers
-    ]
-    model.layers = layers
-    test_everything_patched_is_the_target(model, 2.0)
-
-
 # -- what must be refused ------------------------------------------------------------------
 
 

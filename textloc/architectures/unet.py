@@ -2,7 +2,8 @@
 
 Reads `diffusers.UNet2DConditionModel`. Every transformer block has a self-attention `attn1` and a
 cross-attention `attn2`, whose `to_k` and `to_v` project the text states. Its keys are text tokens
-only. The text states come from the prompt alone, so the layers are static.
+only: what an IP-adapter adds has projections of its own, which stay as they are. The text states
+come from the prompt alone, so the layers are static.
 The pooled text state of SDXL enters by the time embedding (`add_embedding`): a channel.
 """
 
@@ -56,11 +57,14 @@ def inputs(denoiser: Any) -> dict[str, Any]:
     width = width if isinstance(width, int) else width[0]
     if config.encoder_hid_dim is not None:
         width = config.encoder_hid_dim
-    added = {}
+    added: dict[str, Any] = {}
     if config.addition_embed_type == "text_time":
         times = 6 * config.addition_time_embed_dim
         pooled = config.projection_class_embeddings_input_dim - times
         added = {"text_embeds": zeros(denoiser, 1, pooled), "time_ids": zeros(denoiser, 1, 6)}
+    if config.encoder_hid_dim_type == "ip_image_proj":
+        adapters = denoiser.encoder_hid_proj.image_projection_layers
+        added["image_embeds"] = [zeros(denoiser, 1, 1, _first_width(a)) for a in adapters]
     return {
         "sample": zeros(denoiser, 1, config.in_channels, side, side),
         "timestep": time(denoiser),
@@ -68,3 +72,10 @@ def inputs(denoiser: Any) -> dict[str, Any]:
         "added_cond_kwargs": added,
         "return_dict": False,
     }
+
+
+def _first_width(adapter: Any) -> int:
+    """Width of the picture states that an IP-adapter's projection reads."""
+    from torch.nn import Linear
+
+    return next(module.in_features for module in adapter.modules() if isinstance(module, Linear))
