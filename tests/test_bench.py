@@ -6,7 +6,7 @@ import pytest
 
 from tests import tiny_pipelines
 from textloc import cli
-from textloc.bench import step, swap
+from textloc.bench import paper, step, swap
 from textloc.checkpoints import Model
 from textloc.errors import LayerError, PromptError
 from textloc.prompts import parse_pair
@@ -47,6 +47,45 @@ def test_bad_swaps_are_refused(model: Model) -> None:
         swap.measure(model, PAIRS[:1], [0])
     with pytest.raises(LayerError, match="no text layer 99"):
         swap.measure(model, PAIRS, [99])
+
+
+def test_the_papers_settings_are_measured() -> None:
+    small = tiny_pipelines.sdxl()
+    result = paper.measure("sdxl", small, PAIRS, seeds=(42, 43), steps=5)
+    assert (result["steps"], result["guidance"], result["start_step"]) == (5, 5.0, 0)
+    assert result["localized"]["published"] == [55, 56, 57]
+    names = [row["name"] for row in result["rows"]]
+    assert names[:3] == ["no layer", names[1], "all layers"]
+    assert names[1].startswith("best layer alone")
+    published = {(r["name"], r["score"]): r["published"] for r in result["rows"]}
+    assert published["S:T", "OCR F1 to target"] == 0.324
+    assert all(len(row["measured"]) == 3 for row in result["rows"])
+    text = paper.table(result)
+    assert "sdxl as in the paper, measured on random: 5 steps, guidance 5" in text
+    assert "55-57" in text
+
+
+def test_the_papers_sets_are_counted_on_its_own_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many layers as the paper's model, its sets are patched."""
+    small = tiny_pipelines.sdxl()
+    sets = (((), 1.0, 0.3, 0.2), ((0, 1), 0.9, 0.2, 0.3))
+    monkeypatch.setattr(paper, "_layers_of", lambda _name: len(small.layers))
+    published = paper.replace(paper.PUBLISHED["sdxl"], sets=sets)
+    monkeypatch.setitem(paper.PUBLISHED, "sdxl", published)
+    entry = paper.replace(paper.known.find("sdxl"), localized=(1,))
+    monkeypatch.setattr(paper.known, "find", lambda _name: entry)
+    result = paper.measure("sdxl", small, PAIRS, steps=4)
+    rows = {(r["name"], r["score"]): r for r in result["rows"]}
+    assert rows["layers 0-1", "SSIM to source"]["published"] == 0.9
+    assert rows["layers 0-1", "SSIM to source"]["measured"][0] < 1
+
+
+def test_the_paper_refuses_other_models() -> None:
+    small = tiny_pipelines.sdxl()
+    with pytest.raises(PromptError, match="choose one of sdxl, if, sd3"):
+        paper.measure("flux-dev", small, PAIRS)
+    with pytest.raises(PromptError, match="at least two"):
+        paper.measure("sdxl", small, PAIRS[:1])
 
 
 SMALL = {

@@ -35,6 +35,7 @@ def test_the_document_is_whole_and_storable(model: Model, results: Any) -> None:
     for entry in [*document["layers"], *document["references"].values(), *document["sets"]]:
         assert [(r["pair"], r["seed"]) for r in entry["read"]] == [(0, 0), (0, 1)]
         assert all(r["image"] in last.images for r in entry["read"])
+        assert 0 <= entry["scores"]["ssim_source"] <= 1.0001
     assert document["sets"][0]["layers"] == []
     assert document["sets"][-1]["size"] == len(model.layers)
     assert document["references"]["source"]["scores"]["ssim_source"] == pytest.approx(1)

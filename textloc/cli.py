@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,16 @@ def _add_bench(verbs: Any) -> None:
     swap.add_argument("--seeds", default="0")
     swap.add_argument("--json", action="store_true", help="as JSON")
     swap.set_defaults(run=_bench_swap)
+    paper = suites.add_parser(
+        "paper", help="localize with the paper's settings, published numbers beside measured"
+    )
+    paper.add_argument("--model", default="sdxl", choices=("sdxl", "if", "sd3"))
+    paper.add_argument("--checkpoint", help="name or folder in place of the paper's own weights")
+    paper.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
+    paper.add_argument("--seeds", default="42")
+    paper.add_argument("--steps", type=int, help="denoising steps (default: the paper's)")
+    paper.add_argument("--json", action="store_true", help="as JSON")
+    paper.set_defaults(run=_bench_paper)
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
     layers.add_argument("--json", action="store_true", help="as JSON")
     layers.set_defaults(run=_bench_layers)
@@ -302,13 +312,39 @@ def _bench_swap(options: argparse.Namespace) -> None:
             "`textloc localize` names"
         )
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
-
-        def done(count: int) -> None:
-            bar.n = count
-            bar.refresh()
-
-        rows = swap.measure(model, pairs, layers, seeds, on_images=done)
+        rows = swap.measure(model, pairs, layers, seeds, on_images=_shown(bar))
     print(json.dumps(rows) if options.json else swap.table(rows, layers))
+
+
+def _shown(bar: Any) -> Callable[[int], None]:
+    """Shows a count in a progress bar."""
+
+    def done(count: int) -> None:
+        bar.n = count
+        bar.refresh()
+
+    return done
+
+
+def _bench_paper(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints
+    from textloc.bench import paper
+    from textloc.paths import WORDS
+    from textloc.prompts import read_pairs
+
+    pairs, seeds = read_pairs(options.pairs or WORDS / "pairs.tsv"), parse_seeds(options.seeds)
+    model = checkpoints.load(options.checkpoint or options.model)
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        show = _shown(bar)
+
+        def done(what: str, count: int) -> None:
+            bar.set_description(what)
+            show(count)
+
+        result = paper.measure(options.model, model, pairs, seeds, options.steps, on_images=done)
+    print(json.dumps(result) if options.json else paper.table(result))
 
 
 def _bench_layers(options: argparse.Namespace) -> None:

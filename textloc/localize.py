@@ -33,7 +33,7 @@ from textloc.generation import generate
 from textloc.layers import check_layers
 from textloc.prompts import Pair
 from textloc.readings import Readings, Set
-from textloc.runs import Patch, Run, Sampling
+from textloc.runs import Run, Sampling
 
 SCHEMA = "textloc.localize/1"
 CANDIDATES = 6
@@ -234,16 +234,6 @@ class _Sweep:
 
     # -- pictures --------------------------------------------------------------------------
 
-    def _run(self, what: Set, pair: int, seed: int) -> Run:
-        source = Run(self.pairs[pair].source, seed)
-        target = Run(self.pairs[pair].target, seed)
-        if what == "target":
-            return target
-        if what == "source" or not what or self.start_step >= self.sampling.steps:
-            return source
-        layers = tuple(range(len(self.model.layers))) if isinstance(what, str) else what
-        return source.patched(Patch(layers, target, start=self.start_step))
-
     def _generate(
         self,
         sets: Sequence[Set],
@@ -259,7 +249,7 @@ class _Sweep:
                 for what in sets:
                     key = self.readings.key(what, pair, seed)
                     if key not in self.readings.images:
-                        wanted[key] = self._run(what, pair, seed)
+                        wanted[key] = self.readings.run(what, pair, seed, self.start_step)
         keys: dict[Run, list[str]] = {}
         for key, run in wanted.items():
             keys.setdefault(run, []).append(key)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from textloc import metrics
 from textloc.prompts import Pair
+from textloc.runs import Patch, Run
 
 Set = tuple[int, ...] | str
 _RESAMPLES = 1000
@@ -48,6 +49,16 @@ class Readings:
                 what = "set-" + "_".join(map(str, what))
         return f"p{pair}-s{seed}-{what}"
 
+    def run(self, what: Set, pair: int, seed: int, start: int) -> Run:
+        """What to generate for a set, patched from denoising step `start` on."""
+        source, target = Run(self.pairs[pair].source, seed), Run(self.pairs[pair].target, seed)
+        if what == "target":
+            return target
+        if what == "source" or not what:
+            return source
+        layers = tuple(range(self.n_layers)) if isinstance(what, str) else what
+        return source.patched(Patch(layers, target, start=start))
+
     def _keys(self, what: Set, pairs: Sequence[int]) -> list[tuple[int, str]]:
         """(pair, image key) of every finished picture of a set."""
         found = [(p, s, self.key(what, p, s)) for p in pairs for s in self.seeds]
@@ -65,7 +76,8 @@ class Readings:
             values[f"exact_{side}"] = float(metrics.exact_match(text, wanted))
         folded = metrics.fold(text), metrics.fold(asked.target_text)
         values["levenshtein_target"] = float(metrics.levenshtein(*folded))
-        source = self.images.get(f"{key.rsplit('-', 1)[0]}-source")
+        picture, seed, _ = key.split("-", 2)
+        source = self.images.get(f"{picture}-{seed}-source")
         if source is not None:
             arrays = np.asarray(self.images[key]), np.asarray(source)
             values["mse_source"] = metrics.mse(*arrays)
