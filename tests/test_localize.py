@@ -56,6 +56,11 @@ class MadeUp(Readings):
     """Readings with made-up scores: a picture is as good as the needed layers in its set."""
 
     needed: frozenset[int] = frozenset()
+    whole: frozenset[int] = frozenset()  # without all of these no word is exact
+
+    def exact(self, what: Any, pairs: Any) -> float:
+        layers = self.whole if what == "all" else set(what)
+        return float(self.whole <= layers)
 
     def f1(self, what: Any, pairs: Any) -> float:
         named = {"source": frozenset(), "all": self.needed}
@@ -66,12 +71,14 @@ class MadeUp(Readings):
         return float(sum(10 - abs(layer - 1.5) for layer in what))
 
 
-def grown(model: Model, needed: set[int], share: float = 0.9) -> Any:
+def grown(
+    model: Model, needed: set[int], share: float = 0.9, whole: frozenset[int] = frozenset()
+) -> Any:
     sweep = localize._Sweep(
         model, (PAIR,), (0,), model.defaults, 0, tuple(range(len(model.layers))), "auto", share
     )
     made_up = MadeUp((PAIR,), (0,), len(model.layers))
-    made_up.needed = frozenset(needed)
+    made_up.needed, made_up.whole = frozenset(needed), whole
     sweep.readings = made_up
     sweep.sets = [()]
     for _ in sweep._grow([0]):
@@ -86,6 +93,11 @@ def test_the_set_grows_to_what_writes_the_word(model: Model) -> None:
     assert both.sets == [(), (1,), (1, 2)]
     assert both.reached
     assert grown(model, {1, 2}, share=0.5).selected == (1,)
+
+
+def test_the_set_grows_until_words_are_exact(model: Model) -> None:
+    """Letters alone (F1) are reached by layer 1."""
+    assert grown(model, {1}, whole=frozenset({1, 2})).selected == (1, 2)
 
 
 def test_no_set_is_named_where_none_reaches_the_share(model: Model) -> None:

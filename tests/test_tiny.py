@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from textloc.errors import CheckpointError, PromptError
-from textloc.paths import WORDS
-from textloc.tiny import autoencoder, codec, data, evaluate, scenes, train, words
+from textloc.paths import CHECKPOINTS, WORDS
+from textloc.tiny import autoencoder, codec, data, evaluate, scenes, train, warm, words
 from textloc.tiny.recipes import RECIPES, parts
 
 
@@ -173,6 +173,30 @@ def test_the_command_line_knows_the_families() -> None:
 def test_a_warm_start_needs_the_code(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"codec\.safetensors"):
         train.Trainer(tmp_path / "run", data.Settings(), start=tmp_path)
+
+
+@pytest.mark.slow
+def test_another_family_starts_from_what_fits(
+    tmp_path: Path, small_codec: codec.Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The U-Net of tiny-sdxl under one new text encoder, which learns the states it knows."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(train, "IMITATION", 2)
+    start = CHECKPOINTS / "tiny-sdxl"
+    trainer = train.Trainer(tmp_path, data.Settings("ldm", batch=4, warmup=2), start=start)
+    assert trainer.step == data.GROWN
+    given = trainer.parts["unet"].state_dict()
+    cls = type(trainer.parts["unet"])
+    old = cls.from_pretrained(start / "unet", torch_dtype=torch.float32).state_dict()
+    assert set(given) < set(old)
+    assert all(torch.equal(value, old[name]) for name, value in given.items())
+    few = warm.imitate(trainer.settings, trainer.parts, small_codec, start, 2)
+    assert warm.imitate(trainer.settings, trainer.parts, small_codec, start, 30) < few
+    strange = RECIPES["sd3"].components(0)
+    with pytest.raises(CheckpointError, match="text states of shape"):
+        warm.imitate(data.Settings("sd3", batch=4), strange, small_codec, start, 1)
+    with pytest.raises(CheckpointError, match="no weights of"):
+        warm.take({"transformer": torch.nn.Linear(1, 1)}, start)
 
 
 @pytest.mark.slow

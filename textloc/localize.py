@@ -6,7 +6,9 @@
    The floor is that of the untouched source (unrelated words share letters), the ceiling that of
    all layers patched; the effect is (score - floor) / (ceiling - floor).
 3. Choose the smallest set greedily: the best layer alone, then the layer that adds most, until the
-   set reaches the stated share of the ceiling's effect. Candidates are the layers that change the
+   set reaches the stated share of the ceiling's effect, and of the words that all layers together
+   change exactly: F1 counts letters, and a word with most of its letters is not yet written.
+   Candidates are the layers that change the
    picture most when patched alone. With four pairs or more the set is chosen on one half of the
    pairs and reported on the other.
 4. Patch random sets of the same size as a control.
@@ -195,10 +197,13 @@ class _Sweep:
 
     def _grow(self, pairs: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
         """Grow the set greedily; yields the sets whose pictures are needed next."""
-        score_of, change_of = self.readings.f1, self.readings.change
+        score_of, exact_of = self.readings.f1, self.readings.exact
+        change_of = self.readings.change
         floor, ceiling = score_of("source", pairs), score_of("all", pairs)
         if ceiling <= floor:
             return
+        least = floor + self.share * (ceiling - floor)
+        least_exact = self.share * exact_of("all", pairs)
         alone = {layer: score_of((layer,), pairs) for layer in self.layers}
         change = {layer: change_of((layer,), pairs) for layer in self.layers}
         best = max(self.layers, key=lambda layer: (alone[layer], change[layer], -layer))
@@ -206,15 +211,17 @@ class _Sweep:
         current: tuple[int, ...] = (best,)
         while True:
             self.sets.append(current)
-            score = score_of(current, pairs)
-            self.reached = score - floor >= self.share * (ceiling - floor)
+            self.reached = (
+                score_of(current, pairs) >= least and exact_of(current, pairs) >= least_exact
+            )
             rest = [layer for layer in pool if layer not in current]
             if self.reached or not rest:
                 break
             grown = [tuple(sorted((*current, layer))) for layer in rest]
             yield grown
             current = max(
-                grown, key=lambda s: (self.readings.f1(s, pairs), -self.readings.change(s, pairs))
+                grown,
+                key=lambda s: (score_of(s, pairs), exact_of(s, pairs), -change_of(s, pairs)),
             )
         if self.reached:
             self.selected = current

@@ -102,6 +102,10 @@ class Readings:
         """OCR F1 to the target text, of mean precision and mean recall (paper, section 3)."""
         return self._f1("target", what, pairs)
 
+    def exact(self, what: Set, pairs: Sequence[int]) -> float:
+        """Share of the pictures that read exactly the target text, 0 to 1."""
+        return _mean(self._values("exact_target", what, pairs)) or 0.0
+
     def change(self, what: Set, pairs: Sequence[int]) -> float:
         """Mean squared difference from the source picture, 0 to 65025."""
         return _mean(self._values("mse_source", what, pairs)) or 0.0

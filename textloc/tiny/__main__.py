@@ -85,8 +85,6 @@ def _train(options: argparse.Namespace) -> None:
     trainer = Trainer(
         options.out, settings, options.device, _start(options.start) if options.start else None
     )
-    if trainer.taken:
-        print(f"starting from {trainer.taken:,} weights of {options.start} that fit")
     trainer.train(options.steps, options.minutes, options.decay, sample=options.sample_every)
     vae = options.out / "vae"
     if options.start and not vae.exists():

@@ -104,17 +104,27 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             yield self.batch(step)
             step += 1
 
+    def prompts(self, step: int) -> list[str]:
+        """Prompts of a fully grown batch."""
+        rng = np.random.default_rng((self.settings.seed, GROWN + step))
+        return [scene.prompt for scene in self._scenes(rng, stage(GROWN))]
+
+    def _scenes(self, rng: np.random.Generator, now: Stage) -> list[scenes.Scene]:
+        """Pairs of scenes that differ in the word."""
+        drawn: list[scenes.Scene] = []
+        while len(drawn) < self.settings.batch:
+            scene = scenes.sample(rng, words.sample(rng, now.longest), now.variety)
+            twin = scenes.with_word(scene, words.sample(rng, now.longest), int(rng.integers(2**31)))
+            drawn += [scene, twin]
+        return drawn
+
     def batch(self, step: int) -> dict[str, Tensor]:
         """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
         weight (N, 8, 8), labels of the auxiliary heads, and where asked for pictures (N, 3, H, W)
         in [-1, 1]."""
         rng = np.random.default_rng((self.settings.seed, step))
         now = stage(step)
-        drawn: list[scenes.Scene] = []
-        while len(drawn) < self.settings.batch:
-            scene = scenes.sample(rng, words.sample(rng, now.longest), now.variety)
-            twin = scenes.with_word(scene, words.sample(rng, now.longest), int(rng.integers(2**31)))
-            drawn += [scene, twin]
+        drawn = self._scenes(rng, now)
         pictures = torch.stack([to_tensor(scenes.render(s)) for s in drawn])
         kind, u = rng.random(len(drawn)), rng.random(len(drawn))
         high, middle = now.high, now.high + now.middle

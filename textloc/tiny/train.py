@@ -40,7 +40,7 @@ from torch.nn import functional
 
 from textloc.errors import CheckpointError
 from textloc.paths import WORDS
-from textloc.tiny import words
+from textloc.tiny import warm, words
 from textloc.tiny.codec import Codec, fit
 from textloc.tiny.data import (
     BLANK,
@@ -59,6 +59,9 @@ grainy for thousands of steps: nothing then teaches the last steps of denoising.
 AUXILIARY = 0.2
 """Weight of each auxiliary cross-entropy (nats) beside the loss."""
 
+
+IMITATION = 1500
+"""Batches of prompts from which the text encoder of another family learns at a warm start."""
 
 BETAS = (0.9, 0.98)
 AVERAGE_EVERY = 4
@@ -165,7 +168,6 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         self.recipe = RECIPES[settings.family]
         self.parts = self.recipe.components(settings.seed)
-        self.taken = 0  # weights that a warm start found
         codec_file = out / "codec.safetensors"
         if start is not None and not codec_file.exists():
             self._warm_start(start, codec_file)
@@ -184,28 +186,14 @@ class Trainer:
             self._resume()
 
     def _warm_start(self, start: Path, codec_file: Path) -> None:
-        """Take the weights that fit from a shipped checkpoint folder, of this family or of another
-        (the optimizer state starts afresh)."""
-        source = start / "vae" / "codec.safetensors"
-        if not source.exists():
-            raise CheckpointError(
-                f"{start} holds no vae/codec.safetensors; --from wants a folder that "
-                "`python -m textloc.tiny export` wrote"
-            )
-        taken = 0
-        for name, part in self.parts.items():
-            if not isinstance(part, torch.nn.Module) or not (start / name).is_dir():
-                continue
-            cls: Any = type(part)
-            old = cls.from_pretrained(start / name, torch_dtype=torch.float32).state_dict()
-            own = part.state_dict()
-            fits = {k: v for k, v in old.items() if k in own and v.shape == own[k].shape}
-            part.load_state_dict(fits, strict=False)
-            taken += sum(v.numel() for v in fits.values())
-        if not taken:
-            raise CheckpointError(f"no weights of {start} fit {self.recipe.name}")
-        self.taken = taken
-        Codec.load(source).save(codec_file)
+        """Take weights from a shipped checkpoint folder, of this family or of another (the
+        optimizer state starts afresh)."""
+        source = warm.check(start)
+        whole = warm.take(self.parts, start)
+        codec = Codec.load(source)
+        if not any(name in whole for name in self.parts if name.startswith("text_encoder")):
+            warm.imitate(self.settings, self.parts, codec, start, IMITATION)
+        codec.save(codec_file)
 
     def _resume(self) -> None:
         state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)

@@ -28,6 +28,7 @@ class Recipe(Protocol):
     """
 
     name: str
+    pipeline_class: str
     call: dict[str, Any]
     """Arguments of the pipeline's usual call."""
 

@@ -18,6 +18,7 @@ class LDM(SamplePrediction):
     """The recipe."""
 
     name = "tiny-ldm"
+    pipeline_class = "StableDiffusionPipeline"
     call = CALL
     empty = True
     states = 224

@@ -22,6 +22,7 @@ class SD3:
     """The recipe: flow matching, the transformer predicts the velocity noise - code."""
 
     name = "tiny-sd3"
+    pipeline_class = "StableDiffusion3Pipeline"
     call = _CALL
     empty = True
     states = 160

@@ -16,6 +16,7 @@ class SDXL(SamplePrediction):
     """The recipe; both encoders read the same tokens."""
 
     name = "tiny-sdxl"
+    pipeline_class = "StableDiffusionXLPipeline"
     call = CALL
     empty = False
     states = 96 + 128
