@@ -23,7 +23,8 @@ DEVICE = "device"
 _ABOUT = """<p>A text-to-image model reads its prompt in its <em>text layers</em>. Each bar shows
 what happens when <b>one</b> of them reads the target prompt while all the others go on reading the
 source prompt: how far the written words move from the source (0) to what all layers together write
-(1). The few layers with tall bars write the words; the picture around them stays.</p>
+(1). The few layers with tall bars write the letters; others of the selected set may write nothing
+alone and place the word, if it is longer or shorter. The picture around it stays.</p>
 <p>Method: Staniszewski et al., <a href="https://arxiv.org/abs/2502.09935" target="_blank"
 rel="noopener"><cite>Precise Parameter Localization for Textual Generation in Diffusion
 Models</cite></a>, ICLR 2025.</p>"""
