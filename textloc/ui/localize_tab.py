@@ -168,7 +168,7 @@ class LocalizeTab:
         }
         session = self.session
         first = [self.notice, *self._first, self.results, *self._fields]
-        page.load(self.open, session, first, **quiet).then(
+        page.load(self.open, session, first, queue=False, **quiet).then(
             self.open_rest, session, self._rest, **quiet
         )
         self.results.input(self.open_stored, [session, self.results], first, **quiet).then(
