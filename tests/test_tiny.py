@@ -1,14 +1,17 @@
 """The tiny checkpoints' scenes, words and training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from textloc import checkpoints, generation
 from textloc.errors import CheckpointError, PromptError
 from textloc.paths import CHECKPOINTS, WORDS
-from textloc.tiny import autoencoder, codec, data, evaluate, scenes, train, warm, words
+from textloc.runs import Run
+from textloc.tiny import autoencoder, codec, data, evaluate, export, scenes, train, warm, words
 from textloc.tiny.recipes import RECIPES, parts
 
 
@@ -108,9 +111,9 @@ def test_training_calls_the_parts_as_the_pipeline_does(
     pipe.scheduler.step = lambda out, t, latents, **rest: (
         seen.append((out, t, latents)) or step(out, t, latents, **rest)
     )
-    noise = torch.randn(1, codec.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
     call = trainer.recipe.call | {"num_inference_steps": 2, "guidance_scale": 1.0}
-    pipe(prompt, latents=noise, output_type="latent", **call)
+    kind = "latent" if trainer.recipe.latent else "pt"
+    pipe(prompt, generator=torch.Generator().manual_seed(0), output_type=kind, **call)
     assert len(seen) == 2
     with torch.no_grad():
         tokens = trainer.recipe.tokenize(trainer.parts, [prompt])
@@ -118,6 +121,67 @@ def test_training_calls_the_parts_as_the_pipeline_does(
         for out, t, latents in seen:
             ours = trainer.recipe.denoise(trainer.model, latents, t[None], states, pooled)
             assert torch.allclose(ours, out, atol=1e-5)
+
+
+def test_any_number_of_workers_gives_the_same_batches(small_codec: codec.Codec) -> None:
+    settings = data.Settings(batch=2)
+    parts_ = RECIPES["sdxl"].components(0)
+    batches = data.Batches(settings, small_codec, parts_, 5)
+    loaders = [torch.utils.data.DataLoader(batches, None, num_workers=n) for n in (0, 2)]
+    for alone, together, _ in zip(*loaders, range(4), strict=False):
+        assert torch.equal(alone["tokens"], together["tokens"])
+        assert torch.equal(alone["code"], together["code"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", RECIPES)
+def test_an_exported_run_is_an_ordinary_checkpoint(
+    family: str, tmp_path: Path, small_codec: codec.Codec
+) -> None:
+    """It loads by its folder, reads prompts as in training, and makes a picture of its size."""
+    torch.set_num_threads(1)
+    trainer = _trainer(tmp_path / "run", small_codec, family)
+    trainer.save()
+    autoencoder.Trainer(tmp_path, small_codec).save()
+    out = tmp_path / "checkpoint"
+    export.export(tmp_path / "run", tmp_path / "vae", out, family, "# a card\n")
+    assert all(file.stat().st_size < 10e6 for file in out.rglob("*") if file.is_file())
+    model = checkpoints.load(out)
+    assert type(model.pipe).__name__ == trainer.recipe.pipeline_class
+    assert len(model.layers) >= 7
+    run = Run('a red sign that says "STOP"')
+    with pytest.raises(PromptError, match="2 to 6 letters"):
+        model.check_prompt('a sign "EXTRAORDINARY"', model.defaults)
+    sampling = replace(model.defaults, steps=1)
+    (chunk,) = generation.generate(model, [run], sampling)
+    assert chunk.images[run].size == (64, 64)
+    own = trainer.recipe.tokenize(trainer.parts, [run.prompt])
+    loaded = {k: v for k, v in model.pipe.components.items() if k.startswith("tokenizer")}
+    assert torch.equal(own, trainer.recipe.tokenize(loaded, [run.prompt]))
+
+
+def test_places_count_the_letters_between_the_marks() -> None:
+    for recipe in RECIPES.values():
+        parts_ = recipe.components(0)
+        prompts = ['a red sign that says "SIGN" in serif', "a sign"]
+        tokens = recipe.tokenize(parts_, prompts)
+        first, none = recipe.places(parts_, tokens)
+        assert [int(place) for place in first if place > 0] == [1, 2, 3, 4], recipe.name
+        assert not (none > 0).any()
+
+
+def test_pooled_states_of_training_are_the_partners(
+    tmp_path: Path, small_codec: codec.Codec
+) -> None:
+    """So that the letters do not come by them; what is dropped or hidden has none of a partner."""
+    model = _trainer(tmp_path, small_codec, "if").model
+    pooled = torch.arange(8.0).reshape(4, 2)
+    assert model._exchange(None, None, pooled) is pooled
+    no = torch.zeros(4, dtype=torch.bool)
+    model._unseen = no, no
+    assert torch.equal(model._exchange(None, None, pooled), pooled[[1, 0, 3, 2]])
+    model._unseen = torch.tensor([True, False, False, False]), torch.tensor([0, 0, 1, 0]).bool()
+    assert model._exchange(None, None, pooled).tolist() == [[0, 1], [0, 1], [0, 0], [4, 5]]
 
 
 @pytest.mark.slow

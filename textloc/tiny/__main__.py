@@ -10,7 +10,7 @@ from pathlib import Path
 from textloc.errors import PromptError, TextlocError
 from textloc.paths import CHECKPOINTS
 
-_FAMILIES = ("sdxl", "ldm", "sd3")  # those of recipes.RECIPES, without importing torch
+_FAMILIES = ("sdxl", "ldm", "if", "sd3")  # those of recipes.RECIPES, without importing torch
 
 
 def main() -> int:
@@ -75,6 +75,7 @@ def _start(name: str) -> Path:
 
 def _train(options: argparse.Namespace) -> None:
     from textloc.tiny import autoencoder
+    from textloc.tiny.codec import Codec
     from textloc.tiny.data import Settings
     from textloc.tiny.train import Trainer
 
@@ -82,18 +83,21 @@ def _train(options: argparse.Namespace) -> None:
         raise PromptError("give --steps or --minutes, or both")
     given = {k: v for k in ("batch", "lr") if (v := getattr(options, k)) is not None}
     settings = Settings(family=options.family, seed=options.seed, **given)
-    trainer = Trainer(
-        options.out, settings, options.device, _start(options.start) if options.start else None
-    )
+    start = _start(options.start) if options.start else None
+    trainer = Trainer(options.out, settings, options.device, start)
     trainer.train(options.steps, options.minutes, options.decay, sample=options.sample_every)
-    vae = options.out / "vae"
-    if options.start and not vae.exists():
-        vae = _start(options.start) / "vae"
-    else:
-        coder = autoencoder.Trainer(options.out, trainer.codec, options.seed, options.device)
-        coder.train(options.vae_steps, None, 2e-3, decay=options.vae_steps // 3)
+    if isinstance(trainer.codec, Codec):
+        old = start / "vae" if start else None
+        coder = autoencoder.Trainer(
+            options.out, trainer.codec, options.seed, options.device, start=old
+        )
+        if start is None:
+            coder.train(options.vae_steps, None, 2e-3, decay=options.vae_steps // 3)
         if options.adapt_steps:
             coder.adapt(trainer.predictions(), options.adapt_steps)
+        else:
+            coder.save()
+    vae = options.out / "vae"
     _write(options.family, options.out, vae, options.out / "checkpoint", "")
     print(f"wrote {options.out / 'checkpoint'}")
 

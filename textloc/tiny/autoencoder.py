@@ -45,9 +45,19 @@ class Pictures(torch.utils.data.IterableDataset[Tensor]):
 
 
 class Trainer:
-    """One run in a folder: `vae.pt` (to resume), `vae.jsonl`, `vae/` (the finished model)."""
+    """One run in a folder: `vae.pt` (to resume), `vae.jsonl`, `vae/` (the finished model).
 
-    def __init__(self, out: Path, codec: Codec, seed: int = 0, device: str = "cpu") -> None:
+    It begins with the weights of the autoencoder in the folder `start`, where one is given.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        codec: Codec,
+        seed: int = 0,
+        device: str = "cpu",
+        start: Path | None = None,
+    ) -> None:
         self.out, self.codec, self.seed = out, codec, seed
         self.device = torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
@@ -64,6 +74,9 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
+        elif start is not None:
+            old = type(self.model).from_pretrained(start, torch_dtype=torch.float32)
+            self.model.load_state_dict(old.state_dict())
 
     def train(self, steps: int | None, minutes: float | None, lr: float, decay: int = 0) -> None:
         """Train until step `steps` or for `minutes`; the rate falls over the last `decay` steps."""

@@ -7,7 +7,7 @@ trained beside it to encode to and decode from this very code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,21 @@ class Codec:
 
         tensors = load_file(path)
         return cls(tensors["mean"], tensors["basis"], float(tensors["scale"][0]), tensors["spread"])
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The code of denoisers without an autoencoder: the picture itself."""
+
+    spread: Tensor = field(default_factory=lambda: torch.ones(3))
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) in [-1, 1] as they are."""
+        return pictures
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The same."""
+        return code
 
 
 def to_tensor(image: object) -> Tensor:

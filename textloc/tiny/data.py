@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textloc.tiny import scenes, words
-from textloc.tiny.codec import PATCH, Codec, to_tensor
+from textloc.tiny.codec import PATCH, Codec, Pixels, to_tensor
 from textloc.tiny.recipes import RECIPES
 
 PLACES = 1 + max(words.LENGTHS)
@@ -83,12 +83,13 @@ class Settings:
 
 
 class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
-    """Batch number `step` depends on (seed, step) alone, so a resumed run sees the same data."""
+    """Batch number `step` depends on (seed, step) alone, so a resumed run sees the same data, and
+    any number of workers, which take turns, give the same."""
 
     def __init__(
         self,
         settings: Settings,
-        codec: Codec,
+        codec: Codec | Pixels,
         parts: dict[str, Any],
         first: int,
         pictures: bool = False,
@@ -99,10 +100,13 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         torch.set_num_threads(1)
-        step = self.first
+        worker = torch.utils.data.get_worker_info()
+        step, stride = (
+            (self.first, 1) if worker is None else (self.first + worker.id, worker.num_workers)
+        )
         while True:
             yield self.batch(step)
-            step += 1
+            step += stride
 
     def prompts(self, step: int) -> list[str]:
         """Prompts of a fully grown batch."""
@@ -119,7 +123,7 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         return drawn
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """code (N, C, 8, 8), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
+        """code (N, C, h, w), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
         weight (N, 8, 8), labels of the auxiliary heads, and where asked for pictures (N, 3, H, W)
         in [-1, 1]."""
         rng = np.random.default_rng((self.settings.seed, step))

@@ -33,17 +33,15 @@ def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
     Raises:
         CheckpointError: a folder is incomplete.
     """
-    from diffusers import AutoencoderKL
-
+    recipe = RECIPES[family]
     if not (run / "state.pt").is_file():
         raise CheckpointError(f"{run} holds no state.pt; train first")
-    if not (vae / "codec.safetensors").is_file():
+    if recipe.latent and not (vae / "codec.safetensors").is_file():
         raise CheckpointError(f"{vae} holds no codec.safetensors; train the autoencoder first")
     state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)
-    recipe = RECIPES[family]
     parts = recipe.components(0)
     load_averaged(parts, state["averaged"])
-    pipe = recipe.pipeline(parts, AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32))
+    pipe = recipe.pipeline(parts, _autoencoder(vae) if recipe.latent else None)
     pipe.to(torch.float16).save_pretrained(out, max_shard_size="9MB", safe_serialization=True)
     for name in (name for name in parts if name.startswith("text_encoder")):
         # transformers loads in the dtype that the config names; diffusers loads in float32. Both
@@ -52,10 +50,17 @@ def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["dtype"] = "float32"
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (out / "vae" / "codec.safetensors").write_bytes((vae / "codec.safetensors").read_bytes())
+    if recipe.latent:
+        (out / "vae" / "codec.safetensors").write_bytes((vae / "codec.safetensors").read_bytes())
     _write_json(out / "call_defaults.json", recipe.call)
     _write_json(out / "spelling.json", SPELLING)
     (out / "README.md").write_text(card, encoding="utf-8")
+
+
+def _autoencoder(folder: Path) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
 
 
 def _write_json(path: Path, value: object) -> None:

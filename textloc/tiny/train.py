@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -41,7 +42,7 @@ from torch.nn import functional
 from textloc.errors import CheckpointError
 from textloc.paths import WORDS
 from textloc.tiny import warm, words
-from textloc.tiny.codec import Codec, fit
+from textloc.tiny.codec import Codec, Pixels, fit
 from textloc.tiny.data import (
     BLANK,
     GROWN,
@@ -79,7 +80,7 @@ class Model(torch.nn.Module):
 
     component_weight: Tensor
 
-    def __init__(self, recipe: Recipe, parts: dict[str, Any], codec: Codec) -> None:
+    def __init__(self, recipe: Recipe, parts: dict[str, Any], codec: Codec | Pixels) -> None:
         super().__init__()
         self.recipe = recipe
         for name, part in parts.items():
@@ -91,6 +92,9 @@ class Model(torch.nn.Module):
         self.letter_head = torch.nn.Conv2d(channels, STRIPS * (BLANK + 1), 1)
         self._features = torch.empty(0)
         self.get_submodule(module).register_forward_hook(self._keep)
+        self._unseen: tuple[Tensor, Tensor] | None = None  # rows dropped and hidden, in training
+        if recipe.pooled_module is not None:
+            self.get_submodule(recipe.pooled_module).register_forward_hook(self._exchange)
         # a component counts by its spread, not its variance: strokes of letters vary far less
         # than the colour of the background, which nobody can predict
         weight = 1 / codec.spread
@@ -107,15 +111,26 @@ class Model(torch.nn.Module):
         (N, L, D) before any is dropped; the pooled state is a partner's, or hidden."""
         told, pooled = self.recipe.text(self, tokens)
         states = told if self.recipe.empty else told.masked_fill(drop[:, None, None], 0)
+        self._unseen = drop, hide
         if pooled is not None:
-            seen = swap_partners(pooled).masked_fill(hide[:, None], 0)
-            unconditional = pooled if self.recipe.empty else torch.zeros_like(pooled)
-            pooled = torch.where(drop[:, None], unconditional, seen)
+            pooled = self._partners(pooled)
         signal, level, time_ = self.recipe.level(self.parts, t)
         alpha, sigma = signal[:, None, None, None], level[:, None, None, None]
         noisy = alpha * code + sigma * noise
         output = self.recipe.denoise(self, noisy, time_, states, pooled)
+        self._unseen = None
         return self.recipe.clean(output, noisy, sigma), told
+
+    def _partners(self, pooled: Tensor) -> Tensor:
+        """Pooled states (N, P) of the partners, or hidden; a dropped row's is that of no text."""
+        assert self._unseen is not None
+        drop, hide = self._unseen
+        seen = swap_partners(pooled).masked_fill(hide[:, None], 0)
+        unconditional = pooled if self.recipe.empty else torch.zeros_like(pooled)
+        return torch.where(drop[:, None], unconditional, seen)
+
+    def _exchange(self, _module: object, _args: object, pooled: Tensor) -> Tensor:
+        return pooled if self._unseen is None else self._partners(pooled)
 
     def loss(
         self,
@@ -134,6 +149,7 @@ class Model(torch.nn.Module):
         clean, states = self.predict(code, tokens, t, drop, hide, noise)
         place = functional.cross_entropy(self.place_head(states).flatten(0, 1), places.flatten())
         error = ((clean - code).square() * self.component_weight).mean(1)  # (N, h, w)
+        weight = functional.interpolate(weight[:, None], error.shape[1:]).squeeze(1)
         told = self.letter_head(self._features).unflatten(1, (STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
         letter = functional.cross_entropy(told, judged, reduction="sum") / (
@@ -171,9 +187,7 @@ class Trainer:
         codec_file = out / "codec.safetensors"
         if start is not None and not codec_file.exists():
             self._warm_start(start, codec_file)
-        if not codec_file.exists():
-            fit(settings.seed).save(codec_file)
-        self.codec = Codec.load(codec_file)
+        self.codec = self._code(codec_file)
         self.model = Model(self.recipe, self.parts, self.codec).to(self.device)
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averaged = {k: v.detach().clone() for k, v in self.model.named_parameters()}
@@ -184,6 +198,13 @@ class Trainer:
         self.step = GROWN if start is not None else 0
         if (out / "state.pt").exists():
             self._resume()
+
+    def _code(self, file: Path) -> Codec | Pixels:
+        if not self.recipe.latent:
+            return Pixels()
+        if not file.exists():
+            fit(self.settings.seed).save(file)
+        return Codec.load(file)
 
     def _warm_start(self, start: Path, codec_file: Path) -> None:
         """Take weights from a shipped checkpoint folder, of this family or of another (the
@@ -249,8 +270,7 @@ class Trainer:
         from tqdm.auto import tqdm
 
         began = saved = time.monotonic()
-        data = Batches(self.settings, self.codec, self.parts, self.step)
-        loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
+        loader = self._batches()
         bar = tqdm(total=steps, initial=self.step, unit="step", mininterval=5)
         mean, seen = torch.zeros(3), 0
         while steps is None or self.step < steps:
@@ -292,6 +312,12 @@ class Trainer:
         bar.close()
         self.save()
 
+    def _batches(self, pictures: bool = False) -> Iterator[dict[str, Tensor]]:
+        """Batches from the next step on; a GPU is fed by more workers than one."""
+        data = Batches(self.settings, self.codec, self.parts, self.step, pictures)
+        workers = max(1, min(12, (os.cpu_count() or 2) - 2)) if self.device.type == "cuda" else 1
+        return iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=workers))
+
     def predictions(self, highest: float = 0.8) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless batches of clean codes as the averaged weights predict them from noised ones at
         noise levels up to `highest`, with the pictures they should give; for
@@ -300,10 +326,8 @@ class Trainer:
         with torch.no_grad():
             for name, value in self.model.named_parameters():
                 value.copy_(self.averaged[name])
-        data = Batches(self.settings, self.codec, self.parts, self.step, pictures=True)
-        loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
         try:
-            for batch in loader:
+            for batch in self._batches(pictures=True):
                 here = {name: value.to(self.device) for name, value in batch.items()}
                 t = here["t"] * highest
                 noise = self.noise(self.step, here["code"].shape)
@@ -331,21 +355,25 @@ class Trainer:
         pipe.set_progress_bar_config(disable=True)
         listed = words.read_list(WORDS / "evaluation.txt")[:count]
         asked = evaluate.ask(listed, "plain")
-        code = pipe(
+        made = pipe(
             [scene.prompt for scene in asked],
             generator=[torch.Generator().manual_seed(i) for i in range(count)],
-            output_type="latent",
+            output_type="latent" if isinstance(self.codec, Codec) else "pil",
             **self.recipe.call,
         ).images
-        pixels = (self.codec.decode(code.float().cpu()).clamp(-1, 1) + 1) * 127.5
-        arrays = pixels.permute(0, 2, 3, 1).round().byte().numpy()
-        pictures = [Image.fromarray(array) for array in arrays]
+        pictures = self._decoded(made.float().cpu()) if isinstance(self.codec, Codec) else made
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
         evaluate.sheet(pictures).save(folder / f"{self.step:06d}.png")
         readings = ocr.read(pictures)
         exact = [metrics.exact_match(r.text, s.word) for r, s in zip(readings, asked, strict=True)]
         return sum(exact) / len(exact)
+
+    def _decoded(self, code: Tensor) -> list[Image.Image]:
+        """Pictures of a code (N, C, h, w), by the linear way back."""
+        pixels = (self.codec.decode(code).clamp(-1, 1) + 1) * 127.5
+        arrays = pixels.permute(0, 2, 3, 1).round().byte().numpy()
+        return [Image.fromarray(array) for array in arrays]
 
     def _clip(self) -> None:
         """Scale the gradients to norm 1 where they exceed it."""

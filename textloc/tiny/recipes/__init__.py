@@ -7,10 +7,11 @@ denoiser, so that training calls the parts just as the pipeline does.
 from __future__ import annotations
 
 from textloc.tiny.recipes.base import Recipe
+from textloc.tiny.recipes.deepfloyd_if import DeepFloydIF
 from textloc.tiny.recipes.ldm import LDM
 from textloc.tiny.recipes.sd3 import SD3
 from textloc.tiny.recipes.sdxl import SDXL
 
 __all__ = ["RECIPES", "Recipe"]
 
-RECIPES: dict[str, Recipe] = {"sdxl": SDXL(), "ldm": LDM(), "sd3": SD3()}
+RECIPES: dict[str, Recipe] = {"sdxl": SDXL(), "ldm": LDM(), "if": DeepFloydIF(), "sd3": SD3()}

@@ -32,11 +32,17 @@ class Recipe(Protocol):
     call: dict[str, Any]
     """Arguments of the pipeline's usual call."""
 
+    latent: bool
+    """Whether the denoiser works on the picture code, or else on pixels."""
+
     empty: bool
     """Whether an unset negative prompt is read as an empty one, or else gives zero states."""
 
     states: int
     """Width of the text states."""
+
+    pooled_module: str | None
+    """Module of the denoiser whose output is a pooled text state that it makes itself."""
 
     features: tuple[str, int]
     """Module whose output `picture_features` takes, and how many channels it has."""
@@ -94,7 +100,7 @@ def between(tokens: Tensor, mark: int) -> Tensor:
 
 
 class SamplePrediction:
-    """Denoisers that predict the clean code, on the schedule of `parts.scheduler`."""
+    """Denoisers that predict the clean code, on the schedule of `parts["scheduler"]`."""
 
     def level(self, parts: dict[str, Any], t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the scheduler's discrete steps."""
@@ -105,3 +111,8 @@ class SamplePrediction:
     def clean(self, output: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
         """The output itself."""
         return output
+
+    def picture_features(self, output: Any) -> Tensor:
+        """Those of a block of a U-Net."""
+        features: Tensor = output
+        return features

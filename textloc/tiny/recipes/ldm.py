@@ -20,8 +20,10 @@ class LDM(SamplePrediction):
     name = "tiny-ldm"
     pipeline_class = "StableDiffusionPipeline"
     call = CALL
+    latent = True
     empty = True
     states = 224
+    pooled_module: str | None = None
     features = ("unet.up_blocks.1", 96)
 
     def components(self, seed: int) -> dict[str, Any]:
@@ -63,8 +65,3 @@ class LDM(SamplePrediction):
         """The U-Net's output."""
         out: Tensor = parts.unet(noisy, time, states, return_dict=False)[0]
         return out
-
-    def picture_features(self, output: Any) -> Tensor:
-        """Those of the last block."""
-        features: Tensor = output
-        return features

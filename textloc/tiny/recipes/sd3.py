@@ -24,8 +24,10 @@ class SD3:
     name = "tiny-sd3"
     pipeline_class = "StableDiffusion3Pipeline"
     call = _CALL
+    latent = True
     empty = True
     states = 160
+    pooled_module: str | None = None
     features = ("transformer.transformer_blocks.7", 160)
     _clip, _pooled = 64, 32
 

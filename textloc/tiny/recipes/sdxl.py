@@ -18,8 +18,10 @@ class SDXL(SamplePrediction):
     name = "tiny-sdxl"
     pipeline_class = "StableDiffusionXLPipeline"
     call = CALL
+    latent = True
     empty = False
     states = 96 + 128
+    pooled_module: str | None = None
     features = ("unet.up_blocks.1", 96)
     _pooled = 32
 
@@ -64,8 +66,3 @@ class SDXL(SamplePrediction):
         added = {"text_embeds": pooled, "time_ids": sizes.expand(len(noisy), -1)}
         out: Tensor = parts.unet(noisy, time, states, added_cond_kwargs=added, return_dict=False)[0]
         return out
-
-    def picture_features(self, output: Any) -> Tensor:
-        """Those of the last block."""
-        features: Tensor = output
-        return features
