@@ -19,6 +19,7 @@ from textloc import generation
 from textloc.architectures import text_channels
 from textloc.checkpoints import Model, load
 from textloc.errors import Cancelled, LayerError, OutOfMemoryError, PromptError
+from textloc.known import KNOWN
 from textloc.patching import Patching, patched
 from textloc.paths import CHECKPOINTS
 from textloc.runs import Patch, Run, Sampling
@@ -30,7 +31,7 @@ CASES = [
     *itertools.product(["sd", "sdxl"], tiny_pipelines.SHAPES),
     ("ldm", "two-blocks"),
     *(("other", name) for name in tiny_pipelines.OTHERS),
-    ("shipped", "tiny-sdxl"),
+    *(("shipped", entry.name) for entry in KNOWN if entry.shipped),
 ]
 
 

@@ -175,6 +175,30 @@ def test_the_last_update_of_the_page_says_all_again(
     assert session.view.stored
 
 
+def test_a_run_that_has_begun_tells_of_its_stop_itself(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nothing told before can reach the page after it."""
+    made_up(monkeypatch, wait=0.3)
+    with gr.Blocks() as page:
+        tab = LocalizeTab(page)
+    session = Session(job=live.Job(asked()), waiting=True)
+    waiting, job = tab.halt(session), session.job
+    assert waiting[0].interactive
+    assert job is None
+    assert len(list(tab.follow(session))) == 1
+    session = Session(job=live.Job(asked()), waiting=True)
+    told = tab.follow(session)
+    next(told)
+    run, stop, progress, *_ = tab.halt(session)
+    assert run == progress == gr.skip()
+    assert not stop.interactive
+    *_, last = told
+    assert last[1].interactive
+    assert "Stopped" in last[3]
+    assert session.job is None
+
+
 def test_how_a_run_stands_is_told_in_words() -> None:
     assert "waiting for the device" in status.running(live.Update())
     update = live.Update(state="running", done=3, total=14, step=2, steps=20, message="<patching>")

@@ -15,6 +15,13 @@ from textloc.prompts import parse_pair
 from textloc.tiny import evaluate, words
 
 RESULTS = ROOT / "cached_results"
+SHIPPED = [entry.name for entry in KNOWN if entry.shipped]
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def checkpoint(request: pytest.FixtureRequest) -> Model:
+    """Each shipped checkpoint."""
+    return checkpoints.load(request.param)
 
 
 def shipped_results() -> list[str]:
@@ -36,32 +43,33 @@ def test_shipped_results_are_those_of_the_shipped_weights(result: str) -> None:
     assert document["complete"]
 
 
-@pytest.mark.parametrize("entry", [e for e in KNOWN if e.shipped], ids=lambda e: e.name)
-def test_files_stay_small(entry: object) -> None:
-    folder = CHECKPOINTS / str(getattr(entry, "source", ""))
+@pytest.mark.parametrize("name", SHIPPED)
+def test_files_stay_small(name: str) -> None:
+    folder = CHECKPOINTS / name
+    assert (folder / "README.md").is_file()
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     assert max(sizes) <= 10_000_000
     assert sum(sizes) <= 30_000_000
 
 
 @pytest.mark.slow
-def test_the_shipped_checkpoint_spells(shipped: Model) -> None:
+def test_a_shipped_checkpoint_spells(checkpoint: Model) -> None:
     """A third of the words that it is measured with; the model card has the whole measurement."""
     listed = words.read_list(WORDS / "evaluation.txt")[::3]
-    spelled, _ = evaluate.spell(shipped, evaluate.ask(listed, "plain"))
+    spelled, _ = evaluate.spell(checkpoint, evaluate.ask(listed, "plain"))
     assert sum(s.exact for s in spelled) >= 0.5 * len(spelled)
     assert sum(s.scene_right for s in spelled) >= 0.9 * len(spelled)
 
 
 @pytest.mark.slow
-def test_the_shipped_checkpoint_has_layers_that_write(shipped: Model) -> None:
+def test_a_shipped_checkpoint_has_layers_that_write(checkpoint: Model) -> None:
     pairs = [
         parse_pair('a red sign that says "STOP"', "LOVE"),
         parse_pair('a blue mug that says "RAIN"', "HOPE"),
     ]
-    document = localize(shipped, pairs).document
+    document = localize(checkpoint, pairs).document
     assert document["ceiling"] > document["floor"] + 0.3
-    assert 0 < len(document["selected"]) <= len(shipped.layers) // 2
+    assert 0 < len(document["selected"]) <= len(checkpoint.layers) // 2
     chosen = next(e for e in document["sets"] if e["layers"] == document["selected"])
     untouched = document["references"]["source"]["scores"]
     assert chosen["scores"]["effect"] >= 0.9

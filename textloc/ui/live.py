@@ -67,13 +67,16 @@ class Job:
     def updates(self, patience: float = 1.0) -> Iterator[Update]:
         """Run, and tell how it stands after each step and at least every `patience` seconds.
 
-        The last update is `complete`, `stopped` or `failed`. Closing the iterator stops the run.
+        The last update is `complete`, `stopped` or `failed`; `stopped` does not wait for the step
+        that is under way. Closing the iterator stops the run.
         """
         began = time.monotonic()
         threading.Thread(target=self._work, name="textloc-run", daemon=True).start()
         try:
             while True:
                 update = self._next(patience)
+                if self._stop.is_set() and update.state in ("waiting", "loading", "running"):
+                    update = replace(update, state="stopped", message="stopped")
                 self.last = replace(update, seconds=time.monotonic() - began)
                 yield self.last
                 if update.state in ("complete", "stopped", "failed"):

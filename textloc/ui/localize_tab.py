@@ -198,7 +198,7 @@ class LocalizeTab:
             [self.trouble, *buttons],
             **quiet,
         )
-        ran = asked.then(
+        asked.then(
             self.follow,
             session,
             [self.trouble, *buttons, *self._first, *self._rest],
@@ -207,9 +207,7 @@ class LocalizeTab:
             concurrency_id=DEVICE,
             concurrency_limit=1,
         )
-        self.stop.click(
-            self.halt, session, [*buttons, *self._rest], cancels=ran, queue=False, **quiet
-        )
+        self.stop.click(self.halt, session, [*buttons, *self._rest], queue=False, **quiet)
 
     @property
     def _first(self) -> list[Any]:
@@ -408,12 +406,19 @@ class LocalizeTab:
         return "" if update.state == "stopped" else update.message
 
     def halt(self, session: Session) -> list[Any]:
-        """Stop the run; what is finished stays."""
-        job, session.job, session.waiting = session.job, None, False
-        if job is not None:
-            job.stop()
-        update = job.last if job is not None else live.Update()
-        return [*_ready(replace(update, state="stopped")), *self.open_rest(session)]
+        """Stop the run; what is finished stays.
+
+        A run that has begun says itself that it has stopped: told from here, that could reach the
+        page before a step that was told earlier, and the page would go on waiting.
+        """
+        job, began = session.job, not session.waiting
+        if job is None:
+            return _skips(len(self._rest) + 3)
+        job.stop()
+        if began:
+            return [gr.skip(), gr.Button(interactive=False), gr.skip(), *_skips(self._rest)]
+        session.job, session.waiting = None, False
+        return [*_ready(replace(job.last, state="stopped")), *self.open_rest(session)]
 
 
 # ---------------------------------------------------------------------------- parts

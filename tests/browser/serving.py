@@ -1,0 +1,162 @@
+"""The page served by a process of its own, and what the browser tests share."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.documents import localize_document
+from textloc import store
+from textloc.paths import ROOT
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="chromium is not installed"),
+]
+PATIENCE = 40_000
+"""Milliseconds to wait for the page; a busy machine is slow."""
+
+# The product's page, with a localization made up in place of the model's.
+MADE_UP_RUNS = """
+import sys, time
+from types import SimpleNamespace
+
+import textloc.checkpoints
+import textloc.localize
+from tests.documents import localize_document
+from textloc.errors import Cancelled, OutOfMemoryError, PromptError
+from textloc.ui import page
+
+
+def localize_stream(model, pairs, *, seeds, on_step, cancelled, **_options):
+    words = [(pair.source_text, pair.target_text) for pair in pairs]
+    if "Ä" in words[0][1]:
+        raise PromptError("made-up cannot spell 'Ä'; it knows the letters A to Z")
+    slow = words[0][1] == "SLOW"
+    for finished in (0, 3, 6, 9, None):
+        for step in range(20):
+            if cancelled():
+                raise Cancelled("stopped")
+            on_step(step + 1, 20)
+            time.sleep(0.2 if slow else 0.02)
+        if words[0][1] == "HALF" and finished == 6:
+            raise OutOfMemoryError("the memory is full; choose a smaller size")
+        document, images = localize_document(words=words, seeds=seeds, finished=finished)
+        done = 14 if finished is None else 3 + finished
+        yield SimpleNamespace(
+            document=document, images=images, done=done, total=14, message="patching"
+        )
+
+
+textloc.localize.localize_stream = localize_stream
+textloc.checkpoints.load = lambda name: SimpleNamespace(name=name, layers=range(11))
+page.serve()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Served:
+    """A page in a process of its own."""
+
+    def __init__(self, script: list[str], results: Path, **environment: str) -> None:
+        port = free_port()
+        self.address, self.results = f"http://127.0.0.1:{port}/", results
+        self.log = results.parent / f"server-{port}.log"
+        settings = {
+            "GRADIO_SERVER_NAME": "127.0.0.1",
+            "GRADIO_SERVER_PORT": str(port),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "TEXTLOC_RESULTS": str(results),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *script],
+                cwd=ROOT,
+                env={**os.environ, **settings, **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self) -> None:
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(self.address, timeout=20):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        pytest.fail(f"the page did not start:\n{self.log.read_text()}")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
+
+def fill(results: Path) -> dict[str, str]:
+    """Store three results and a damaged one; name → ID."""
+    made = {
+        "usual": localize_document(size=64),
+        "pairs": localize_document(words=(("BOOK", "RAIN"), ("MUG", "TEA")), seeds=(3, 4)),
+        "sdxl": localize_document(70, seeds=(0,)),
+    }
+    for document, images in made.values():
+        store.save(document, images, results)
+    ids = {name: str(document["id"]) for name, (document, _) in made.items()}
+    (results / "index.json").write_text(json.dumps({"default": ids["usual"]}))
+    (results / ("f" * 16)).mkdir()
+    (results / ("f" * 16) / "result.json").write_text("{")
+    return ids
+
+
+def expect(locator: Any) -> Any:
+    from playwright import sync_api
+
+    sync_api.expect.set_options(timeout=PATIENCE)
+    return sync_api.expect(locator)
+
+
+def column(page: Any, layer: int, layers: int = 11) -> dict[str, float]:
+    """Where in the plot area the middle of a layer's column is."""
+    box = page.locator("#effect .nsewdrag").bounding_box()
+    return {"x": box["width"] * (layer + 0.6) / (layers + 0.2), "y": box["height"] / 2}
+
+
+def fill_setting(page: Any, field: str, text: str) -> None:
+    if not page.locator("#model").is_visible():
+        page.get_by_text("Model and settings").click()
+    entry = page.locator(f"#{field} input, #{field} textarea").first
+    for _ in range(5):  # a field that has just unfolded may still take the page's own value
+        entry.fill(text)
+        entry.press("Tab")
+        page.wait_for_timeout(300)
+        if entry.input_value() == text:
+            break
+    expect(entry).to_have_value(text)
+
+
+def ask(page: Any, target: str) -> None:
+    expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
+    if not page.locator("#model").is_visible():
+        page.get_by_text("Model and settings").click()
+    model = page.locator("#model input")
+    model.fill("made/up")
+    model.press("Enter")
+    page.locator("#target textarea").fill(target)
+    page.locator("#run").click()

@@ -1,0 +1,207 @@
+"""The page in a real browser: the form, and runs."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.browser.serving import MARKS, Served, ask, expect, fill_setting
+from textloc import store
+from textloc.paths import CHECKPOINTS
+
+pytestmark = MARKS
+
+
+# ---------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"source": "a red sign"}, "quotes no text"),
+        ({"source": 'a red sign that says ""'}, "quotes an empty text"),
+        ({"source": ""}, "the prompt is empty"),
+        ({"target": 'a red sign that says "stop"'}, "both prompts ask for the text"),
+    ],
+)
+def test_bad_input_is_told_in_the_page(
+    served: Served, visit: Any, fields: dict[str, str], message: str
+) -> None:
+    page = visit(served.address)
+    expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
+    for field, text in fields.items():
+        page.locator(f"#{field} textarea").fill(text)
+    page.locator("#run").click()
+    expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator("#headline h1")).to_contain_text("Layers 7, 8 and 9 of 11")
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("model", "nonesuch", "there is no checkpoint 'nonesuch'"),
+        ("seeds", "0,x", "cannot read the seeds"),
+        ("layers", "7-3", "runs backwards"),
+        ("start", "99", "start step 99"),
+    ],
+)
+def test_bad_settings_are_told_in_the_page(
+    served: Served, visit: Any, field: str, text: str, message: str
+) -> None:
+    page = visit(served.address)
+    expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
+    expect(page.locator("#share button").first).to_be_enabled()  # all is drawn
+    fill_setting(page, field, text)
+    page.locator("#run").click()
+    expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
+
+
+@pytest.mark.slow
+def test_what_only_loading_finds_out_is_told_in_the_page(
+    served: Served, visit: Any, tmp_path: Path
+) -> None:
+    """Too long a word, an unknown layer, missing weights, no network: the stored result stays."""
+    broken = tmp_path / "broken"
+    shutil.copytree(CHECKPOINTS / "tiny-sdxl", broken)
+    for file in (broken / "unet").glob("*.safetensors"):
+        file.unlink()
+    page = visit(served.address)
+    expect(page.locator("#share button").first).to_be_enabled()
+    trouble = page.locator("#trouble [role=alert]")
+    page.locator("#target textarea").fill("EXTRAORDINARY")
+    page.locator("#run").click()
+    expect(trouble).to_contain_text("spells words of 2 to 6 letters")
+    page.locator("#target textarea").fill("LOVE")
+    fill_setting(page, "layers", "99")
+    page.locator("#run").click()
+    expect(trouble).to_contain_text("There is no text layer 99")
+    fill_setting(page, "layers", "")
+    for name, message in (
+        (str(broken), "does not load"),
+        ("nobody/nothing", "the Hub cannot be reached"),
+        ("black-forest-labs/FLUX.1-dev", "the Hub cannot be reached"),
+    ):
+        fill_setting(page, "model", name)
+        page.locator("#run").click()
+        expect(trouble).to_contain_text(message)
+        expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator("#headline h1")).to_contain_text("Layers 7, 8 and 9 of 11")
+
+
+# ---------------------------------------------------------------------------- running
+
+
+def test_a_run_grows_and_leaves_a_link(live: Served, visit: Any) -> None:
+    page = visit(live.address)
+    ask(page, "MOON")
+    expect(page.locator("#progress")).to_contain_text("step")
+    expect(page.locator("#headline h1")).to_contain_text("layers measured so far")
+    expect(page.locator("#effect .bars .point")).not_to_have_count(11)
+    expect(page.locator("#progress")).to_contain_text("Done: 14 images")
+    expect(page.locator("#effect .bars .point")).to_have_count(11)
+    expect(page.locator("#headline h1")).to_contain_text("write the words")
+    expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
+    link = page.locator("#share input").input_value()
+    assert page.url == link
+    expect(page.locator("#results input")).to_have_value(re.compile("MOON"))
+    again = visit(link)
+    expect(again.locator("#headline")).to_contain_text("MOON")
+    expect(again.locator("#notice [role=alert]")).to_have_count(0)
+
+
+def test_a_pick_holds_while_the_run_goes_on(live: Served, visit: Any) -> None:
+    page = visit(live.address)
+    ask(page, "SLOW")
+    expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
+    page.locator("#strip [data-pick=layer-1]").click()
+    expect(page.locator("#panel")).to_contain_text("Layer 1 patched")
+    expect(page.locator("#headline h1")).to_contain_text("6 of 11 layers measured so far")
+    expect(page.locator("#panel")).to_contain_text("Layer 1 patched")
+    page.locator("#stop").click()
+    expect(page.locator("#progress")).to_contain_text("Stopped")
+
+
+def test_stop_stops_and_keeps_what_is_there(live: Served, visit: Any) -> None:
+    page = visit(live.address)
+    ask(page, "SLOW")
+    expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
+    page.locator("#stop").click()
+    expect(page.locator("#progress")).to_contain_text("Stopped: 6 of 14 images")
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator("#stop")).to_be_disabled()
+    time.sleep(5)  # the next pictures would have come after four seconds
+    expect(page.locator("#effect .bars .point")).to_have_count(3)
+    expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
+    expect(page.get_by_role("button", name="Copy link")).to_be_disabled()
+    expect(page.get_by_role("button", name="Save CSV")).to_be_enabled()
+    ask(page, "MOON")  # the device is free again
+    expect(page.locator("#progress")).to_contain_text("Done: 14 images")
+
+
+def test_a_second_visitor_waits_for_the_device(live: Served, visit: Any) -> None:
+    first, second = visit(live.address), visit(live.address)
+    ask(first, "SLOW")
+    expect(first.locator("#progress")).to_contain_text("step")
+    ask(second, "MOON")
+    expect(second.locator("#progress")).to_contain_text("waiting for the device")
+    second.locator("#stop").click()
+    expect(second.locator("#progress")).to_contain_text("Stopped: no image was made")
+    ask(second, "MOON")
+    expect(second.locator("#progress")).to_contain_text("waiting for the device")
+    first.locator("#stop").click()
+    expect(second.locator("#progress")).to_contain_text("Done: 14 images")
+
+
+def test_a_closed_page_frees_the_device(live: Served, visit: Any) -> None:
+    first = visit(live.address)
+    ask(first, "SLOW")
+    expect(first.locator("#progress")).to_contain_text("step")
+    first.close()
+    second = visit(live.address)
+    ask(second, "MOON")
+    expect(second.locator("#progress")).to_contain_text("Done: 14 images")
+
+
+@pytest.mark.parametrize(
+    ("word", "message", "layers"), [("Ä", "cannot spell", 11), ("HALF", "memory is full", 3)]
+)
+def test_an_error_is_told_and_nothing_is_lost(
+    live: Served, visit: Any, word: str, message: str, layers: int
+) -> None:
+    page = visit(live.address)
+    ask(page, word)
+    expect(page.locator("#trouble [role=alert]")).to_contain_text(message)
+    expect(page.locator("#effect .bars .point")).to_have_count(layers)
+    expect(page.locator("#run")).to_be_enabled()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (CHECKPOINTS / "tiny-sdxl" / "model_index.json").exists(),
+    reason="the tiny-sdxl checkpoint is not in assets/checkpoints",
+)
+def test_a_real_run_on_the_shipped_checkpoint(
+    served: Served, results: Path, visit: Any, tmp_path: Path
+) -> None:
+    page = visit(served.address)
+    expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
+    page.locator("#target textarea").fill("LOVE")
+    page.locator("#run").click()
+    expect(page.locator("#progress")).to_contain_text("Done", timeout=300_000)
+    expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
+    stored = store.load(page.url[-16:], results)
+    assert stored.document["checkpoint"]["name"] == "tiny-sdxl"
+    assert isinstance(stored.image("p0-s0-all"), Image.Image)
+    page.locator("#target textarea").fill("RAIN")
+    page.locator("#run").click()
+    expect(page.locator("#progress")).to_contain_text("step")
+    page.locator("#stop").click()
+    expect(page.locator("#progress")).to_contain_text("Stopped")
+    page.locator("#target textarea").fill("ÄÖÜ")
+    page.locator("#run").click()
+    expect(page.locator("#trouble [role=alert]")).to_contain_text("cannot spell")
