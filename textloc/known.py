@@ -65,6 +65,17 @@ KNOWN = (
         size=64,
     ),
     KnownCheckpoint(
+        "tiny-ldm",
+        "tiny-ldm",
+        "ships with textloc; the same scenes, one text encoder",
+        "apache-2.0",
+        0.03,
+        shipped=True,
+        steps=20,
+        guidance=3.0,
+        size=64,
+    ),
+    KnownCheckpoint(
         "ldm",
         "CompVis/ldm-text2im-large-256",
         "latent diffusion, 256 px",
