@@ -11,7 +11,18 @@ from textloc import checkpoints, generation
 from textloc.errors import CheckpointError, PromptError
 from textloc.paths import CHECKPOINTS, WORDS
 from textloc.runs import Run
-from textloc.tiny import autoencoder, codec, data, evaluate, export, scenes, train, warm, words
+from textloc.tiny import (
+    autoencoder,
+    codec,
+    data,
+    evaluate,
+    export,
+    scenes,
+    teacher,
+    train,
+    warm,
+    words,
+)
 from textloc.tiny.recipes import RECIPES, parts
 
 
@@ -261,6 +272,50 @@ def test_another_family_starts_from_what_fits(
         warm.imitate(data.Settings("sd3", batch=4), strange, small_codec, start, 1)
     with pytest.raises(CheckpointError, match="no weights of"):
         warm.take({"transformer": torch.nn.Linear(1, 1)}, start)
+
+
+def test_the_curriculum_ends_when_asked(small_codec: codec.Codec) -> None:
+    quick = data.Batches(
+        data.Settings(batch=4, grown=10), small_codec, RECIPES["sdxl"].components(0), 0
+    )
+    assert quick.batch(10)["t"].min() < 0.9  # all noise levels
+    assert data.stage(10).high == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["sd3", "if"])
+def test_a_teacher_knows_the_picture(family: str, tmp_path: Path) -> None:
+    """What tiny-ldm expects behind the student's noisy picture is the picture, on the code and on
+    pixels; where it is not asked the target is the picture itself."""
+    torch.set_num_threads(1)
+    settings = data.Settings(family, batch=16, warmup=2, grown=1)
+    trainer = train.Trainer(tmp_path, settings, teacher=CHECKPOINTS / "tiny-ldm")
+    trainer.step = 1
+    batch = next(trainer._batches())
+    taught = batch.pop("taught")
+    noise = trainer.noise(0, batch["code"].shape)
+    batch["t"][:8], batch["t"][8:] = 0.8, 0.3
+    batch["drop"] &= False
+    code = batch["code"]
+
+    def error(tokens: torch.Tensor) -> float:
+        told = trainer._target(tokens, batch, noise)
+        assert told is not None
+        assert torch.equal(told[8:], code[8:])
+        return float((told - code)[:8].square().mean() / code.var())
+
+    right, wrong = error(taught), error(train.swap_partners(taught))
+    assert right < 0.25
+    assert wrong > 1.5 * right
+    trainer.train(2, None)
+
+
+def test_a_teacher_of_an_unknown_pipeline(tmp_path: Path, small_codec: codec.Codec) -> None:
+    (tmp_path / "vae").mkdir()
+    small_codec.save(tmp_path / "vae" / "codec.safetensors")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "Strange"}')
+    with pytest.raises(CheckpointError, match="Strange"):
+        teacher.Texts(tmp_path)
 
 
 @pytest.mark.slow

@@ -39,9 +39,13 @@ def _parser() -> argparse.ArgumentParser:
         "--adapt-steps", type=int, default=1000, help="steps of its decoder on what was learned"
     )
     train.add_argument("--from", dest="start", help="start from these weights (name or folder)")
+    train.add_argument(
+        "--teacher", help="learn what this checkpoint predicts at high noise (name or folder)"
+    )
     train.add_argument("--device", default="cpu", help="cpu or cuda")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--batch", type=int, help="pictures a step")
+    train.add_argument("--grown", type=int, help="step at which all scenes and words are drawn")
     train.add_argument("--lr", type=float, help="peak learning rate")
     train.add_argument("--sample-every", type=int, default=1000, help="steps between sample grids")
     train.set_defaults(run=_train)
@@ -81,10 +85,11 @@ def _train(options: argparse.Namespace) -> None:
 
     if options.steps is None and options.minutes is None:
         raise PromptError("give --steps or --minutes, or both")
-    given = {k: v for k in ("batch", "lr") if (v := getattr(options, k)) is not None}
+    given = {k: v for k in ("batch", "lr", "grown") if (v := getattr(options, k)) is not None}
     settings = Settings(family=options.family, seed=options.seed, **given)
     start = _start(options.start) if options.start else None
-    trainer = Trainer(options.out, settings, options.device, start)
+    teacher = _start(options.teacher) if options.teacher else None
+    trainer = Trainer(options.out, settings, options.device, start, teacher)
     trainer.train(options.steps, options.minutes, options.decay, sample=options.sample_every)
     if isinstance(trainer.codec, Codec):
         old = start / "vae" if start else None

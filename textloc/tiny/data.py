@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,8 @@ class Stage:
 
 
 GROWN = 2400
-"""The step from which on `stage` does not change; a warm start begins there."""
+"""The step from which on `stage` does not change; a warm start begins there, unless
+`Settings.grown` says otherwise."""
 
 
 def stage(step: int) -> Stage:
@@ -71,7 +72,8 @@ class Settings:
     """What the weights depend on. Two runs with equal settings and steps give equal weights.
 
     seed: of weights, data and noise. batch: pictures a step. lr: peak AdamW rate. warmup: steps of
-    linear warm-up. ema: decay of the averaged weights, which are the ones that ship.
+    linear warm-up. ema: decay of the averaged weights, which are the ones that ship. grown: step at
+    which the curriculum ends.
     """
 
     family: str = "sdxl"
@@ -80,6 +82,7 @@ class Settings:
     lr: float = 1e-3
     warmup: int = 100
     ema: float = 0.998
+    grown: int = GROWN
 
 
 class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
@@ -93,8 +96,10 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         parts: dict[str, Any],
         first: int,
         pictures: bool = False,
+        taught: Callable[[list[str]], Tensor] | None = None,
     ) -> None:
         self.settings, self.codec, self.first, self.pictures = settings, codec, first, pictures
+        self.taught = taught  # a teacher's tokenizer
         self.recipe = RECIPES[settings.family]
         self.tokenizers = {k: v for k, v in parts.items() if k.startswith("tokenizer")}
 
@@ -125,9 +130,9 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
     def batch(self, step: int) -> dict[str, Tensor]:
         """code (N, C, h, w), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
         weight (N, 8, 8), labels of the auxiliary heads, and where asked for pictures (N, 3, H, W)
-        in [-1, 1]."""
+        in [-1, 1] and taught (N, M), a teacher's tokens."""
         rng = np.random.default_rng((self.settings.seed, step))
-        now = stage(step)
+        now = stage(step * GROWN // self.settings.grown)
         drawn = self._scenes(rng, now)
         pictures = torch.stack([to_tensor(scenes.render(s)) for s in drawn])
         kind, u = rng.random(len(drawn)), rng.random(len(drawn))
@@ -141,6 +146,8 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
         tokens = self.recipe.tokenize(self.tokenizers, prompts)
         more = {"pictures": pictures} if self.pictures else {}
+        if self.taught is not None:
+            more["taught"] = self.taught(prompts)
         return more | {
             "code": self.codec.encode(pictures),
             "tokens": tokens,

@@ -45,13 +45,13 @@ from textloc.tiny import warm, words
 from textloc.tiny.codec import Codec, Pixels, fit
 from textloc.tiny.data import (
     BLANK,
-    GROWN,
     PLACES,
     STRIPS,
     Batches,
     Settings,
 )
 from textloc.tiny.recipes import RECIPES, Recipe
+from textloc.tiny.teacher import LEAST, Teacher, code_file
 
 LEAST_VARIANCE = 0.1
 """Bounds the weight of slightly noised samples. At 0.4 the words are learned, but pictures stay
@@ -114,12 +114,19 @@ class Model(torch.nn.Module):
         self._unseen = drop, hide
         if pooled is not None:
             pooled = self._partners(pooled)
-        signal, level, time_ = self.recipe.level(self.parts, t)
-        alpha, sigma = signal[:, None, None, None], level[:, None, None, None]
-        noisy = alpha * code + sigma * noise
+        noisy, _, level, time_ = self.noised(code, t, noise)
         output = self.recipe.denoise(self, noisy, time_, states, pooled)
         self._unseen = None
-        return self.recipe.clean(output, noisy, sigma), told
+        return self.recipe.clean(output, noisy, level[:, None, None, None]), told
+
+    def noised(
+        self, code: Tensor, t: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The code (N, C, h, w) at noise level t, its shares of signal and noise, and the
+        denoiser's time, (N,) each."""
+        signal, level, time_ = self.recipe.level(self.parts, t)
+        noisy = signal[:, None, None, None] * code + level[:, None, None, None] * noise
+        return noisy, signal, level, time_
 
     def _partners(self, pooled: Tensor) -> Tensor:
         """Pooled states (N, P) of the partners, or hidden; a dropped row's is that of no text."""
@@ -143,12 +150,17 @@ class Model(torch.nn.Module):
         noise: Tensor,
         places: Tensor,
         letters: Tensor,
+        target: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x0 loss per sample (N,), weighted by patch and by 1 / max(sigma^2, 0.1); and the mean
-        cross-entropies of places and letters, the latter over conditioned samples with t >= 0.6."""
+        cross-entropies of places and letters, the latter over conditioned samples with t >= 0.6.
+
+        target: what to predict instead of `code`, (N, C, h, w).
+        """
         clean, states = self.predict(code, tokens, t, drop, hide, noise)
         place = functional.cross_entropy(self.place_head(states).flatten(0, 1), places.flatten())
-        error = ((clean - code).square() * self.component_weight).mean(1)  # (N, h, w)
+        goal = code if target is None else target
+        error = ((clean - goal).square() * self.component_weight).mean(1)  # (N, h, w)
         weight = functional.interpolate(weight[:, None], error.shape[1:]).squeeze(1)
         told = self.letter_head(self._features).unflatten(1, (STRIPS, -1)).transpose(1, 2)
         judged = letters.masked_fill((drop | (t < 0.6))[:, None, None, None], -100)
@@ -178,7 +190,12 @@ class Trainer:
     """One training run in a folder: `state.pt` (to resume), `log.jsonl`, `samples/`."""
 
     def __init__(
-        self, out: Path, settings: Settings, device: str = "cpu", start: Path | None = None
+        self,
+        out: Path,
+        settings: Settings,
+        device: str = "cpu",
+        start: Path | None = None,
+        teacher: Path | None = None,
     ) -> None:
         self.out, self.settings, self.device = out, settings, torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
@@ -187,6 +204,9 @@ class Trainer:
         codec_file = out / "codec.safetensors"
         if start is not None and not codec_file.exists():
             self._warm_start(start, codec_file)
+        self.teacher = Teacher(teacher, self.device) if teacher is not None else None
+        if self.teacher is not None and not codec_file.exists():
+            self.teacher.codec.save(codec_file)
         self.codec = self._code(codec_file)
         self.model = Model(self.recipe, self.parts, self.codec).to(self.device)
         self.weights: list[Tensor] = list(self.model.parameters())
@@ -195,7 +215,7 @@ class Trainer:
             self.model.parameters(), lr=settings.lr, betas=BETAS, weight_decay=0.01, fused=True
         )
         # weights that have been through the curriculum go on with all scenes and words
-        self.step = GROWN if start is not None else 0
+        self.step = settings.grown if start is not None else 0
         if (out / "state.pt").exists():
             self._resume()
 
@@ -209,7 +229,7 @@ class Trainer:
     def _warm_start(self, start: Path, codec_file: Path) -> None:
         """Take weights from a shipped checkpoint folder, of this family or of another (the
         optimizer state starts afresh)."""
-        source = warm.check(start)
+        source = code_file(start)
         whole = warm.take(self.parts, start)
         codec = Codec.load(source)
         if not any(name in whole for name in self.parts if name.startswith("text_encoder")):
@@ -279,12 +299,13 @@ class Trainer:
                 break
             batch = {k: v.to(self.device) for k, v in next(loader).items()}
             noise = self.noise(self.step, batch["code"].shape)
+            target = self._target(batch.pop("taught", None), batch, noise)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate(self.step, steps, decay)
             # the tails of sharp attention: 1.6 times as fast without; onnxruntime, which reads the
             # samples, switches it off
             torch.set_flush_denormal(True)
-            losses, place, letter = self.model.loss(noise=noise, **batch)
+            losses, place, letter = self.model.loss(noise=noise, target=target, **batch)
             loss = losses.mean()
             self.optimizer.zero_grad(set_to_none=True)
             (loss + AUXILIARY * (place + letter)).backward()
@@ -312,9 +333,21 @@ class Trainer:
         bar.close()
         self.save()
 
+    def _target(
+        self, taught: Tensor | None, batch: dict[str, Tensor], noise: Tensor
+    ) -> Tensor | None:
+        """What the teacher predicts from what the model sees at high noise."""
+        if self.teacher is None or taught is None:
+            return None
+        code, t = batch["code"], batch["t"]
+        noisy, signal, level, _ = self.model.noised(code, t, noise)
+        asked = (t >= LEAST) & ~batch["drop"]
+        return self.teacher.targets(code, noisy, signal, level, taught, asked, self.codec)
+
     def _batches(self, pictures: bool = False) -> Iterator[dict[str, Tensor]]:
         """Batches from the next step on; a GPU is fed by more workers than one."""
-        data = Batches(self.settings, self.codec, self.parts, self.step, pictures)
+        taught = self.teacher.tokenize if self.teacher is not None and not pictures else None
+        data = Batches(self.settings, self.codec, self.parts, self.step, pictures, taught)
         workers = max(1, min(12, (os.cpu_count() or 2) - 2)) if self.device.type == "cuda" else 1
         return iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=workers))
 

@@ -7,7 +7,6 @@ begun with a random one, all that the denoiser knows about letters is lost befor
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,22 +16,8 @@ import torch
 from textloc.errors import CheckpointError
 from textloc.tiny.codec import Codec
 from textloc.tiny.data import GROWN, Batches, Settings
-from textloc.tiny.recipes import RECIPES, Recipe
-
-
-def check(start: Path) -> Path:
-    """The file of the picture code in a folder that `export` wrote.
-
-    Raises:
-        CheckpointError: it is not there.
-    """
-    source = start / "vae" / "codec.safetensors"
-    if not source.exists():
-        raise CheckpointError(
-            f"{start} holds no vae/codec.safetensors; --from wants a folder that "
-            "`python -m textloc.tiny export` wrote"
-        )
-    return source
+from textloc.tiny.recipes import RECIPES
+from textloc.tiny.teacher import Texts
 
 
 def take(parts: dict[str, Any], start: Path) -> set[str]:
@@ -75,7 +60,7 @@ def imitate(
     """
     from tqdm.auto import tqdm
 
-    teacher, known = _teacher(start)
+    teacher = Texts(start)
     recipe = RECIPES[settings.family]
     student = SimpleNamespace(**parts)
     texts = [part for name, part in parts.items() if name.startswith("text_encoder")]
@@ -88,8 +73,7 @@ def imitate(
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * min(1.0, (step + 1) / 50) * (1 - step / steps)
         prompts = data.prompts(step)
-        with torch.no_grad():
-            wanted, _ = teacher.text(known, teacher.tokenize(vars(known), prompts))
+        wanted, _ = teacher.states(teacher.tokenize(prompts))
         torch.set_flush_denormal(True)
         given, _ = recipe.text(student, recipe.tokenize(parts, prompts))
         if given.shape != wanted.shape:
@@ -106,19 +90,3 @@ def imitate(
         if step % 50 == 0:
             bar.set_postfix(difference=f"{last[-1]:.4f}")
     return sum(last) / len(last)
-
-
-def _teacher(start: Path) -> tuple[Recipe, SimpleNamespace]:
-    """The recipe of a checkpoint, and its text encoders and tokenizers."""
-    index = json.loads((start / "model_index.json").read_text(encoding="utf-8"))
-    known = {recipe.pipeline_class: recipe for recipe in RECIPES.values()}
-    if index["_class_name"] not in known:
-        raise CheckpointError(f"{start} is a {index['_class_name']}, of which there is no recipe")
-    recipe = known[index["_class_name"]]
-    parts = recipe.components(0)
-    found: dict[str, Any] = {}
-    for name, part in parts.items():
-        if name.startswith(("text_encoder", "tokenizer")):
-            cls: Any = type(part)
-            found[name] = cls.from_pretrained(start / name)
-    return recipe, SimpleNamespace(**found)

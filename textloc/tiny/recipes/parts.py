@@ -168,6 +168,14 @@ def sharpen(denoiser: Any, factor: float = 2.5) -> None:
                 module.to_k.weight.mul_(factor)
 
 
+def sharpen_norms(denoiser: Any, factor: float = 1.6) -> None:
+    """The same for joint attention, where queries and keys are normalised: scale the norms."""
+    with torch.no_grad():
+        for name, weight in denoiser.named_parameters():
+            if name.endswith(("norm_q.weight", "norm_k.weight", "norm_added_k.weight")):
+                weight.mul_(factor)
+
+
 def autoencoder(seed: int) -> Any:
     """The `AutoencoderKL` that speaks `codec.Codec`: 64x64 pictures to 48 x 8 x 8."""
     from diffusers import AutoencoderKL

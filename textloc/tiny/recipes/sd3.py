@@ -26,9 +26,9 @@ class SD3:
     call = _CALL
     latent = True
     empty = True
-    states = 160
+    states = 128
     pooled_module: str | None = None
-    features = ("transformer.transformer_blocks.7", 160)
+    features = ("transformer.transformer_blocks.7", 128)
     _clip, _pooled = 64, 32
 
     def components(self, seed: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class SD3:
 
         torch.manual_seed(seed)
         width, side = self.features[1], scenes.SIZE // codec.PATCH
-        return SD3Transformer2DModel(
+        made = SD3Transformer2DModel(
             sample_size=side,
             patch_size=1,
             in_channels=codec.CHANNELS,
@@ -67,6 +67,8 @@ class SD3:
             pos_embed_max_size=side,
             qk_norm="rms_norm",
         )
+        make.sharpen_norms(made)
+        return made
 
     def pipeline(self, parts: dict[str, Any], vae: Any) -> Any:
         """The pipeline; its autoencoder names the shift that the pipeline adds."""
