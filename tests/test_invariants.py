@@ -160,6 +160,29 @@ def test_injection_equals_patching(model: Model) -> None:
     assert apart(moved, injected) < TOLERANCE
 
 
+def test_a_row_that_only_gives_its_text_is_not_computed(model: Model) -> None:
+    """The picture is the same without its control, and without its donor's where text is static."""
+    chosen = (0, len(model.layers) - 1)
+    runs = [SOURCE.patched(Patch(chosen, TARGET)), SOURCE.patched(Patch(chosen, TARGET, start=1))]
+    sampling = replace(model.defaults, steps=3, guidance=2.0)
+    (full,) = generation.generate(model, runs, sampling)
+    (lean,) = generation.generate(model, runs, sampling, lean=True)
+    assert set(full.images) == {SOURCE, TARGET, *runs}
+    assert set(lean.images) == set(runs)
+    for run in runs:
+        pixels = [np.asarray(chunk.images[run], dtype=int) for chunk in (full, lean)]
+        assert apart(*pixels) <= 1
+    alone = all(layer.static and layer.mask is None for layer in model.layers)
+    (lean,) = generation.generate(model, runs[:1], sampling, lean=True)
+    assert lean.patching.rows_unshared == 2 * full.patching.rows_unshared // 4
+    assert lean.patching.rows == lean.patching.rows_unshared // (2 if alone else 1)
+    channels = tuple(channel.name for channel in text_channels(model.denoiser))
+    if alone and channels:  # states that this call does not have are those of a computed row
+        moved = SOURCE.patched(Patch(chosen, TARGET, channels=channels))
+        (lean,) = generation.generate(model, [moved], sampling, lean=True)
+        assert lean.patching.rows == lean.patching.rows_unshared
+
+
 def test_every_step_is_no_limit_and_no_step_is_the_source(model: Model) -> None:
     layers = everything(model)
     runs = [

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from textloc.checkpoints import Model
 from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
-from textloc.patching import Patching, patched
+from textloc.patching import Patching, decoding, patched
 from textloc.runs import Run, Sampling
 
 MAX_ROWS = 32
@@ -38,14 +39,16 @@ class Chunk:
     patching: Patching
 
 
-def support(run: Run) -> tuple[Run, ...]:
-    """The rows a patched run needs beside it: its unpatched control and its donors."""
+def support(run: Run, lean: bool = False) -> tuple[Run, ...]:
+    """The rows a patched run needs beside it: its donors and, unless `lean`, its unpatched
+    control."""
     if not run.patches:
         return ()
-    return tuple(dict.fromkeys((run.plain, *(patch.donor for patch in run.patches))))
+    control = () if lean else (run.plain,)
+    return tuple(dict.fromkeys((*control, *(patch.donor for patch in run.patches))))
 
 
-def chunks(runs: Sequence[Run], rows: int) -> list[tuple[Run, ...]]:
+def chunks(runs: Sequence[Run], rows: int, lean: bool = False) -> list[tuple[Run, ...]]:
     """Split runs into batches of at most `rows` rows, support rows counted, order kept.
 
     A batch holds at least one run with its support, so it can exceed a very small budget.
@@ -53,7 +56,7 @@ def chunks(runs: Sequence[Run], rows: int) -> list[tuple[Run, ...]]:
     batches: list[dict[Run, None]] = []
     negative: bool | None = None
     for run in dict.fromkeys(runs):
-        needed = dict.fromkeys((*support(run), run))
+        needed = dict.fromkeys((*support(run, lean), run))
         unset = run.negative_prompt is None
         if batches and negative == unset and len(batches[-1] | needed) <= rows:
             batches[-1] |= needed
@@ -70,6 +73,7 @@ def generate(
     *,
     max_rows: int | None = None,
     share: bool = True,
+    lean: bool = False,
     on_step: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Chunk]:
@@ -81,6 +85,8 @@ def generate(
         sampling: steps, guidance and size of all rows.
         max_rows: rows a call at most; None takes what fits the memory that is free.
         share: compute rows that are still equal once (`patched`).
+        lean: only the asked runs become pictures, and no unpatched control comes along. Donors are
+            computed only where the text depends on the picture (joint attention), and not decoded.
         on_step: called with (steps done, steps) of the current call after each step; a scheduler
             may make more steps than were asked for (KDPM2).
         cancelled: asked before each step; True stops the job.
@@ -94,10 +100,11 @@ def generate(
         PromptError: a prompt that is too long for the checkpoint or that it cannot spell, or
             negative prompts that one call cannot express side by side.
     """
-    for row in dict.fromkeys(row for run in runs for row in (*support(run), run)):
+    asked = set(runs)
+    for row in dict.fromkeys(row for run in runs for row in (*support(run, lean), run)):
         _check_prompts(model, row, sampling)
     budget = max_rows or min(MAX_ROWS, model.rows_that_fit(sampling))
-    waiting = chunks(runs, budget)
+    waiting = chunks(runs, budget, lean)
     for batch in waiting:  # raises now what a later call would raise
         model.family.arguments(model.pipe, batch, sampling)
     done: set[Run] = set()
@@ -105,15 +112,17 @@ def generate(
         batch = waiting.pop(0)
         if cancelled():
             raise Cancelled("stopped; what was finished before is kept")
-        if all(run in done for run in batch):
+        wanted = asked.intersection(batch) if lean else set(batch)
+        if wanted <= done:
             continue
         began = time.perf_counter()
         try:
-            images, state = _call(model, batch, sampling, share, on_step, cancelled)
+            images, state = _call(model, batch, wanted, sampling, share, on_step, cancelled)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
-            smaller = chunks([run for run in batch if run not in done], max(1, len(batch) // 2))
+            left = [run for run in batch if run in wanted - done]
+            smaller = chunks(left, max(1, len(batch) // 2), lean)
             if len(smaller) < 2:
                 raise OutOfMemoryError(
                     f"{len(batch)} rows do not fit into the memory of {model.device}; choose a "
@@ -121,7 +130,7 @@ def generate(
                 ) from error
             waiting = smaller + waiting
             continue
-        new = {run: image for run, image in zip(batch, images, strict=True) if run not in done}
+        new = {run: image for run, image in images.items() if run not in done}
         done.update(new)
         yield Chunk(new, time.perf_counter() - began, state)
 
@@ -152,15 +161,25 @@ def _check_steps(scheduler: Any, batch: Sequence[Run], steps: int) -> None:
         )
 
 
+def _decoding(
+    pipe: Any, batch: Sequence[Run], wanted: Collection[Run]
+) -> AbstractContextManager[None]:
+    for name in ("vae", "vqvae"):
+        if getattr(pipe, name, None) is not None:
+            return decoding(getattr(pipe, name), batch, wanted)
+    return nullcontext()  # it works on pixels
+
+
 def _call(
     model: Model,
     batch: Sequence[Run],
+    wanted: Collection[Run],
     sampling: Sampling,
     share: bool,
     on_step: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
-) -> tuple[list[Image.Image], Patching]:
-    """One pipeline call with the rows of `batch`."""
+) -> tuple[dict[Run, Image.Image], Patching]:
+    """One pipeline call with the rows of `batch`; the pictures of those that are wanted."""
     import torch
 
     def before(step: int) -> None:
@@ -176,7 +195,8 @@ def _call(
     noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
     with (
         torch.no_grad(),
-        patched(model.denoiser, model.layers, batch, share, before) as state,
+        patched(model.denoiser, model.layers, batch, share, before, wanted) as state,
+        _decoding(model.pipe, batch, wanted),
     ):
         out = model.pipe(
             **model.family.arguments(model.pipe, batch, sampling),
@@ -191,7 +211,9 @@ def _call(
             f"the pipeline returned {len(images)} images for {len(batch)} prompts; is this a "
             "text-to-image pipeline?"
         )
+    finished = {run: image for run, image in zip(batch, images, strict=True) if run in wanted}
     if model.upscaler is not None:
-        noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
-        images = model.upscaler(batch, images, noise)
-    return images, state
+        noise = [torch.Generator("cpu").manual_seed(run.seed) for run in finished]
+        enlarged = model.upscaler(list(finished), list(finished.values()), noise)
+        finished = dict(zip(finished, enlarged, strict=True))
+    return finished, state

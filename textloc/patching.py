@@ -11,7 +11,9 @@ pipeline; leaving it gives the model back bit for bit.
 3. Rows that are still equal (same prompt, same seed, no different patch so far) are computed once
    and repeated: a wrapper round the denoiser's forward narrows the batch on the way in and widens
    it on the way out, so the scheduler always sees every row.
-4. After every pass each text layer must have run exactly once; otherwise an error is raised, for a
+4. A row that is wanted only for its text is not computed where nothing but its prompt decides what
+   is taken from it (cross-attention): its text states go through the patched layers' projections.
+5. After every pass each text layer must have run exactly once; otherwise an error is raised, for a
    silent layer would give a wrong picture without a sign.
 
 Steps are told apart by their time: passes of the same time belong to one step. A scheduler that
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +61,7 @@ def patched(
     runs: Sequence[Run],
     share: bool = True,
     before_step: Callable[[int], None] = lambda _step: None,
+    wanted: Collection[Run] | None = None,
 ) -> Iterator[Patching]:
     """Apply the patches of `runs` while the block lasts.
 
@@ -71,6 +74,8 @@ def patched(
         runs: one a row.
         share: compute rows that are still equal once.
         before_step: called with each denoising step, from 0, before its first pass.
+        wanted: the runs whose pictures are wanted, None for all. Rows that come out of the others
+            mean nothing.
 
     Yields:
         What the block is doing; read it afterwards for the row counts.
@@ -88,8 +93,8 @@ def patched(
     for run in runs:
         for patch in run.patches:
             _check_patch(patch, layers, channels, runs)
-    shared = family(denoiser).SHARED
-    patcher = _Patcher(denoiser.forward, layers, channels, runs, share, shared, before_step)
+    rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share)
+    patcher = _Patcher(denoiser, layers, channels, rows, before_step)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
     with ExitStack() as undo:
         for layer in layers:
@@ -106,6 +111,35 @@ def patched(
         undo.callback(_restore_forward, denoiser, own)
         denoiser.forward = patcher.forward
         yield patcher.state
+
+
+@contextmanager
+def decoding(autoencoder: Any, runs: Sequence[Run], wanted: Collection[Run]) -> Iterator[None]:
+    """Decode only the pictures of the `wanted` runs while the block lasts.
+
+    The autoencoder's `decode` must be called with a batch of `len(runs)` rows in that order. What
+    it gives for the others means nothing.
+    """
+    kept = [row for row, run in enumerate(runs) if run in wanted]
+    if len(kept) == len(runs):
+        yield
+        return
+    original, own = autoencoder.decode, vars(autoencoder).get("decode")
+    place = {row: number for number, row in enumerate(kept)}
+    narrow = _picker(kept, 1, len(runs))
+    widen = _picker([place.get(row, 0) for row in range(len(runs))], 1, len(kept))
+
+    def decode(code: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return _map(original(narrow(code), *args, **kwargs), widen)
+
+    autoencoder.decode = decode
+    try:
+        yield
+    finally:
+        if own is None:
+            del autoencoder.decode
+        else:
+            autoencoder.decode = own
 
 
 def _restore_forward(denoiser: Any, own: Any) -> None:
@@ -141,7 +175,8 @@ def _check_patch(
 
 @dataclass(frozen=True)
 class _Move:
-    """Row `row` takes what `patch` says from row `donor`, both counted among the kept rows."""
+    """Row `row` takes what `patch` says from row `donor`, both counted among the kept rows, after
+    which come those aside."""
 
     row: int
     donor: int
@@ -161,30 +196,58 @@ class _Plan:
     moves: dict[int | str, tuple[_Move, ...]]
 
 
-def _plan(runs: Sequence[Run], step: int, share: bool) -> _Plan:
-    """Which rows differ at `step`, and what they take from whom.
+def _aside(
+    layers: Sequence[TextLayer], runs: Sequence[Run], wanted: Collection[Run] | None
+) -> tuple[int, ...]:
+    """The rows that need not be computed: unwanted ones that give but static text."""
+    if wanted is None:
+        return ()
+    computed = set(wanted)
+    for run in wanted:
+        for patch in run.patches:
+            chosen = [layers[index] for index in patch.layers]
+            if patch.channels or not all(la.static and la.mask is None for la in chosen):
+                computed.add(patch.donor)
+    return tuple(row for row, run in enumerate(runs) if run not in computed)
 
-    A row's latents are decided by its plain run and by the patches that have begun.
-    """
-    kinds: dict[Any, int] = {}  # what decides a row's latents -> place among the kept rows
-    kept: list[int] = []
-    result: list[int] = []
-    for row, run in enumerate(runs):
-        begun = tuple(patch for patch in run.patches if patch.start <= step)
-        kind = (run.plain, begun) if share else row
-        if kind not in kinds:
-            kinds[kind] = len(kept)
-            kept.append(row)
-        result.append(kinds[kind])
-    moves: dict[int | str, list[_Move]] = {}
-    for number, row in enumerate(kept):
-        for patch in runs[row].patches:
-            if patch.active(step):
-                move = _Move(number, result[runs.index(patch.donor)], patch)
-                places: tuple[int | str, ...] = (*patch.layers, *patch.channels)
-                for place in places:
-                    moves.setdefault(place, []).append(move)
-    return _Plan(tuple(kept), tuple(result), {k: tuple(v) for k, v in moves.items()})
+
+@dataclass(frozen=True)
+class _Rows:
+    """The runs of a batch. aside: rows that give their text only. share: compute rows that are
+    still equal once."""
+
+    runs: tuple[Run, ...]
+    aside: tuple[int, ...]
+    share: bool
+
+    def plan(self, step: int) -> _Plan:
+        """Which rows differ at `step`, and what they take from whom.
+
+        A row's latents are decided by its plain run and by the patches that have begun.
+        """
+        kinds: dict[Any, int] = {}  # what decides a row's latents -> place among the kept rows
+        kept: list[int] = []
+        place: dict[int, int] = {}
+        for row, run in enumerate(self.runs):
+            if row in self.aside:
+                continue
+            begun = tuple(patch for patch in run.patches if patch.start <= step)
+            kind = (run.plain, begun) if self.share else row
+            if kind not in kinds:
+                kinds[kind] = len(kept)
+                kept.append(row)
+            place[row] = kinds[kind]
+        givers = place | {row: len(kept) + i for i, row in enumerate(self.aside)}
+        moves: dict[int | str, list[_Move]] = {}
+        for number, row in enumerate(kept):
+            for patch in self.runs[row].patches:
+                if patch.active(step):
+                    move = _Move(number, givers[self.runs.index(patch.donor)], patch)
+                    places: tuple[int | str, ...] = (*patch.layers, *patch.channels)
+                    for where in places:
+                        moves.setdefault(where, []).append(move)
+        result = tuple(place.get(row, 0) for row in range(len(self.runs)))
+        return _Plan(tuple(kept), result, {k: tuple(v) for k, v in moves.items()})
 
 
 class _Patcher:
@@ -192,23 +255,24 @@ class _Patcher:
 
     def __init__(
         self,
-        forward: Callable[..., Any],
+        denoiser: Any,
         layers: Sequence[TextLayer],
         channels: Sequence[TextChannel],
-        runs: Sequence[Run],
-        share: bool,
-        shared: tuple[str, ...],
+        rows: _Rows,
         before_step: Callable[[int], None],
     ) -> None:
         self.state = Patching()
-        self._original, self._signature = forward, inspect.signature(forward)
+        self._denoiser, self._family = denoiser, family(denoiser)
+        self._original = denoiser.forward
+        self._signature = inspect.signature(self._original)
         self._expected = [name for layer in layers for name in (layer.key, layer.value)]
         self._expected += [channel.module for channel in channels]
-        self._runs, self._share, self._shared = tuple(runs), share, shared
+        self._rows = rows
         self._before_step = before_step
         self._tokens = 0
+        self._aside: Tensor | None = None  # text states of the rows aside, (pass * row, T, D)
         self._time: float | None = None
-        self._plan = _plan(runs, 0, share)
+        self._plan = rows.plan(0)
         self._fired: Counter[str] = Counter()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -216,19 +280,23 @@ class _Patcher:
         call = self._signature.bind(*args, **kwargs)
         self._enter_step(call.arguments["timestep"])
         passes = self._count_passes(call)
-        kept = len(self._plan.kept)
+        kept, count = len(self._plan.kept), len(self._rows.runs)
         self.state.passes += 1
         self.state.rows += passes * kept
-        self.state.rows_unshared += passes * len(self._runs)
+        self.state.rows_unshared += passes * count
         self._fired.clear()
-        self._tokens = call.arguments["encoder_hidden_states"].shape[1]
-        if kept == len(self._runs):
+        texts = call.arguments["encoder_hidden_states"]
+        self._tokens = texts.shape[1]
+        if self._rows.aside and self._plan.moves:
+            aside = _picker(self._rows.aside, passes, count)(texts)
+            self._aside = self._family.read_text(self._denoiser, aside)
+        if kept == count:
             output = self._original(*args, **kwargs)
         else:
-            narrow = _picker(self._plan.kept, passes, len(self._runs))
+            narrow = _picker(self._plan.kept, passes, count)
             widen = _picker(self._plan.result, passes, kept)
             for name, value in call.arguments.items():
-                if name not in self._shared:
+                if name not in self._family.SHARED:
                     call.arguments[name] = _map(value, narrow)
             output = _map(self._original(*call.args, **call.kwargs), widen)
         self._check_fired()
@@ -237,16 +305,31 @@ class _Patcher:
     def hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
         """The forward hook of the layer's projection `name`."""
 
-        def hook(_module: Any, _args: Any, projected: Tensor) -> Tensor:
+        def hook(module: Any, _args: Any, projected: Tensor) -> Tensor:
             self._fired[name] += 1
             plan = self._plan
             if layer.index not in plan.moves:
                 return projected
             tokens = self._tokens if layer.mixed else projected.shape[1]
             moves = plan.moves[layer.index]
-            return _move(projected, moves, layer.heads, len(plan.kept), tokens)
+            # (pass, row, T, head, d)
+            old = projected.unflatten(0, (-1, len(plan.kept))).unflatten(-1, (layer.heads, -1))
+            given = old
+            if any(move.donor >= len(plan.kept) for move in moves):
+                aside = module.forward(self._normed(layer)).unflatten(0, (len(old), -1))
+                given = torch.cat([old, aside.unflatten(-1, (layer.heads, -1))], 1)
+            return _move(old, given, moves, tokens).flatten(-2).flatten(0, 1)
 
         return hook
+
+    def _normed(self, layer: TextLayer) -> Tensor:
+        """The text states of the rows aside as the layer's projections read them."""
+        assert self._aside is not None
+        attention = self._denoiser.get_submodule(layer.name)
+        if getattr(attention, "norm_cross", None) is None:
+            return self._aside
+        normed: Tensor = attention.norm_encoder_hidden_states(self._aside)
+        return normed
 
     def mask(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
         """The forward pre-hook of the layer's attention module, which moves its text mask."""
@@ -282,16 +365,17 @@ class _Patcher:
         if time != self._time:  # guidance passes of one step share its time
             self._time = time
             self.state.step += 1
-            self._plan = _plan(self._runs, self.state.step, self._share)
+            self._plan = self._rows.plan(self.state.step)
             self._before_step(self.state.step)
 
     def _count_passes(self, call: inspect.BoundArguments) -> int:
         batch = len(next(v for v in call.arguments.values() if isinstance(v, Tensor) and v.ndim))
-        passes, rest = divmod(batch, len(self._runs))
+        count = len(self._rows.runs)
+        passes, rest = divmod(batch, count)
         if rest:
             raise LayerError(
                 f"the denoiser was called with {batch} rows, which is no multiple of the "
-                f"{len(self._runs)} runs; call the pipeline with exactly these runs"
+                f"{count} runs; call the pipeline with exactly these runs"
             )
         return passes
 
@@ -304,18 +388,16 @@ class _Patcher:
             )
 
 
-def _move(projected: Tensor, moves: Sequence[_Move], heads: int, rows: int, length: int) -> Tensor:
-    """Projected keys or values (pass * row, T, D) with the donors' put in place; the first `length`
-    of the T tokens are text."""
-    old = projected.unflatten(0, (-1, rows)).unflatten(-1, (heads, -1))  # (pass, row, T, head, d)
+def _move(old: Tensor, given: Tensor, moves: Sequence[_Move], length: int) -> Tensor:
+    """Keys or values (pass, row, T, head, d) with the donors' put in place; the first `length` of
+    the T tokens are text. `given` has those of the rows aside after them."""
     new = old.clone()
     for move in moves:
         start, stop = _range(move.patch, length)
         chosen = slice(None) if move.patch.heads is None else list(move.patch.heads)
-        own, donor = new[:, move.row, start:stop], old[:, move.donor, start:stop]
+        own, donor = new[:, move.row, start:stop], given[:, move.donor, start:stop]
         own[:, :, chosen] = donor[:, :, chosen]  # (pass, T, head, d); `own` is a view
-    moved: Tensor = new.flatten(-2).flatten(0, 1)
-    return moved
+    return new
 
 
 def _move_mask(mask: Tensor, moves: Sequence[_Move], layer: TextLayer, rows: int) -> Tensor:

@@ -18,6 +18,7 @@ from textloc.layers import TextLayer
 SHARED = unet.SHARED
 channels = unet.channels
 inputs = unet.inputs
+read_text = unet.read_text
 
 
 def fits(denoiser: Any) -> bool:

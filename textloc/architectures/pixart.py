@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from textloc.architectures.common import read_text as read_text
 from textloc.architectures.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
 

@@ -13,6 +13,7 @@ from textloc.architectures import pixart
 from textloc.architectures.common import time, zeros
 
 SHARED = pixart.SHARED
+read_text = pixart.read_text
 fits = pixart.fits
 find = pixart.find
 channels = pixart.channels

@@ -46,6 +46,13 @@ def channels(denoiser: Any) -> list[TextChannel]:
     return [TextChannel("pooled", "add_embedding")] if takes else []
 
 
+def read_text(denoiser: Any, states: Any) -> Any:
+    """Projected where the U-Net has a projection of its text (DeepFloyd IF)."""
+    if denoiser.config.encoder_hid_dim_type == "text_proj":
+        return denoiser.encoder_hid_proj(states)
+    return states
+
+
 def inputs(denoiser: Any) -> dict[str, Any]:
     """Arguments of a small forward pass: one sample that the U-Net halves to 2x2.
 

@@ -29,8 +29,8 @@ class DeepFloydIF(SamplePrediction):
     call = _CALL
     latent = False
     empty = True
-    states = 160
-    features = ("unet.mid_block", 160)
+    states = 128
+    features = ("unet.mid_block", 128)
     pooled_module: str | None = "unet.add_embedding"
 
     def components(self, seed: int) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class DeepFloydIF(SamplePrediction):
             in_channels=3,
             out_channels=6,
             layers_per_block=1,
-            block_out_channels=(16, 32, 96, self.features[1]),
+            block_out_channels=(16, 32, 64, self.features[1]),
             down_block_types=(
                 *("ResnetDownsampleBlock2D",) * 2,
                 *("SimpleCrossAttnDownBlock2D",) * 2,
@@ -70,12 +70,12 @@ class DeepFloydIF(SamplePrediction):
             mid_block_type="UNetMidBlock2DSimpleCrossAttn",
             up_block_types=(*("SimpleCrossAttnUpBlock2D",) * 2, *("ResnetUpsampleBlock2D",) * 2),
             norm_num_groups=8,
-            attention_head_dim=32,
-            cross_attention_dim=128,
+            attention_head_dim=16,
+            cross_attention_dim=self.states,
             encoder_hid_dim=self.states,
             encoder_hid_dim_type="text_proj",
             addition_embed_type="text",
-            addition_embed_type_num_heads=5,
+            addition_embed_type_num_heads=4,
             resnet_time_scale_shift="scale_shift",
             act_fn="gelu",
         )
