@@ -14,6 +14,7 @@ import pytest
 from tests.documents import localize_document
 from textloc import cli, store
 from textloc.checkpoints import Model
+from textloc.cli.common import parse_seeds
 from textloc.errors import PromptError
 from textloc.paths import CHECKPOINTS, ROOT
 
@@ -140,10 +141,10 @@ def test_unknown_ids_are_refused(results: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_seeds() -> None:
-    assert cli.parse_seeds("0, 3") == (0, 3)
+    assert parse_seeds("0, 3") == (0, 3)
     for bad in ("", "1,1", "-1", "1.5"):
         with pytest.raises(PromptError):
-            cli.parse_seeds(bad)
+            parse_seeds(bad)
 
 
 def test_importing_the_package_is_light() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +40,15 @@ class Chunk:
 
 
 def support(run: Run, lean: bool = False) -> tuple[Run, ...]:
-    """The rows a patched run needs beside it: its donors and, unless `lean`, its unpatched
-    control."""
-    if not run.patches:
-        return ()
-    control = () if lean else (run.plain,)
-    return tuple(dict.fromkeys((*control, *(patch.donor for patch in run.patches))))
+    """The rows a run needs beside it: those that its controls and its donors' follow, the donors
+    and, unless `lean`, a patched run's unpatched self."""
+    donors = tuple(patch.donor for patch in run.patches)
+    plain = (run.plain,) if run.patches and not lean else ()
+    controls = [row.control for row in (run, *donors) if row.control is not None]
+    leaders = tuple(control.leader for control in controls if control.leader is not None)
+    needed = dict.fromkeys((*leaders, *plain, *donors))
+    needed.pop(run, None)
+    return tuple(needed)
 
 
 def chunks(runs: Sequence[Run], rows: int, lean: bool = False) -> list[tuple[Run, ...]]:
@@ -193,11 +196,18 @@ def _call(
             raise Cancelled("stopped; what was finished before is kept")
 
     noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
-    with (
-        torch.no_grad(),
-        patched(model.denoiser, model.layers, batch, share, before, wanted) as state,
-        _decoding(model.pipe, batch, wanted),
-    ):
+    controls = dict.fromkeys(type(run.control) for run in batch if run.control is not None)
+    narrowed = all(control.LEAN for control in controls)
+    computed = wanted if narrowed else None
+    with ExitStack() as entered:
+        entered.enter_context(torch.no_grad())
+        state = entered.enter_context(
+            patched(model.denoiser, model.layers, batch, share and narrowed, before, computed)
+        )
+        entered.enter_context(_decoding(model.pipe, batch, wanted))
+        for control in controls:
+            rows = [row for row, run in enumerate(batch) if isinstance(run.control, control)]
+            entered.enter_context(control.around(model, batch, rows, sampling))
         out = model.pipe(
             **model.family.arguments(model.pipe, batch, sampling),
             generator=noise,

@@ -208,6 +208,8 @@ def _aside(
             chosen = [layers[index] for index in patch.layers]
             if patch.channels or not all(la.static and la.mask is None for la in chosen):
                 computed.add(patch.donor)
+    controls = [run.control for run in computed if run.control is not None]
+    computed.update(control.leader for control in controls if control.leader is not None)
     return tuple(row for row, run in enumerate(runs) if run not in computed)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 from textloc.errors import LayerError
 
@@ -52,6 +55,27 @@ class Patch:
         return step >= self.start and (self.stop is None or step < self.stop)
 
 
+class Control(Protocol):
+    """What else decides a run's picture: a picture that is followed, or an editing method.
+
+    Controls are frozen data: equal ones give equal pictures.
+    """
+
+    LEAN: ClassVar[bool]
+    """Whether the rows may be computed narrowed, equal ones once and unwanted ones not at all."""
+
+    @property
+    def leader(self) -> Run | None:
+        """A run whose row must be computed beside this one's."""
+
+    @staticmethod
+    def around(
+        model: Any, batch: Sequence[Run], rows: Sequence[int], sampling: Sampling
+    ) -> AbstractContextManager[Any]:
+        """Entered around the call of `model` (a `checkpoints.Model`) with `batch`, once for all
+        `rows` whose runs have a control of this class."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One picture to generate.
@@ -59,6 +83,7 @@ class Run:
     prompt: the text. seed: of the noise; equal seeds give equal noise at equal size.
     negative_prompt: None leaves it unset, as the pipeline does. prompt_2, prompt_3: for pipelines
     with a second and third text encoder; None repeats `prompt`. patches: applied in order.
+    control: what else decides the picture.
     """
 
     prompt: str
@@ -67,6 +92,7 @@ class Run:
     prompt_2: str | None = None
     prompt_3: str | None = None
     patches: tuple[Patch, ...] = ()
+    control: Control | None = None
 
     @property
     def plain(self) -> Run:

@@ -96,3 +96,19 @@ def export_zip(result_id: str, path: Path, root: Path | None = None) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def with_paths(document: Mapping[str, Any], stored: store.Stored) -> dict[str, Any]:
+    """The document with the path of its file in the place of every image key."""
+
+    def told(value: Any, name: str = "") -> Any:
+        if isinstance(value, Mapping):
+            return {key: told(item, key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [told(item, name) for item in value]
+        key = name in ("image", "source") and isinstance(value, str)
+        return str(stored.image_path(value)) if key and store.is_image_key(value) else value
+
+    found = told(document)
+    assert isinstance(found, dict)
+    return found

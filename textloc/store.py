@@ -39,7 +39,7 @@ from textloc.paths import ROOT
 RESULTS_VARIABLE = "TEXTLOC_RESULTS"
 """Environment variable: the folder of results, or several joined by `os.pathsep`."""
 
-SCHEMAS: dict[str, int] = {"textloc.localize": 1}
+SCHEMAS: dict[str, int] = {"textloc.localize": 1, "textloc.edit": 1}
 """Kind of result → the schema version that this textloc writes and shows."""
 
 MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -50,17 +50,17 @@ _SCHEMA = re.compile(r"(textloc\.[a-z]+)/([0-9]{1,4})")
 _IMAGE_KEY = re.compile(r"p[0-9]{1,6}-s[0-9]{1,20}-[a-z0-9]+(?:[-_][a-z0-9]+)*")
 _IMAGE_KEY_LENGTH = 240  # with ".png" a file name that every common file system takes
 _RESULT, _IMAGES = "result.json", "images"
-_REQUIRED: dict[str, type] = {
+_ALWAYS: dict[str, type] = {
     "id": str,
     "complete": bool,
     "request": dict,
     "checkpoint": dict,
     "environment": dict,
     "layers": list,
-    "references": dict,
-    "sets": list,
-    "controls": list,
-    "selected": list,
+}
+_REQUIRED: dict[str, dict[str, type]] = {
+    "textloc.localize": {"references": dict, "sets": list, "controls": list, "selected": list},
+    "textloc.edit": {"sources": list, "edits": list, "methods": list, "curve": list},
 }
 
 
@@ -88,12 +88,17 @@ def check_id(result_id: object) -> str:
 
 def check_image_key(key: object) -> str:
     """`key` if it has the form `p0-s0-layer09`; otherwise raises `StoreError`."""
-    if isinstance(key, str) and len(key) <= _IMAGE_KEY_LENGTH and _IMAGE_KEY.fullmatch(key):
+    if isinstance(key, str) and is_image_key(key):
         return key
     raise StoreError(
         f"{_short(key)} is not an image key. A key reads p<pair>-s<seed>-<label>, for example "
         "p0-s0-layer09: take it from the result's document."
     )
+
+
+def is_image_key(text: str) -> bool:
+    """Whether a text has the form of an image key."""
+    return len(text) <= _IMAGE_KEY_LENGTH and _IMAGE_KEY.fullmatch(text) is not None
 
 
 def _pixels(image: Image.Image) -> str:
@@ -232,8 +237,8 @@ def _named_images(value: object) -> set[str]:
 
 def _check_document(document: dict[str, Any]) -> None:
     """Raise `StoreError` unless this is a complete document of a known schema with its own ID."""
-    _schema(document)
-    for key, kind in _REQUIRED.items():
+    name, _ = _schema(document)
+    for key, kind in (_ALWAYS | _REQUIRED[name]).items():
         if not isinstance(document.get(key), kind):
             raise StoreError(f"The result has no {key!r}. It is not whole: run the job again.")
     if not document["complete"]:
@@ -391,14 +396,17 @@ class Summary:
     checkpoint: str
     created: float
     """When it was written here, in seconds since 1970 (the file's time of change)."""
+    kind: str = ""
+    """What it is a result of: `textloc.localize` or `textloc.edit`."""
     damaged: str | None = None
     """Why it cannot be shown, or None for a good result."""
 
 
-def listing(root: Path | None = None) -> list[Summary]:
+def listing(root: Path | None = None, only: str | None = None) -> list[Summary]:
     """All results of `root` (by default of `roots()`), the newest first. Never raises.
 
-    Each is verified as `load` does it; a folder that fails is listed with the reason in `damaged`.
+    `only` is the kind wanted, such as `textloc.edit`; what is damaged is listed all the same. Each
+    is verified as `load` does it; a folder that fails is listed with the reason in `damaged`.
     """
     found: dict[str, Summary] = {}
     for place in _places(root):
@@ -410,14 +418,15 @@ def listing(root: Path | None = None) -> list[Summary]:
             known = found.get(folder.name)
             if (known is None or known.damaged) and (summary := _summary(folder)):
                 found[folder.name] = summary if not summary.damaged else known or summary
-    return sorted(found.values(), key=lambda summary: (-summary.created, summary.id))
+    wanted = [s for s in found.values() if only is None or s.damaged or s.kind == only]
+    return sorted(wanted, key=lambda summary: (-summary.created, summary.id))
 
 
 def default_id(root: Path | None = None) -> str | None:
-    """The result that the page opens with, or None where there is no good one.
+    """The localization that the page opens with, or None where there is no good one.
 
     It is the `default` named in `index.json` of a folder of results if that one loads, else the
-    newest good result.
+    newest good one.
     """
     for place in _places(root):
         try:
@@ -425,13 +434,20 @@ def default_id(root: Path | None = None) -> str | None:
             return check_id(load(index["default"], place).document["id"])
         except (OSError, ValueError, RecursionError, LookupError, TypeError, StoreError):
             continue
-    return next((summary.id for summary in listing(root) if not summary.damaged), None)
+    return next((s.id for s in listing(root, "textloc.localize") if not s.damaged), None)
+
+
+def kind(document: Mapping[str, Any]) -> str:
+    """What a document is a result of, such as `textloc.localize`."""
+    return str(document["schema"]).partition("/")[0]
 
 
 def title(document: Mapping[str, Any]) -> str:
     """A result's name for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
     pairs = document["request"]["pairs"]
     first = f"{pairs[0]['source_text']} → {pairs[0]['target_text']}"
+    if kind(document) == "textloc.edit":
+        first = f"Edit {first}"
     return first if len(pairs) == 1 else f"{first} and {len(pairs) - 1} more"
 
 
@@ -449,12 +465,12 @@ def _summary(folder: Path) -> Summary | None:
     try:
         document = load(folder.name, folder.parent).document
         name = str(document["checkpoint"]["name"])
-        return Summary(folder.name, title(document), name, created)
+        return Summary(folder.name, title(document), name, created, kind(document))
     except StoreError as error:
-        return Summary(folder.name, folder.name, "", created, str(error))
+        return Summary(folder.name, folder.name, "", created, damaged=str(error))
     except (LookupError, TypeError) as error:  # a digest over a document of the wrong shape
         reason = f"The stored result {folder.name} lacks what a title needs ({error!r})."
-        return Summary(folder.name, folder.name, "", created, reason)
+        return Summary(folder.name, folder.name, "", created, damaged=reason)
 
 
 def _short(value: object) -> str:

@@ -144,3 +144,33 @@ def _listed(layers: Sequence[int]) -> str:
         else display_layers(layers).replace("-", "–").split(", ")
     )
     return f"Layers {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}"
+
+
+def describe_edit(document: Document) -> str:
+    """What an edit says, in one to three plain sentences."""
+    edits, step = document["edits"], document["start_step"]
+    if not edits:
+        return "No picture is edited yet."
+    changed = sum(1 for edit in edits if edit["exact_target"])
+    steps = document["request"]["steps"]
+    said = f"{changed} of {len(edits)} pictures say exactly the new words"
+    if len(edits) == 1:
+        said = (
+            "The picture says the new words"
+            if changed
+            else f"The picture says {edits[0]['read_edit']!r}, not the new words"
+        )
+    text = f"{said}, with {_listed(document['layers']).lower()} patched from step {step} of {steps}"
+    text += f" ({steps - step} remain, the paper's t_s)."
+    outside = document["scores"]["ssim_outside_text"][0]
+    if outside is not None:
+        text += f" Outside the text the picture is kept (SSIM {outside:.2f})."
+    followed = document.get("inversion")
+    if followed is not None:
+        text += f" Your picture came back with SSIM {followed['ssim']:.2f}."
+        if followed["poor"]:
+            text += (
+                " The model had to be corrected more than it moved by itself: it hardly knows "
+                "pictures like this one from this prompt, and the edit is not to be trusted."
+            )
+    return text

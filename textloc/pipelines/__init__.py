@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from PIL import Image
+
 from textloc.errors import CheckpointError
 from textloc.pipelines import (
     deepfloyd_if,
@@ -49,6 +51,9 @@ class Family(Protocol):
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The tokenizers that must not cut a prompt off, each with its longest text in tokens."""
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """RGB pictures of the call's size as the clean latents of its denoising loop, one a row."""
 
 
 FAMILIES: dict[str, Family] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
 from textloc.errors import PromptError
 from textloc.runs import Run, Sampling
 
@@ -70,3 +72,44 @@ def nothing_to_switch_off(pipe: Any) -> dict[str, str | None]:
     """What a pipeline without checker and watermark says."""
     decode_one_by_one(pipe)
     return {"safety_checker": None, "watermark": None}
+
+
+def pixels(pipe: Any, pictures: Sequence[Image.Image]) -> Any:
+    """RGB pictures of one size as (N, 3, H, W) in [-1, 1], in the denoiser's number format and on
+    the device where the pipeline runs."""
+    import numpy as np
+    import torch
+
+    stacked = np.stack([np.asarray(p.convert("RGB"), np.float32) / 127.5 - 1 for p in pictures])
+    device = getattr(pipe, "_execution_device", "cpu")
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
+
+
+def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """Pictures as latents of the autoencoder, scaled as Stable Diffusion and SDXL decode them."""
+    code, config = coded(pipe.vae, pixels(pipe, pictures)), pipe.vae.config
+    if getattr(config, "latents_mean", None) is not None:
+        mean, std = (
+            code.new_tensor(values)[:, None, None]
+            for values in (config.latents_mean, config.latents_std)
+        )
+        code = (code - mean) / std
+    return code * config.scaling_factor
+
+
+def encode_shifted(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """The same of pipelines that also shift (SD3, FLUX)."""
+    code, config = coded(pipe.vae, pixels(pipe, pictures)), pipe.vae.config
+    return (code - (config.shift_factor or 0.0)) * config.scaling_factor
+
+
+def coded(vae: Any, pictures: Any) -> Any:
+    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives."""
+    import torch
+
+    with torch.no_grad():
+        found = vae.encode(pictures.to(vae.dtype))
+    spread = getattr(found, "latent_dist", None)
+    if spread is not None:
+        return spread.mode()
+    return found.latent if hasattr(found, "latent") else found.latents

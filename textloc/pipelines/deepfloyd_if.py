@@ -65,3 +65,8 @@ def enlarge(
         output_type="pil",
     )
     return list(found.images)
+
+
+def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """The pixels themselves, (N, 3, H, W) in [-1, 1]."""
+    return common.pixels(pipe, pictures)

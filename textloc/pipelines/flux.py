@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
 from textloc.errors import PromptError
 from textloc.pipelines import common
 from textloc.runs import Run, Sampling
@@ -34,3 +36,9 @@ def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, A
 def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
     """T5's tokenizer."""
     return [(pipe.tokenizer_2, sampling.text_length or _LENGTH)]
+
+
+def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """Latents of the autoencoder, packed by two by two: (N, h * w / 4, 4 C)."""
+    code = common.encode_shifted(pipe, pictures, sampling)
+    return pipe._pack_latents(code, *code.shape)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
 from textloc.errors import PromptError
 from textloc.pipelines import common
 from textloc.runs import Run, Sampling
@@ -33,3 +35,9 @@ def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, A
 def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
     """The tokenizer at the pipeline's length."""
     return [(pipe.tokenizer, _LENGTH)]
+
+
+def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """Latents of the autoencoder."""
+    code = common.coded(pipe.vqvae, common.pixels(pipe, pictures))
+    return code * pipe.vqvae.config.scaling_factor

@@ -10,6 +10,7 @@ from textloc.runs import Run, Sampling
 
 DENOISER = "transformer"
 enlarge = None
+encode = common.encode
 _LENGTHS = {"PixArtAlphaPipeline": 120}  # the pipelines' own
 _LENGTH = 300
 _BINNED = (32, 64, 128, 256)  # sample sizes for which the pipeline knows its usual formats

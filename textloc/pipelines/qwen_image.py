@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
 from textloc.pipelines import common
 from textloc.runs import Run, Sampling
 
@@ -34,3 +36,14 @@ def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, A
 def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
     """The tokenizer at the call's length."""
     return [(pipe.tokenizer, sampling.text_length or _LENGTH)]
+
+
+def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """Latents of the video autoencoder's one frame, packed by two by two: (N, h * w / 4, 4 C)."""
+    code = common.coded(pipe.vae, common.pixels(pipe, pictures)[:, :, None])
+    mean, std = (
+        code.new_tensor(values)[:, None, None, None]
+        for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
+    )
+    code = (code - mean) / std
+    return pipe._pack_latents(code, len(code), code.shape[1], *code.shape[-2:])

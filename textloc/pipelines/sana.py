@@ -13,6 +13,7 @@ from textloc.runs import Run, Sampling
 
 DENOISER = "transformer"
 enlarge = None
+encode = common.encode
 _LENGTH = 300  # the pipeline's own
 _BINNED = (16, 32, 64, 128)  # sample sizes for which the pipeline knows its usual formats
 

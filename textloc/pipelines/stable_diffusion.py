@@ -10,6 +10,7 @@ from textloc.runs import Run, Sampling
 
 DENOISER = "unet"
 enlarge = None
+encode = common.encode
 
 
 def prepare(pipe: Any) -> dict[str, str | None]:

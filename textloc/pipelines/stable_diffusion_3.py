@@ -13,6 +13,7 @@ from textloc.runs import Run, Sampling
 
 DENOISER = "transformer"
 enlarge = None
+encode = common.encode_shifted
 _LENGTH = 256  # the pipeline's own, of the T5 text
 
 prepare = common.nothing_to_switch_off

@@ -282,7 +282,7 @@ class LocalizeTab:
 
     def open_rest(self, session: Session) -> list[Any]:
         """`_rest` for the view of the session."""
-        summaries = store.listing()
+        summaries = store.listing(only="textloc.localize")
         listed = replay.listed(summaries)
         view = session.view
         if view is None:

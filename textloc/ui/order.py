@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from textloc.cli import parse_seeds
+from textloc.cli.common import parse_seeds
 from textloc.errors import CheckpointError, LayerError, PromptError
 from textloc.known import KNOWN, find
 from textloc.layers import parse_layers

@@ -1,0 +1,34 @@
+"""What people would use instead of patching a few layers, one method a module.
+
+A method says how a run is made that should show the source picture with other words. `TITLE` and
+`PAPER` name it; `run(source, target, reading, size)` makes the run: `source` is the run of the
+source picture, `target` the target prompt, `reading` what was read in the source picture, whose
+(width, height) is `size`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from textloc.baselines import inpainting, prompt_swap, prompt_to_prompt, regenerate
+from textloc.ocr import Reading
+from textloc.runs import Run
+
+
+class Baseline(Protocol):
+    """What a module of this package offers."""
+
+    TITLE: str
+    PAPER: str
+
+    def run(self, source: Run, target: str, reading: Reading, size: tuple[int, int]) -> Run:
+        """The run of the edited picture."""
+
+
+BASELINES: dict[str, Baseline] = {
+    "prompt-swap": prompt_swap,
+    "regenerate": regenerate,
+    "inpainting": inpainting,
+    "prompt-to-prompt": prompt_to_prompt,
+}
+"""By name."""

@@ -1,0 +1,19 @@
+"""The target prompt everywhere, from the same noise: all layers and all other text channels.
+
+The prompt swap that the paper compares with (section 4.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from textloc.ocr import Reading
+from textloc.runs import Run
+
+TITLE = "Prompt swap"
+PAPER = "arXiv 2502.09935, section 4"
+
+
+def run(source: Run, target: str, reading: Reading, size: tuple[int, int]) -> Run:
+    """The source run with the target prompt."""
+    return replace(source, prompt=target, patches=())

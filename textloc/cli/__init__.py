@@ -1,0 +1,42 @@
+"""The command line: thin verbs over the package, one module a group.
+
+Results go to standard output, progress and errors to standard error. Exit status: 0 on success,
+2 with a one-line message for bad input, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from textloc import __version__
+from textloc.cli import benches, editing, localizing, results
+from textloc.errors import TextlocError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except TextlocError as error:
+        print(f"textloc: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("textloc: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="textloc",
+        description="Find the attention layers of a text-to-image model that write the words, and "
+        "use them.",
+    )
+    parser.add_argument("--version", action="version", version=f"textloc {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    for group in (localizing, editing, results, benches):
+        group.add(verbs)
+    return parser

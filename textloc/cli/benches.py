@@ -1,0 +1,135 @@
+"""`textloc bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from textloc.cli.common import parse_seeds, shown
+from textloc.errors import LayerError, PromptError
+
+
+def add(verbs: Any) -> None:
+    verb = verbs.add_parser("bench", help="measure")
+    suites = verb.add_subparsers(required=True, metavar="SUITE")
+    speed = suites.add_parser("speed", help="time the page, the import and the sweep")
+    speed.add_argument("--model", default="tiny-sdxl")
+    speed.add_argument("--repeats", type=int, default=3, help="interleaved repeats (3)")
+    speed.add_argument("--json", action="store_true", help="as JSON")
+    speed.set_defaults(run=_bench_speed)
+    swap = suites.add_parser(
+        "swap", help="swap template, text, text encoder and quoted tokens separately"
+    )
+    swap.add_argument("--model", default="tiny-sdxl")
+    swap.add_argument("--pairs", type=Path, required=True, help="prompt pairs, unlike templates")
+    swap.add_argument("--layers", help="to patch, such as 55-57 (default: the published ones)")
+    swap.add_argument("--seeds", default="0")
+    swap.add_argument("--json", action="store_true", help="as JSON")
+    swap.set_defaults(run=_bench_swap)
+    paper = suites.add_parser(
+        "paper", help="localize with the paper's settings, published numbers beside measured"
+    )
+    paper.add_argument("--model", default="sdxl", choices=("sdxl", "if", "sd3"))
+    paper.add_argument("--checkpoint", help="name or folder in place of the paper's own weights")
+    paper.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
+    paper.add_argument("--seeds", default="42")
+    paper.add_argument("--steps", type=int, help="denoising steps (default: the paper's)")
+    paper.add_argument("--json", action="store_true", help="as JSON")
+    paper.set_defaults(run=_bench_paper)
+    layers = suites.add_parser("layers", help="count the text layers of every family at full size")
+    layers.add_argument("--json", action="store_true", help="as JSON")
+    layers.set_defaults(run=_bench_layers)
+    step = suites.add_parser(
+        "step", help="time one step at full size with random weights, patched and not"
+    )
+    step.add_argument("--model", default="sdxl", help="a name that `bench layers` lists")
+    step.add_argument("--device", default="cpu", help="cpu or cuda")
+    step.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    step.add_argument("--size", type=int, default=512, help="side of the picture in pixels")
+    step.add_argument("--repeats", type=int, default=3)
+    step.add_argument("--json", action="store_true", help="as JSON")
+    step.set_defaults(run=_bench_step)
+
+
+def _bench_speed(options: argparse.Namespace) -> None:
+    from textloc.bench import speed
+
+    report = speed.measure(options.model, options.repeats)
+    print(json.dumps(report) if options.json else speed.table(report))
+
+
+def _bench_swap(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, known
+    from textloc.bench import swap
+    from textloc.layers import parse_layers
+    from textloc.prompts import read_pairs
+
+    pairs, seeds = read_pairs(options.pairs), parse_seeds(options.seeds)
+    entry = known.find(options.model)
+    model = checkpoints.load(options.model)
+    if options.layers:
+        layers = parse_layers(options.layers, len(model.layers))
+    elif entry is not None and entry.localized:
+        layers = entry.localized
+    else:
+        raise LayerError(
+            f"no layers are published for {options.model}; give --layers, such as those that "
+            "`textloc localize` names"
+        )
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        rows = swap.measure(model, pairs, layers, seeds, on_images=shown(bar))
+    print(json.dumps(rows) if options.json else swap.table(rows, layers))
+
+
+def _bench_paper(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints
+    from textloc.bench import paper
+    from textloc.paths import WORDS
+    from textloc.prompts import read_pairs
+
+    pairs, seeds = read_pairs(options.pairs or WORDS / "pairs.tsv"), parse_seeds(options.seeds)
+    model = checkpoints.load(options.checkpoint or options.model)
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        show = shown(bar)
+
+        def done(what: str, count: int) -> None:
+            bar.set_description(what)
+            show(count)
+
+        result = paper.measure(options.model, model, pairs, seeds, options.steps, on_images=done)
+    print(json.dumps(result) if options.json else paper.table(result))
+
+
+def _bench_layers(options: argparse.Namespace) -> None:
+    from textloc.bench import layers
+
+    rows = layers.measure()
+    print(json.dumps(rows) if options.json else layers.table(rows))
+
+
+def _bench_step(options: argparse.Namespace) -> None:
+    from textloc.architectures import full_size
+
+    if options.model not in full_size.DENOISERS:
+        names = ", ".join(full_size.DENOISERS)
+        raise PromptError(f"there is no full-size {options.model!r}; choose one of {names}")
+    if options.size < 64 or options.size % 64 or options.repeats < 1:
+        raise PromptError("--size is a multiple of 64, and --repeats at least 1")
+    from textloc.bench import step
+
+    row = step.measure(
+        options.model,
+        options.device,
+        options.dtype,
+        options.size,
+        options.repeats,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
+    print(json.dumps(row) if options.json else step.table(row))

@@ -1,0 +1,44 @@
+"""What the verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from textloc.errors import PromptError
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds such as `0,1,2`.
+
+    Raises:
+        PromptError: not a list of different whole numbers of 0 or more.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise PromptError(f"cannot read the seeds {text!r}; write numbers, such as 0,1") from error
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
+        raise PromptError(f"the seeds {text!r} must differ and be 0 or greater")
+    return seeds
+
+
+def shown(bar: Any) -> Callable[[int], None]:
+    """Shows a count in a progress bar."""
+
+    def done(count: int) -> None:
+        bar.n = count
+        bar.refresh()
+
+    return done
+
+
+def check_writable(json_file: str | None) -> None:
+    """Check that there is a folder to write the file of `--json` in.
+
+    Raises:
+        PromptError: there is none.
+    """
+    if json_file and json_file != "-" and not Path(json_file).resolve().parent.is_dir():
+        raise PromptError(f"there is no folder to write {json_file} in; create it first")

@@ -1,0 +1,169 @@
+"""`textloc edit`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from textloc.cli.common import check_writable, parse_seeds
+from textloc.errors import PromptError
+
+
+def add(verbs: Any) -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "edit",
+        help="change the words of a picture, and nothing else",
+        description="Generate the source prompt (or take a picture of your own) and change its "
+        "words by patching the layers that write them. The result is kept in cached_results/.",
+    )
+    verb.add_argument(
+        "--model", default="tiny-sdxl", help="known name, folder or Hub name (default: %(default)s)"
+    )
+    verb.add_argument("--source", help='prompt, such as: a red sign that says "STOP"')
+    verb.add_argument("--target-text", help="what shall be written instead")
+    verb.add_argument("--target", help="the whole target prompt, in place of --target-text")
+    verb.add_argument(
+        "--pairs", type=Path, help="file of prompt pairs, tab-separated or JSON lines"
+    )
+    verb.add_argument(
+        "--image", type=Path, help="edit this picture, which the source prompt describes"
+    )
+    verb.add_argument(
+        "--layers",
+        default="auto",
+        help="auto (those known to write the words, else a quick localization), all, or numbers "
+        "such as 55-57",
+    )
+    verb.add_argument(
+        "--start-step",
+        default="auto",
+        help="patch from this step on, from 0; auto looks for the latest that changes the words",
+    )
+    verb.add_argument("--seeds", default="0", help="noise seeds, such as 0,1 (%(default)s)")
+    verb.add_argument(
+        "--compare", default="", help="other methods on the same seeds: a list of names, or all"
+    )
+    verb.add_argument("--steps", type=int, help="denoising steps (default: the checkpoint's)")
+    verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
+    verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
+    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+    verb.add_argument(
+        "--json", metavar="FILE", help="write the result as JSON; - for standard output"
+    )
+    verb.set_defaults(run=_edit)
+
+
+def _edit(options: argparse.Namespace) -> None:
+    pairs = _pairs(options)
+    seeds, start = parse_seeds(options.seeds), _start(options.start_step)
+    check_writable(options.json)
+
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, inversion, localized, sharing, store
+    from textloc.baselines import BASELINES
+    from textloc.editing import edit_stream
+
+    picture = inversion.read_picture(options.image) if options.image is not None else None
+    methods = [name for name in options.compare.split(",") if name]
+    print(f"loading {options.model}", file=sys.stderr)
+    model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
+    event = None
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+
+        def localizing(done: int, total: int) -> None:
+            bar.set_description("no localization is stored: looking for the layers first")
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        layers, origin = localized.choose(
+            model, options.layers, pairs, options.ocr, on_progress=localizing
+        )
+        for event in edit_stream(
+            model,
+            pairs,
+            layers,
+            layers_from=origin,
+            start_step=start,
+            seeds=seeds,
+            methods=list(BASELINES) if methods == ["all"] else methods,
+            picture=picture,
+            steps=options.steps,
+            guidance=options.guidance,
+            ocr=options.ocr,
+        ):
+            bar.total, bar.n = event.total, event.done
+            bar.set_description(event.message)
+    assert event is not None
+    document = event.document
+    folder = store.save(document, event.images)
+    print(f"saved {folder}", file=sys.stderr)
+    link = sharing.permalink("http://127.0.0.1:7860/", document["id"])
+    print(f"`python app.py` shows it at {link}", file=sys.stderr)
+    told = sharing.with_paths(document, store.load(document["id"]))
+    if options.json == "-":
+        json.dump(told, sys.stdout, ensure_ascii=False)
+        print()
+        return
+    if options.json:
+        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+        Path(options.json).write_text(text, encoding="utf-8")
+    print_result(told)
+
+
+def _pairs(options: argparse.Namespace) -> list[Any]:
+    from textloc.prompts import parse_pair, read_pairs, replace_text
+
+    if options.pairs is not None:
+        if options.source or options.target or options.target_text:
+            raise PromptError("give --source and --target-text, or --pairs FILE, not both")
+        return list(read_pairs(options.pairs))
+    if options.source is None or (options.target is None) == (options.target_text is None):
+        raise PromptError("give --source and --target-text (or --target), or --pairs FILE")
+    target = options.target
+    if target is None:
+        target = replace_text(options.source, options.target_text)
+    return [parse_pair(options.source, target)]
+
+
+def _start(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise PromptError(f"cannot read the start step {text!r}; give a number or auto") from error
+
+
+def print_result(document: dict[str, Any]) -> None:
+    """What an edit says, for a terminal."""
+    from textloc.summary import describe_edit
+
+    print(describe_edit(document))
+    print()
+    for edit in document["edits"][:20]:
+        print(
+            f"seed {edit['seed']}: {edit['read_source']!r} became {edit['read_edit']!r}; "
+            f"{edit['image']}"
+        )
+    if len(document["edits"]) > 20:
+        print(f"and {len(document['edits']) - 20} more")
+    rows = [("localized", document["scores"])]
+    rows += [(method["name"], method["scores"]) for method in document["methods"]]
+    print(f"\n{'method':17} {'exact':>6} {'F1 tgt':>7} {'F1 src':>7} {'SSIM':>6} {'outside':>8}")
+    for name, scores in rows:
+        columns = (
+            (6, "exact_target"),
+            (7, "ocr_f1_target"),
+            (7, "ocr_f1_source"),
+            (6, "ssim"),
+            (8, "ssim_outside_text"),
+        )
+        values = [(width, scores[score][0]) for width, score in columns]
+        cells = [f"{'-' if v is None else f'{v:.2f}':>{width}}" for width, v in values]
+        print(f"{name:17} {' '.join(cells)}")

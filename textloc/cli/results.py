@@ -1,0 +1,87 @@
+"""`textloc show`, `textloc models` and `textloc serve`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from textloc.cli import editing, localizing
+
+
+def add(verbs: Any) -> None:
+    """Add the verbs."""
+    _add_show(verbs)
+    models = verbs.add_parser("models", help="list the known checkpoints")
+    models.add_argument("--json", action="store_true", help="as JSON")
+    models.set_defaults(run=_models)
+    serve = verbs.add_parser("serve", help="open the page, as `python app.py` does")
+    serve.set_defaults(run=_serve)
+
+
+def _add_show(verbs: Any) -> None:
+    verb = verbs.add_parser("show", help="print a stored result, or list them all")
+    verb.add_argument(
+        "id", nargs="?", help="16 characters; without it the stored results are listed"
+    )
+    verb.add_argument("--json", action="store_true", help="the whole document as JSON")
+    verb.add_argument("--csv", action="store_true", help="the scores of every layer as CSV")
+    verb.add_argument("--zip", type=Path, metavar="FILE", help="pack it with its pictures")
+    verb.set_defaults(run=_show)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from textloc import sharing, store
+
+    if options.id is None:
+        for summary in store.listing():
+            state = f"damaged: {summary.damaged}" if summary.damaged else summary.title
+            print(f"{summary.id}  {state}")
+        return
+    document = store.load(options.id).document
+    if options.zip is not None:
+        print(f"wrote {sharing.export_zip(options.id, options.zip)}", file=sys.stderr)
+    elif options.json:
+        json.dump(document, sys.stdout, ensure_ascii=False)
+        print()
+    elif options.csv:
+        print(sharing.to_csv(document), end="")
+    else:
+        _PRINT[store.kind(document)](document)
+
+
+def _models(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from textloc.known import KNOWN
+    from textloc.layers import format_layers
+
+    rows = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
+    if options.json:
+        json.dump(rows, sys.stdout, ensure_ascii=False)
+        print()
+        return
+    for row in rows:
+        state = "here" if row["available"] else "to download"
+        gate = ", accept its licence first" if row["gated"] and not row["available"] else ""
+        numbers = format_layers(row["localized"] or ()) or "-"
+        print(
+            f"{row['name']:12}  {state:11}  {row['gigabytes']:5.3g} GB  layers {numbers:5}  "
+            f"{row['about']} ({row['licence']}{gate})"
+        )
+    print(
+        "\nGB: weights in memory, in the usual number format; twice that in float32, as on a CPU."
+        "\nLayers: published ones that write the words; `textloc localize` finds them for any."
+        "\nAny diffusers folder or Hub name (owner/model) of these families works as well."
+    )
+
+
+def _serve(_options: argparse.Namespace) -> None:
+    from textloc.ui import page
+
+    page.serve()
+
+
+_PRINT = {"textloc.localize": localizing.print_result, "textloc.edit": editing.print_result}
