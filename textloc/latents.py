@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def between_steps(pipe: Any, change: Callable[[int, Tensor, Tensor], Tensor]) ->
     original, own = scheduler.step, vars(scheduler).get("step")
     done = 0
 
+    @wraps(original)  # pipelines look at the signature before they pass a noise generator
     def step(output: Any, time: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
         nonlocal done
         times = scheduler.timesteps.tolist()

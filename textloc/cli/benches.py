@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import parse_seeds, shown
+from textloc.cli.common import parse_methods, parse_seeds, parse_start, shown
 from textloc.errors import LayerError, PromptError
 
 
@@ -39,6 +39,19 @@ def add(verbs: Any) -> None:
     paper.add_argument("--steps", type=int, help="denoising steps (default: the paper's)")
     paper.add_argument("--json", action="store_true", help="as JSON")
     paper.set_defaults(run=_bench_paper)
+    edit = suites.add_parser(
+        "edit", help="edit many pictures by every method (the paper's Table 4)"
+    )
+    edit.add_argument("--model", default="tiny-sdxl")
+    edit.add_argument("--pairs", type=Path, help="prompt pairs (default: the 60 that ship)")
+    edit.add_argument("--layers", default="auto", help="auto, all, or numbers such as 55-57")
+    edit.add_argument("--start-step", default="0", help="from 0; auto looks for the latest")
+    edit.add_argument("--seeds", default="0")
+    edit.add_argument("--compare", default="all", help="methods, such as prompt-swap,inpainting")
+    edit.add_argument("--legacy", action="store_true", help="also the release's own measures")
+    edit.add_argument("--save", action="store_true", help="keep the result in cached_results/")
+    edit.add_argument("--json", action="store_true", help="as JSON")
+    edit.set_defaults(run=_bench_edit)
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
     layers.add_argument("--json", action="store_true", help="as JSON")
     layers.set_defaults(run=_bench_layers)
@@ -133,3 +146,41 @@ def _bench_step(options: argparse.Namespace) -> None:
         progress=lambda line: print(line, file=sys.stderr),
     )
     print(json.dumps(row) if options.json else step.table(row))
+
+
+def _bench_edit(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, localized, store
+    from textloc.bench import edit
+    from textloc.editing import edit_stream
+    from textloc.paths import WORDS
+    from textloc.prompts import read_pairs
+
+    pairs, seeds = read_pairs(options.pairs or WORDS / "edits.tsv"), parse_seeds(options.seeds)
+    start, methods = parse_start(options.start_step), parse_methods(options.compare)
+    model = checkpoints.load(options.model)
+    layers, origin = localized.choose(model, options.layers, pairs)
+    event = None
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        for event in edit_stream(
+            model,
+            pairs,
+            layers,
+            layers_from=origin,
+            start_step=start,
+            seeds=seeds,
+            methods=methods,
+        ):
+            bar.total, bar.n = event.total, event.done
+            bar.set_description(event.message)
+    assert event is not None
+    document = event.document
+    if options.save:
+        print(f"saved {store.save(document, event.images)}", file=sys.stderr)
+    clip = edit.clip_t(document, event.images)
+    if options.json:
+        found = {"id": document["id"], "rows": edit.rows(document), "clip_t": clip}
+        print(json.dumps({**found, "failures": edit.failures(document)}))
+    else:
+        print(edit.table(document, options.legacy, clip))

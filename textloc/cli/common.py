@@ -24,6 +24,27 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
+def parse_start(text: str) -> int | None:
+    """Read a start step: a number, or `auto`, which gives None.
+
+    Raises:
+        PromptError: neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise PromptError(f"cannot read the start step {text!r}; give a number or auto") from error
+
+
+def parse_methods(text: str) -> list[str]:
+    """Read names of editing methods, such as `prompt-swap,inpainting`, or `all`."""
+    from textloc.baselines import BASELINES
+
+    return list(BASELINES) if text == "all" else [name for name in text.split(",") if name]
+
+
 def shown(bar: Any) -> Callable[[int], None]:
     """Shows a count in a progress bar."""
 

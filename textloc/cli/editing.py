@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import check_writable, parse_seeds
+from textloc.cli.common import check_writable, parse_methods, parse_seeds, parse_start
 from textloc.errors import PromptError
 
 
@@ -60,17 +60,16 @@ def add(verbs: Any) -> None:
 
 def _edit(options: argparse.Namespace) -> None:
     pairs = _pairs(options)
-    seeds, start = parse_seeds(options.seeds), _start(options.start_step)
+    seeds, start = parse_seeds(options.seeds), parse_start(options.start_step)
     check_writable(options.json)
 
     from tqdm.auto import tqdm
 
     from textloc import checkpoints, inversion, localized, sharing, store
-    from textloc.baselines import BASELINES
     from textloc.editing import edit_stream
 
     picture = inversion.read_picture(options.image) if options.image is not None else None
-    methods = [name for name in options.compare.split(",") if name]
+    methods = parse_methods(options.compare)
     print(f"loading {options.model}", file=sys.stderr)
     model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
     event = None
@@ -91,7 +90,7 @@ def _edit(options: argparse.Namespace) -> None:
             layers_from=origin,
             start_step=start,
             seeds=seeds,
-            methods=list(BASELINES) if methods == ["all"] else methods,
+            methods=methods,
             picture=picture,
             steps=options.steps,
             guidance=options.guidance,
@@ -129,15 +128,6 @@ def _pairs(options: argparse.Namespace) -> list[Any]:
     if target is None:
         target = replace_text(options.source, options.target_text)
     return [parse_pair(options.source, target)]
-
-
-def _start(text: str) -> int | None:
-    if text == "auto":
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise PromptError(f"cannot read the start step {text!r}; give a number or auto") from error
 
 
 def print_result(document: dict[str, Any]) -> None:
