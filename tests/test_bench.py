@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from tests import tiny_pipelines
 from textloc import cli
-from textloc.bench import paper, step, swap
+from textloc.bench import cost, edit, paper, step, swap
 from textloc.checkpoints import Model
+from textloc.editing import edit_stream
 from textloc.errors import LayerError, PromptError
 from textloc.prompts import parse_pair
 
@@ -112,3 +114,37 @@ def test_what_cannot_be_timed_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["bench", "step", "--model", "nothing"]) == 2
     assert "choose one of ldm" in capsys.readouterr().err
     assert cli.main(["bench", "step", "--size", "100"]) == 2
+
+
+def test_an_edit_costs_what_its_family_asks_for() -> None:
+    """One row a guidance pass where text is static, two in joint attention."""
+    torch.set_num_threads(1)
+    pair = parse_pair('a red sign "AB"', "XYZ")
+    for model, beside in ((tiny_pipelines.sd(), "plain"), (tiny_pipelines.OTHERS["sd3"](), "two")):
+        report = cost.measure(model, pair, [0], repeats=2, methods=["prompt-swap", "inpainting"])
+        assert report["beside"].startswith(beside)
+        ways = report["ways"]
+        assert ways["localized"]["denoiser_rows"] == ways[report["beside"]]["denoiser_rows"]
+        assert ways["prompt-swap"]["denoiser_rows"] == ways["plain"]["denoiser_rows"]
+        assert ways["inpainting"]["denoiser_rows"] == 2 * ways["plain"]["denoiser_rows"]
+        assert ways[report["beside"]]["ratio"] == [1, 1, 1]
+        assert "localized" in cost.table(report)
+    with pytest.raises(PromptError, match="two repeats"):
+        cost.measure(tiny_pipelines.sd(), pair, [0], repeats=1)
+
+
+def test_the_table_of_edits_says_what_failed() -> None:
+    torch.set_num_threads(1)
+    pairs = [parse_pair('a red sign "AB"', "XYZ"), parse_pair('a blue mug "CD"', "EF")]
+    methods = ["prompt-swap", "regenerate"]
+    *_, last = edit_stream(tiny_pipelines.sd(), pairs, [0], start_step=0, methods=methods)
+    rows = edit.rows(last.document)
+    assert [row["name"] for row in rows] == ["localized", *methods]
+    assert all(row["seconds"] > 0 and row["denoiser_rows"] > 0 for row in rows)
+    text = edit.table(last.document, legacy=True, clip={row["name"]: 0.5 for row in rows})
+    assert "Localized patching failed on 2" in text
+    assert "AB → XYZ" in text
+    assert "CLIP-T" in text
+    assert "MSE*" in text
+    assert len(edit.failures(last.document)) == 2
+    assert edit.clip_t(last.document, last.images) is None  # no weights of CLIP here

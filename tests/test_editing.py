@@ -95,17 +95,19 @@ def test_a_picture_of_ones_own(model: Model, results: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels)
     *_, last = edit_stream(
-        model, [PAIR], [0, 1], start_step=0, picture=picture, methods=list(BASELINES)
+        model, [PAIR], [0, 1], start_step=0, pictures=[picture], methods=list(BASELINES)
     )
     document = last.document
-    assert document["inversion"]["ssim"] <= 1
-    assert isinstance(document["inversion"]["poor"], bool)
-    assert document["request"]["picture"].startswith("sha256:")
+    (followed,) = document["inversions"]
+    assert followed["ssim"] <= 1
+    assert isinstance(followed["poor"], bool)
+    assert document["request"]["pictures"][0].startswith("sha256:")
+    assert "Your picture came back" in describe_edit(document)
     store.save(document, last.images)
     *_, other = edit_stream(model, [PAIR], [0, 1], start_step=0)
     assert other.document["id"] != document["id"]
-    with pytest.raises(PromptError, match="single pair"):
-        edit_stream(model, [PAIR, PAIR], [0], picture=picture)
+    with pytest.raises(PromptError, match="one a pair"):
+        edit_stream(model, [PAIR, PAIR], [0], pictures=[picture])
 
 
 def test_stopping_keeps_what_is_done(model: Model) -> None:

@@ -53,7 +53,7 @@ def edit_stream(
     start_step: int | None = None,
     seeds: Sequence[int] = (0,),
     methods: Sequence[str] = (),
-    picture: Image.Image | None = None,
+    pictures: Sequence[Image.Image] | None = None,
     steps: int | None = None,
     guidance: float | None = None,
     ocr: str = "auto",
@@ -71,7 +71,7 @@ def edit_stream(
             changes the words.
         seeds: noise seeds; each pair is edited with each.
         methods: names of `baselines.BASELINES` to compare with.
-        picture: one's own, described by the source prompt of the one pair; cut to the call's shape.
+        pictures: one's own, one a pair, which the source prompt describes; cut to the call's shape.
         steps, guidance: None takes the checkpoint's usual call.
         ocr: engine, or `auto`.
         on_step: called with (steps done, steps) within each call.
@@ -89,8 +89,10 @@ def edit_stream(
         raise PromptError("give one or more different seeds, 0 or greater, such as 0,1")
     if unknown := [name for name in methods if name not in BASELINES]:
         raise PromptError(f"there is no method {unknown[0]!r}; there are {', '.join(BASELINES)}")
-    if picture is not None and len(pairs) > 1:
-        raise PromptError("one picture is edited by one prompt pair; give a single pair")
+    if pictures is not None and len(pictures) != len(pairs):
+        raise PromptError(
+            f"there are {len(pictures)} pictures and {len(pairs)} prompt pairs; give one a pair"
+        )
     began = time.perf_counter()
     loaded = checkpoints.load(model)
     usual = loaded.defaults
@@ -112,8 +114,7 @@ def edit_stream(
     for pair in pairs:
         loaded.check_prompt(pair.source, sampling)
         loaded.check_prompt(pair.target, sampling)
-    if picture is not None:
-        picture = inversion.fit(picture, sampling)
+    own = tuple(inversion.fit(picture, sampling) for picture in pictures or ())
     job = _Edit(
         loaded,
         tuple(pairs),
@@ -122,7 +123,7 @@ def edit_stream(
         start_step,
         tuple(seeds),
         tuple(dict.fromkeys(methods)),
-        picture,
+        own,
         sampling,
         ocr,
     )
@@ -141,7 +142,7 @@ class _Edit:
     asked_start: int | None
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
-    picture: Image.Image | None
+    pictures: tuple[Image.Image, ...]
     sampling: Sampling
     engine: str
     began: float = field(default_factory=time.perf_counter)
@@ -228,9 +229,14 @@ class _Edit:
 
     def _source_run(self, pair: int, seed: int) -> Run:
         source = Run(self.pairs[pair].source, seed)
-        if self.picture is None:
+        if not self.pictures:
             return source
-        return inversion.follow(self.picture, source, self.sampling)
+        return inversion.follow(self.pictures[pair], source, self.sampling)
+
+    def _followed(self, pair: int, seed: int) -> inversion.FromPicture:
+        control = self._sources[pair, seed].control
+        assert isinstance(control, inversion.FromPicture)
+        return control
 
     def _other(self, name: str, pair: int, seed: int) -> Run:
         """The run of a method beside the source."""
@@ -287,11 +293,6 @@ class _Edit:
 
     def _request(self) -> dict[str, Any]:
         """What was asked, canonically: its hash is the result's identity."""
-        picture = None
-        if self.picture is not None:
-            followed = self._sources[0, self.seeds[0]].control
-            assert isinstance(followed, inversion.FromPicture)
-            picture = followed.digest
         return {
             "job": "edit",
             "checkpoint": {
@@ -300,7 +301,9 @@ class _Edit:
                 "digest": self.model.digest,
             },
             "pairs": [vars(pair) for pair in self.pairs],
-            "picture": picture,
+            "pictures": [
+                self._followed(pair, self.seeds[0]).digest for pair in range(len(self.pictures))
+            ],
             "layers": list(self.layers),
             "start_step": self.asked_start,
             "seeds": list(self.seeds),
@@ -346,19 +349,20 @@ class _Edit:
             "methods": [self._method(name) for name in self.methods],
             "scores": None if start is None else self._scores(_label(start)),
             "costs": {name: dict(cost) for name, cost in self.costs.items()},
-            "inversion": self._inversion(),
+            "inversions": self._inversions(),
             "timing": dict(self.timing),
         }
 
-    def _inversion(self) -> dict[str, Any] | None:
-        """How well one's own picture is reproduced, by its first seed."""
-        key = self._key(0, self.seeds[0], "source")
-        if self.picture is None or key not in self.images:
-            return None
-        followed = self._sources[0, self.seeds[0]].control
-        assert isinstance(followed, inversion.FromPicture)
-        measured = comparison.reproduction(self.picture, self.images[key], followed.corrections)
-        return measured | {"poor": inversion.poor(followed.corrections)}
+    def _inversions(self) -> list[dict[str, Any]]:
+        """How well one's own pictures are reproduced."""
+        found = []
+        for pair, seed, key in self._places("source") if self.pictures else ():
+            corrections = self._followed(pair, seed).corrections
+            measured = comparison.reproduction(self.pictures[pair], self.images[key], corrections)
+            found.append(
+                {"pair": pair, "seed": seed, **measured, "poor": inversion.poor(corrections)}
+            )
+        return found
 
     def _places(self, label: str) -> list[tuple[int, int, str]]:
         every = [(p, s, self._key(p, s, label)) for p in range(len(self.pairs)) for s in self.seeds]

@@ -165,10 +165,11 @@ def describe_edit(document: Document) -> str:
     outside = document["scores"]["ssim_outside_text"][0]
     if outside is not None:
         text += f" Outside the text the picture is kept (SSIM {outside:.2f})."
-    followed = document.get("inversion")
-    if followed is not None:
-        text += f" Your picture came back with SSIM {followed['ssim']:.2f}."
-        if followed["poor"]:
+    followed = document["inversions"]
+    if followed:
+        kept = sum(one["ssim"] for one in followed) / len(followed)
+        text += f" Your picture came back with SSIM {kept:.2f}."
+        if any(one["poor"] for one in followed):
             text += (
                 " The model had to be corrected more than it moved by itself: it hardly knows "
                 "pictures like this one from this prompt, and the edit is not to be trusted."

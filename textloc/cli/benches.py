@@ -52,6 +52,13 @@ def add(verbs: Any) -> None:
     edit.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     edit.add_argument("--json", action="store_true", help="as JSON")
     edit.set_defaults(run=_bench_edit)
+    cost = suites.add_parser("cost", help="time one edit beside a plain generation")
+    cost.add_argument("--model", default="tiny-sdxl")
+    cost.add_argument("--layers", default="auto", help="auto, all, or numbers such as 55-57")
+    cost.add_argument("--repeats", type=int, default=15, help="interleaved rounds (15)")
+    cost.add_argument("--compare", default="all", help="methods, such as prompt-swap,inpainting")
+    cost.add_argument("--json", action="store_true", help="as JSON")
+    cost.set_defaults(run=_bench_cost)
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
     layers.add_argument("--json", action="store_true", help="as JSON")
     layers.set_defaults(run=_bench_layers)
@@ -184,3 +191,19 @@ def _bench_edit(options: argparse.Namespace) -> None:
         print(json.dumps({**found, "failures": edit.failures(document)}))
     else:
         print(edit.table(document, options.legacy, clip))
+
+
+def _bench_cost(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, localized
+    from textloc.bench import cost
+    from textloc.prompts import parse_pair
+
+    pair = parse_pair('a red sign that says "STOP"', "LOVE")
+    methods = parse_methods(options.compare)
+    model = checkpoints.load(options.model)
+    layers, _ = localized.choose(model, options.layers, [pair])
+    with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
+        report = cost.measure(model, pair, layers, options.repeats, methods, on_call=shown(bar))
+    print(json.dumps(report) if options.json else cost.table(report))

@@ -68,7 +68,7 @@ def _edit(options: argparse.Namespace) -> None:
     from textloc import checkpoints, inversion, localized, sharing, store
     from textloc.editing import edit_stream
 
-    picture = inversion.read_picture(options.image) if options.image is not None else None
+    pictures = None if options.image is None else [inversion.read_picture(options.image)]
     methods = parse_methods(options.compare)
     print(f"loading {options.model}", file=sys.stderr)
     model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
@@ -91,7 +91,7 @@ def _edit(options: argparse.Namespace) -> None:
             start_step=start,
             seeds=seeds,
             methods=methods,
-            picture=picture,
+            pictures=pictures,
             steps=options.steps,
             guidance=options.guidance,
             ocr=options.ocr,

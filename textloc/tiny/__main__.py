@@ -67,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--grid", type=Path, help="write the pictures as one PNG")
     evaluate.set_defaults(run=_evaluate)
 
+    edits = verbs.add_parser("edits", help="edit rendered pictures, which no checkpoint made")
+    edits.add_argument("checkpoint", help="shipped name or folder")
+    edits.add_argument("--words", type=Path, required=True, help="one word a line")
+    edits.add_argument("--limit", type=int, help="only the first words")
+    edits.add_argument("--layers", default="auto", help="auto, all, or numbers such as 8-10")
+    edits.add_argument("--start-step", default="auto", help="from 0; auto looks for the latest")
+    edits.add_argument("--compare", default="", help="other methods, or all")
+    edits.set_defaults(run=_edits)
+
     judge = verbs.add_parser("judge", help="train and save the classifier of scenes")
     judge.set_defaults(run=_judge)
     return parser
@@ -140,6 +149,30 @@ def _evaluate(options: argparse.Namespace) -> None:
             on_image=done,
         )
     print("\n".join(lines))
+
+
+def _edits(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc.bench import edit
+    from textloc.cli.common import parse_methods, parse_start, shown
+    from textloc.tiny import edits, words
+
+    listed = words.read_list(options.words)[: options.limit]
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+        document = edits.measure(
+            options.checkpoint,
+            listed,
+            layers=options.layers,
+            start_step=parse_start(options.start_step),
+            methods=parse_methods(options.compare),
+            on_image=shown(bar),
+        )
+    print(edit.table(document))
+    followed = document["inversions"]
+    for name in ("ssim", "correction"):
+        values = [one[name] for one in followed if one[name] is not None]
+        print(f"{name} of the pictures that came back: {sum(values) / len(values):.3f}")
 
 
 def _judge(_options: argparse.Namespace) -> None:
