@@ -2,9 +2,10 @@
 
 A run that follows a picture begins from its seed's noise. After every step the row of the source
 prompt is put where the picture, mixed with that same noise, is at that noise level; the difference
-between where it had come and where it is put is added to every other row of the picture. So the
-source row ends as the picture itself whatever its prompt, and the other rows differ from it by what
-their patches do.
+between where it had come and where it is put, its correction, is added to every other row of the
+picture. So the source row ends as the picture itself whatever its prompt, and the other rows differ
+from it by what their patches do. Where a row has come to differ, the correction fades: there it
+would draw the strokes of the source's letters into the edit's (measured in `LOG.md`).
 
 That the difference is carried over from the source's branch is Direct Inversion (Ju et al., ICLR
 2024); that the way is not found by inverting the model but given by adding noise is edit-friendly
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from textloc.checkpoints import Model
+
+FADE = 1.0
+"""No correction is added where a row differs from the source's, root mean square over channels, by
+so many standard deviations of the picture's latents; half of it at half of that."""
 
 LARGEST = 40_000_000
 """Pixels of the largest picture that is opened."""
@@ -87,7 +92,8 @@ class FromPicture:
                 target = clean[number : number + 1].to(after)
                 target = noised(scheduler, target, noise[control], step + 1).to(after.dtype)
                 correction = target - after[leader]
-                moved[group] = after[group] + correction
+                share = _share(after[group] - after[leader], clean[number])
+                moved[group] = after[group] + share * correction
                 moved[leader] = target
                 way = float((target - before[leader]).norm())
                 control.corrections.append(float(correction.norm()) / way if way else 0.0)
@@ -95,6 +101,14 @@ class FromPicture:
 
         with between_steps(model.pipe, follow):
             yield
+
+
+def _share(differences: Tensor, clean: Tensor) -> Tensor:
+    """Shares in [0, 1] of the correction for rows that differ so from the source's, (N, C, h, w) or
+    packed (N, L, C); `clean` (C, h, w) or (L, C) are the picture's latents."""
+    channels = 1 if differences.ndim == 4 else -1
+    size = differences.square().mean(channels, keepdim=True).sqrt()
+    return (1 - size / (FADE * clean.std())).clamp(0, 1)
 
 
 def follow(picture: Image.Image, source: Run, sampling: Sampling) -> Run:
