@@ -76,6 +76,17 @@ KNOWN = (
         size=64,
     ),
     KnownCheckpoint(
+        "tiny-sd3",
+        "tiny-sd3",
+        "ships with textloc; the same scenes, joint attention",
+        "apache-2.0",
+        0.02,
+        shipped=True,
+        steps=20,
+        guidance=3.0,
+        size=64,
+    ),
+    KnownCheckpoint(
         "ldm",
         "CompVis/ldm-text2im-large-256",
         "latent diffusion, 256 px",
