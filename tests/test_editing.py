@@ -71,8 +71,9 @@ class MadeUp(editing._Edit):
     latest = 0
 
     def _measure(self, key: str) -> dict[str, float | None]:
-        changed = key.endswith("source") is False and int(key[-2:]) <= self.latest
-        return {**super()._measure(key), "exact_target": float(changed)}
+        changed = float(not key.endswith("source") and int(key[-2:]) <= self.latest)
+        letters = {"precision_target": changed, "recall_target": changed}
+        return {**super()._measure(key), "exact_target": changed, **letters}
 
 
 @pytest.mark.parametrize("latest", [-1, 0, 1, 5, 6])

@@ -38,9 +38,12 @@ LOCALIZED = "localized"
 """Name of the method that is not a baseline: patching the localized layers."""
 
 SHARE = 0.9
-"""A start step changes the words if so many are the target's, of those that step 0 changes."""
+"""A start step changes the words if it has this share of what step 0 changes: of the words that are
+exactly the target's, and of the OCR F1 to the target above that of the source pictures. (As in
+`localize`: F1 alone takes a word with most of its letters for written, and few pictures by exact
+words alone are a matter of chance.)"""
 
-PROBES = 8
+PROBES = 12
 """Pictures by which the start step is looked for, at most."""
 
 
@@ -196,18 +199,23 @@ class _Edit:
     def _find_start(self, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
         """Bisection: step 0 changes the words, and after the last step nothing changes."""
 
-        def changed(start: int) -> float:
-            keys = self.curve[start]
-            values = [self._measure(key)["exact_target"] or 0.0 for key in keys]
-            return sum(values) / len(values)
+        def score(name: str, keys: Sequence[str]) -> float:
+            found = comparison.means([self._measure(key) for key in keys], range(len(keys)))[name]
+            return found[0] or 0.0
 
+        def changed(start: int) -> dict[str, float]:
+            exact = score("exact_target", self.curve[start])
+            return {"exact": exact, "f1": score("ocr_f1_target", self.curve[start]) - floor}
+
+        floor = score("ocr_f1_target", [self._key(*place, "source") for place in places])
         yield from self._probe(0, places)
         low, high = 0, self.sampling.steps
-        least = SHARE * changed(0)
-        while high - low > 1 and least > 0:
+        least = {name: SHARE * value for name, value in changed(0).items()}
+        while high - low > 1 and least["exact"] > 0:
             middle = (low + high) // 2
             yield from self._probe(middle, places)
-            low, high = (middle, high) if changed(middle) >= least else (low, middle)
+            enough = all(value >= least[name] for name, value in changed(middle).items())
+            low, high = (middle, high) if enough else (low, middle)
         self.start_step = low
 
     def _probe(self, start: int, places: Sequence[tuple[int, int]]) -> Iterator[Event]:

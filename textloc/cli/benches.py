@@ -187,7 +187,8 @@ def _bench_edit(options: argparse.Namespace) -> None:
         print(f"saved {store.save(document, event.images)}", file=sys.stderr)
     clip = edit.clip_t(document, event.images)
     if options.json:
-        found = {"id": document["id"], "rows": edit.rows(document), "clip_t": clip}
+        found = {name: document[name] for name in ("id", "layers", "start_step")}
+        found |= {"rows": edit.rows(document), "clip_t": clip}
         print(json.dumps({**found, "failures": edit.failures(document)}))
     else:
         print(edit.table(document, options.legacy, clip))
