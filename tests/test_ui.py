@@ -120,6 +120,19 @@ def test_opens_empty_where_nothing_is_stored(results: Path) -> None:
     assert "no stored result" in problem
 
 
+def test_the_link_of_an_edit_is_told_apart(results: Path) -> None:
+    document, images = localize_document()
+    store.save(document, images)
+    request = {**document["request"], "job": "edit"}
+    edit = {**document, "schema": "textloc.edit/1", "request": request}
+    edit |= {"id": store.request_id(request), "sources": [], "edits": [], "methods": []}
+    store.save({**edit, "curve": []}, images)
+    view, problem = replay.opening(edit["id"])
+    assert view is not None
+    assert view.document["id"] == document["id"]
+    assert f"textloc show {edit['id']}" in problem
+
+
 def test_a_damaged_result_is_listed_quietly(results: Path) -> None:
     document, images = localize_document()
     folder = store.save(document, images)

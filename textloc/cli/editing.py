@@ -102,8 +102,6 @@ def _edit(options: argparse.Namespace) -> None:
     document = event.document
     folder = store.save(document, event.images)
     print(f"saved {folder}", file=sys.stderr)
-    link = sharing.permalink("http://127.0.0.1:7860/", document["id"])
-    print(f"`python app.py` shows it at {link}", file=sys.stderr)
     told = sharing.with_paths(document, store.load(document["id"]))
     if options.json == "-":
         json.dump(told, sys.stdout, ensure_ascii=False)

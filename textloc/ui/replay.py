@@ -32,8 +32,16 @@ class View:
 
 
 def stored_view(result_id: str) -> View:
-    """The view of a stored result, verified. Raises `StoreError` as `store.load` does."""
+    """The view of a stored localization, verified.
+
+    Raises `StoreError` as `store.load` does, and for a result of another kind.
+    """
     found = store.load(result_id)
+    if store.kind(found.document) != "textloc.localize":
+        raise StoreError(
+            f"The result {result_id} is an edit, which this page does not show: read it with "
+            f"`textloc show {result_id}`."
+        )
     return _view_of(result_id, str(found.document.get("digest")))
 
 
