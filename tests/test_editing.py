@@ -268,3 +268,12 @@ def test_the_command_says_what_is_wrong(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_from_python(model: Model) -> None:
+    import textloc
+
+    event = textloc.edit(model, 'a red sign "AB"', "XYZ", layers="0-1", start_step=0, seeds=(3,))
+    assert event.document["complete"]
+    assert event.document["edits"][0]["image"] in event.images
+    assert event.document["request"]["seeds"] == [3]

@@ -1,3 +1,42 @@
 """textloc: find, see and use the layers of a text-to-image model that write the words."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from textloc.checkpoints import Model
+    from textloc.localize import Event
+
 __version__ = "0.1.0"
+
+
+def edit(
+    model: str | Path | Model, source: str, target: str, *, layers: str = "auto", **options: Any
+) -> Event:
+    """Change the words of a picture (`editing.edit_stream` to its end).
+
+    Args:
+        model: known name, folder, Hub name, or a loaded `checkpoints.Model`.
+        source: prompt of the picture. target: the same with other words, or the new word alone.
+        layers: numbers such as `55-57`, `all`, or `auto` (`localized.choose`).
+        options: of `editing.edit_stream`: seeds, start_step, methods, pictures and others.
+
+    Returns:
+        The last event: its `document` says what was done and measured, `images` holds the pictures
+        by the keys that the document names.
+
+    Raises:
+        TextlocError: of the kinds that `editing.edit_stream` and `localized.choose` raise.
+    """
+    from textloc import checkpoints, localized
+    from textloc.editing import edit_stream
+    from textloc.prompts import parse_pair
+
+    pairs = [parse_pair(source, target)]
+    loaded = checkpoints.load(model)
+    chosen, origin = localized.choose(loaded, layers, pairs, options.get("ocr", "auto"))
+    *_, last = edit_stream(loaded, pairs, chosen, layers_from=origin, **options)
+    return last
