@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from textloc.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from textloc.checkpoints import Model
     from textloc.localize import Event
-
-__version__ = "0.1.0"
 
 
 def edit(

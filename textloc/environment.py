@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import textloc
+from textloc.version import __version__
 
 
 def _version(package: str) -> str | None:
@@ -19,7 +19,7 @@ def _version(package: str) -> str | None:
 def describe(device: str, ocr: dict[str, str]) -> dict[str, Any]:
     """Versions of the libraries that decide a result, the device, and the OCR engine."""
     return {
-        "textloc": textloc.__version__,
+        "textloc": __version__,
         **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
         "python": platform.python_version(),
         "device": device,

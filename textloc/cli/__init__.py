@@ -10,9 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from textloc import __version__
 from textloc.cli import benches, editing, localizing, results
 from textloc.errors import TextlocError
+from textloc.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
