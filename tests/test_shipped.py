@@ -6,12 +6,15 @@ import json
 
 import pytest
 
-from textloc import checkpoints, store
+from textloc import checkpoints, metrics, ocr, store
 from textloc.checkpoints import Model
+from textloc.generation import generate
 from textloc.known import KNOWN
 from textloc.localize import localize
+from textloc.localized import layers_of
 from textloc.paths import CHECKPOINTS, ROOT, WORDS
-from textloc.prompts import parse_pair
+from textloc.prompts import parse_pair, read_pairs
+from textloc.runs import Patch, Run
 from textloc.tiny import evaluate, words
 
 RESULTS = ROOT / "cached_results"
@@ -61,8 +64,47 @@ def test_a_shipped_checkpoint_spells(checkpoint: Model) -> None:
     assert sum(s.scene_right for s in spelled) >= 0.9 * len(spelled)
 
 
+def stored_layers(checkpoint: Model) -> tuple[int, ...]:
+    found = layers_of(checkpoint)
+    assert found is not None
+    layers, origin = found
+    assert origin.startswith("stored:")
+    return layers
+
+
 @pytest.mark.slow
-def test_a_shipped_checkpoint_has_layers_that_write(checkpoint: Model) -> None:
+def test_the_stored_layers_write_and_the_others_do_not(checkpoint: Model) -> None:
+    """On words that the stored localization did not have."""
+    layers = stored_layers(checkpoint)
+    others = tuple(i for i in range(len(checkpoint.layers)) if i not in layers)
+    pairs = read_pairs(WORDS / "edits.tsv")[::12]
+    scores = {}
+    for name, chosen in (("none", ()), ("these", layers), ("others", others), ("all", None)):
+        runs = []
+        for pair in pairs:
+            every = tuple(range(len(checkpoint.layers)))
+            patch = Patch(every if chosen is None else chosen or (0,), Run(pair.target))
+            source = Run(pair.source)
+            runs.append(source if chosen == () else source.patched(patch))
+        images = {}
+        for chunk in generate(checkpoint, runs, checkpoint.defaults, lean=True):
+            images.update(chunk.images)
+        readings = ocr.read([images[run] for run in runs])
+        texts = [(r.text, p.target_text) for r, p in zip(readings, pairs, strict=True)]
+        scores[name] = metrics.mean_ocr_f1(texts)
+    effects = {
+        name: metrics.effect(score, scores["none"], scores["all"]) or 0.0
+        for name, score in scores.items()
+    }
+    assert scores["all"] > scores["none"] + 0.3
+    assert effects["these"] >= 0.8
+    assert effects["others"] <= 0.2
+
+
+@pytest.mark.slow
+def test_a_shipped_checkpoint_has_few_layers_that_write(checkpoint: Model) -> None:
+    if len(stored_layers(checkpoint)) > len(checkpoint.layers) // 2:
+        pytest.skip("most of its layers take part in writing (README, What it finds)")
     pairs = [
         parse_pair('a red sign that says "STOP"', "LOVE"),
         parse_pair('a blue mug that says "RAIN"', "HOPE"),
