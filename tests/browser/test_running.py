@@ -96,12 +96,19 @@ def test_what_only_loading_finds_out_is_told_in_the_page(
 # ---------------------------------------------------------------------------- running
 
 
+_PARTLY_DRAWN = """() => {
+    const bars = document.querySelectorAll('#effect .bars .point').length;
+    const said = document.querySelector('#headline h1')?.textContent ?? '';
+    return said.includes('layers measured so far') && bars > 0 && bars < 11;
+}"""
+"""Both at once: asked one after the other, a slow browser can miss the moment."""
+
+
 def test_a_run_grows_and_leaves_a_link(live: Served, visit: Any) -> None:
     page = visit(live.address)
     ask(page, "MOON")
     expect(page.locator("#progress")).to_contain_text("step")
-    expect(page.locator("#headline h1")).to_contain_text("layers measured so far")
-    expect(page.locator("#effect .bars .point")).not_to_have_count(11)
+    page.wait_for_function(_PARTLY_DRAWN)
     expect(page.locator("#progress")).to_contain_text("Done: 14 images")
     expect(page.locator("#effect .bars .point")).to_have_count(11)
     expect(page.locator("#headline h1")).to_contain_text("write the words")
