@@ -28,7 +28,7 @@ from textloc.checkpoints import Model
 from textloc.errors import LayerError, PromptError
 from textloc.generation import generate
 from textloc.layers import check_layers
-from textloc.localize import Event
+from textloc.localize import Event, asked_sampling, check_asked, check_prompts
 from textloc.ocr import Reading
 from textloc.prompts import Pair
 from textloc.runs import Patch, Run, Sampling
@@ -86,10 +86,7 @@ def edit_stream(
     Raises:
         PromptError, LayerError, CheckpointError, OCRError, OutOfMemoryError, Cancelled.
     """
-    if not pairs:
-        raise PromptError("give at least one prompt pair")
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise PromptError("give one or more different seeds, 0 or greater, such as 0,1")
+    check_asked(pairs, seeds)
     if unknown := [name for name in methods if name not in BASELINES]:
         raise PromptError(f"there is no method {unknown[0]!r}; there are {', '.join(BASELINES)}")
     if pictures is not None and len(pictures) != len(pairs):
@@ -98,25 +95,12 @@ def edit_stream(
         )
     began = time.perf_counter()
     loaded = checkpoints.load(model)
-    usual = loaded.defaults
-    sampling = Sampling(
-        steps if steps is not None else usual.steps,
-        guidance if guidance is not None else usual.guidance,
-        usual.height,
-        usual.width,
-        usual.text_length,
-    )
-    if sampling.steps < 1 or not 0 <= (start_step or 0) <= sampling.steps:
-        raise LayerError(
-            f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
-        )
+    sampling = asked_sampling(loaded, steps, guidance, start_step or 0)
     chosen = tuple(sorted(set(layers)))
     check_layers(chosen, len(loaded.layers))
     if not chosen:
         raise LayerError("give at least one layer to patch")
-    for pair in pairs:
-        loaded.check_prompt(pair.source, sampling)
-        loaded.check_prompt(pair.target, sampling)
+    check_prompts(loaded, pairs, sampling)
     own = tuple(inversion.fit(picture, sampling) for picture in pictures or ())
     job = _Edit(
         loaded,

@@ -21,7 +21,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,35 +102,64 @@ def localize_stream(
     Raises:
         PromptError, LayerError, CheckpointError, OCRError, OutOfMemoryError, Cancelled.
     """
-    if not pairs:
-        raise PromptError("give at least one prompt pair")
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise PromptError("give one or more different seeds, 0 or greater, such as 0,1")
+    check_asked(pairs, seeds)
     if not 0 < share <= 1:
         raise PromptError(f"the share {share} is outside (0, 1]; 0.9 is usual")
     began = time.perf_counter()
     loaded = checkpoints.load(model)
-    sampling = Sampling(
-        steps if steps is not None else loaded.defaults.steps,
-        guidance if guidance is not None else loaded.defaults.guidance,
-        loaded.defaults.height,
-        loaded.defaults.width,
-        loaded.defaults.text_length,
+    sampling = asked_sampling(loaded, steps, guidance, start_step)
+    chosen = tuple(range(len(loaded.layers))) if layers is None else tuple(sorted(set(layers)))
+    check_layers(chosen, len(loaded.layers))
+    if not chosen:
+        raise LayerError("give at least one layer to try, or leave the layers out to try all")
+    check_prompts(loaded, pairs, sampling)
+    sweep = _Sweep(loaded, tuple(pairs), tuple(seeds), sampling, start_step, chosen, ocr, share)
+    sweep.timing["load_s"] = time.perf_counter() - began
+    return sweep.run(chunk_rows, on_step, cancelled)
+
+
+def check_asked(pairs: Sequence[Pair], seeds: Sequence[int]) -> None:
+    """Check what can be checked before a checkpoint is loaded.
+
+    Raises:
+        PromptError: no pair, no seed, a negative seed, or one seed twice.
+    """
+    if not pairs:
+        raise PromptError("give at least one prompt pair")
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise PromptError("give one or more different seeds, 0 or greater, such as 0,1")
+
+
+def asked_sampling(
+    model: Model, steps: int | None, guidance: float | None, start_step: int
+) -> Sampling:
+    """The checkpoint's usual call with these steps and guidance, None leaving its own.
+
+    Raises:
+        LayerError: no step, or a start step that does not lie in 0 to the number of steps.
+    """
+    usual = model.defaults
+    sampling = replace(
+        usual,
+        steps=usual.steps if steps is None else steps,
+        guidance=usual.guidance if guidance is None else guidance,
     )
     if sampling.steps < 1 or not 0 <= start_step <= sampling.steps:
         raise LayerError(
             f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
         )
-    chosen = tuple(range(len(loaded.layers))) if layers is None else tuple(sorted(set(layers)))
-    check_layers(chosen, len(loaded.layers))
-    if not chosen:
-        raise LayerError("give at least one layer to try, or leave the layers out to try all")
+    return sampling
+
+
+def check_prompts(model: Model, pairs: Sequence[Pair], sampling: Sampling) -> None:
+    """Check every prompt of the pairs (`Model.check_prompt`).
+
+    Raises:
+        PromptError: one is too long for the checkpoint, or it cannot spell it.
+    """
     for pair in pairs:
-        loaded.check_prompt(pair.source, sampling)
-        loaded.check_prompt(pair.target, sampling)
-    sweep = _Sweep(loaded, tuple(pairs), tuple(seeds), sampling, start_step, chosen, ocr, share)
-    sweep.timing["load_s"] = time.perf_counter() - began
-    return sweep.run(chunk_rows, on_step, cancelled)
+        model.check_prompt(pair.source, sampling)
+        model.check_prompt(pair.target, sampling)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import parse_methods, parse_seeds, parse_start, shown
+from textloc.cli.common import followed, parse_methods, parse_seeds, parse_start, shown
 from textloc.errors import LayerError, PromptError
 
 
@@ -168,20 +168,19 @@ def _bench_edit(options: argparse.Namespace) -> None:
     start, methods = parse_start(options.start_step), parse_methods(options.compare)
     model = checkpoints.load(options.model)
     layers, origin = localized.choose(model, options.layers, pairs)
-    event = None
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
-        for event in edit_stream(
-            model,
-            pairs,
-            layers,
-            layers_from=origin,
-            start_step=start,
-            seeds=seeds,
-            methods=methods,
-        ):
-            bar.total, bar.n = event.total, event.done
-            bar.set_description(event.message)
-    assert event is not None
+        event = followed(
+            bar,
+            edit_stream(
+                model,
+                pairs,
+                layers,
+                layers_from=origin,
+                start_step=start,
+                seeds=seeds,
+                methods=methods,
+            ),
+        )
     document = event.document
     if options.save:
         print(f"saved {store.save(document, event.images)}", file=sys.stderr)

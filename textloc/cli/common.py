@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textloc.errors import PromptError
+
+if TYPE_CHECKING:
+    from textloc.localize import Event
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -53,6 +58,29 @@ def shown(bar: Any) -> Callable[[int], None]:
         bar.refresh()
 
     return done
+
+
+def followed(bar: Any, stream: Iterable[Event]) -> Event:
+    """Run a job to its end, shown in a progress bar; the last event."""
+    event = None
+    for event in stream:
+        bar.total, bar.n = event.total, event.done
+        bar.set_description(event.message)
+    assert event is not None
+    return event
+
+
+def written(document: Any, json_file: str | None) -> bool:
+    """Write a document where `--json` says; whether that was standard output, which then holds
+    nothing else."""
+    if json_file == "-":
+        json.dump(document, sys.stdout, ensure_ascii=False)
+        print()
+        return True
+    if json_file:
+        text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+        Path(json_file).write_text(text, encoding="utf-8")
+    return False
 
 
 def check_writable(json_file: str | None) -> None:

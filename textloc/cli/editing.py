@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import check_writable, parse_methods, parse_seeds, parse_start
+from textloc.cli.common import (
+    check_writable,
+    followed,
+    parse_methods,
+    parse_seeds,
+    parse_start,
+    written,
+)
 from textloc.errors import PromptError
 
 
@@ -72,7 +78,6 @@ def _edit(options: argparse.Namespace) -> None:
     methods = parse_methods(options.compare)
     print(f"loading {options.model}", file=sys.stderr)
     model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
-    event = None
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
         def localizing(done: int, total: int) -> None:
@@ -83,34 +88,28 @@ def _edit(options: argparse.Namespace) -> None:
         layers, origin = localized.choose(
             model, options.layers, pairs, options.ocr, on_progress=localizing
         )
-        for event in edit_stream(
-            model,
-            pairs,
-            layers,
-            layers_from=origin,
-            start_step=start,
-            seeds=seeds,
-            methods=methods,
-            pictures=pictures,
-            steps=options.steps,
-            guidance=options.guidance,
-            ocr=options.ocr,
-        ):
-            bar.total, bar.n = event.total, event.done
-            bar.set_description(event.message)
-    assert event is not None
+        event = followed(
+            bar,
+            edit_stream(
+                model,
+                pairs,
+                layers,
+                layers_from=origin,
+                start_step=start,
+                seeds=seeds,
+                methods=methods,
+                pictures=pictures,
+                steps=options.steps,
+                guidance=options.guidance,
+                ocr=options.ocr,
+            ),
+        )
     document = event.document
     folder = store.save(document, event.images)
     print(f"saved {folder}", file=sys.stderr)
     told = sharing.with_paths(document, store.load(document["id"]))
-    if options.json == "-":
-        json.dump(told, sys.stdout, ensure_ascii=False)
-        print()
-        return
-    if options.json:
-        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
-        Path(options.json).write_text(text, encoding="utf-8")
-    print_result(told)
+    if not written(told, options.json):
+        print_result(told)
 
 
 def _pairs(options: argparse.Namespace) -> list[Any]:
@@ -130,6 +129,7 @@ def _pairs(options: argparse.Namespace) -> list[Any]:
 
 def print_result(document: dict[str, Any]) -> None:
     """What an edit says, for a terminal."""
+    from textloc.bench.edit import rows
     from textloc.summary import describe_edit
 
     print(describe_edit(document))
@@ -141,10 +141,9 @@ def print_result(document: dict[str, Any]) -> None:
         )
     if len(document["edits"]) > 20:
         print(f"and {len(document['edits']) - 20} more")
-    rows = [("localized", document["scores"])]
-    rows += [(method["name"], method["scores"]) for method in document["methods"]]
     print(f"\n{'method':17} {'exact':>6} {'F1 tgt':>7} {'F1 src':>7} {'SSIM':>6} {'outside':>8}")
-    for name, scores in rows:
+    for row in rows(document):
+        scores = row["scores"]
         columns = (
             (6, "exact_target"),
             (7, "ocr_f1_target"),
@@ -154,4 +153,4 @@ def print_result(document: dict[str, Any]) -> None:
         )
         values = [(width, scores[score][0]) for width, score in columns]
         cells = [f"{'-' if v is None else f'{v:.2f}':>{width}}" for width, v in values]
-        print(f"{name:17} {' '.join(cells)}")
+        print(f"{row['name']:17} {' '.join(cells)}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import check_writable, parse_seeds
+from textloc.cli.common import check_writable, followed, parse_seeds, written
 from textloc.errors import PromptError
 
 
@@ -73,35 +72,28 @@ def _localize(options: argparse.Namespace) -> None:
         options.model, device=options.device, dtype=options.dtype, upscaler=options.upscaler
     )
     layers = parse_layers(options.layers, len(model.layers)) if options.layers else None
-    event = None
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
-        for event in localize_stream(
-            model,
-            pairs,
-            seeds=seeds,
-            steps=options.steps,
-            guidance=options.guidance,
-            start_step=options.start_step,
-            layers=layers,
-            ocr=options.ocr,
-            share=options.share,
-        ):
-            bar.total, bar.n = event.total, event.done
-            bar.set_description(event.message)
-    assert event is not None
+        event = followed(
+            bar,
+            localize_stream(
+                model,
+                pairs,
+                seeds=seeds,
+                steps=options.steps,
+                guidance=options.guidance,
+                start_step=options.start_step,
+                layers=layers,
+                ocr=options.ocr,
+                share=options.share,
+            ),
+        )
     document = event.document
     if options.save:
         print(f"saved {store.save(document, event.images)}", file=sys.stderr)
         link = sharing.permalink("http://127.0.0.1:7860/", document["id"])
         print(f"`python app.py` shows it at {link}", file=sys.stderr)
-    if options.json == "-":
-        json.dump(document, sys.stdout, ensure_ascii=False)
-        print()
-        return
-    if options.json:
-        text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-        Path(options.json).write_text(text, encoding="utf-8")
-    print_result(document)
+    if not written(document, options.json):
+        print_result(document)
 
 
 def print_result(document: dict[str, Any]) -> None:
