@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli import editing, localizing
+from textloc.errors import PromptError
 
 
 def add(verbs: Any) -> None:
@@ -46,6 +47,8 @@ def _show(options: argparse.Namespace) -> None:
     elif options.json:
         json.dump(document, sys.stdout, ensure_ascii=False)
         print()
+    elif options.csv and store.kind(document) != "textloc.localize":
+        raise PromptError(f"{options.id} has no layers to list; `textloc show {options.id} --json`")
     elif options.csv:
         print(sharing.to_csv(document), end="")
     else:
