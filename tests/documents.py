@@ -180,6 +180,138 @@ def localize_document(
     return document, images
 
 
+def edit_document(
+    *,
+    words: Sequence[tuple[str, str]] = (("STOP", "LOVE"),),
+    seeds: Sequence[int] = (0, 1),
+    methods: Sequence[str] = ("prompt-swap", "inpainting"),
+    start_step: int | None = None,
+    tried: Sequence[int] = (0, 5, 7, 10),
+    made: str = "all",
+    own: bool = False,
+    size: int = 64,
+) -> tuple[Document, Images]:
+    """Document and images of an edit, whose words change when patched from step 7 or earlier.
+
+    `tried` start steps make the curve where `start_step` is None. `made` is how far it has come:
+    `sources`, `starts` or `all`. `own` makes the pictures a visitor's.
+    """
+    dice = random.Random(1)
+    images: Images = {}
+    pairs = [
+        {
+            "source": f'a red sign that says "{source}"',
+            "target": f'a red sign that says "{target}"',
+            "source_text": source,
+            "target_text": target,
+        }
+        for source, target in words
+    ]
+
+    def picture(pair: int, seed: int, label: str) -> str:
+        key = f"p{pair}-s{seed}-{label}"
+        colour = tuple(dice.randrange(256) for _ in range(3))
+        images.setdefault(key, Image.new("RGB", (size, size), colour))
+        return key
+
+    def edits(label: str, share: float, kept: float) -> list[dict[str, Any]]:
+        found = []
+        for pair, (source, target) in enumerate(words):
+            for seed in seeds:
+                read = target if share >= 1 else _mix(source, target, share, dice)
+                scores = _scores([{"pair": 0, "text": read}], [(source, target)])
+                measured = {name: scores[name] for name in ("ocr_f1_target", "ocr_f1_source")}
+                measured |= {name: scores[name] for name in ("exact_target", "exact_source")}
+                measured |= {"levenshtein_target": 4.0 * (1 - share), "mse": 700.0, "ssim": kept}
+                measured |= {"psnr": 19.0, "mse_outside_text": 90.0, "psnr_outside_text": 28.0}
+                measured |= {"ssim_outside_text": min(1.0, kept + 0.15)}
+                found.append(
+                    {
+                        "pair": pair,
+                        "seed": seed,
+                        "read_source": source,
+                        "read_edit": read,
+                        "source": f"p{pair}-s{seed}-source",
+                        "image": picture(pair, seed, label),
+                        **measured,
+                    }
+                )
+        return found
+
+    def means(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
+        names = [name for name, value in rows[0].items() if isinstance(value, float)]
+        found = {name: sum(row[name] for row in rows) / len(rows) for name in names}
+        return {name: [mean, mean - 0.05, mean + 0.05] for name, mean in found.items()}
+
+    chosen = start_step if start_step is not None else max(s for s in tried if s <= 7)
+    request = {
+        "job": "edit",
+        "checkpoint": {"name": "example-11", "revision": None, "digest": "sha256:0123"},
+        "pairs": pairs,
+        "pictures": ["sha256:4567"] * len(pairs) * own,
+        "layers": [7, 8, 9],
+        "start_step": start_step,
+        "seeds": list(seeds),
+        "methods": list(methods),
+        "steps": 20,
+        "guidance": 3.0,
+        "height": size,
+        "width": size,
+        "ocr": {"engine": "rapidocr", "version": "3.10.0"},
+        "dtype": "float32",
+    }
+    titles = {"prompt-swap": "Prompt swap", "inpainting": "Inpainting"}
+    sources = [
+        {"pair": p, "seed": s, "read": w[0], "image": picture(p, s, "source")}
+        for p, w in enumerate(words)
+        for s in seeds
+    ]
+    curve, localized, others = [], [], []
+    if made != "sources" and start_step is None:
+        for step in tried:
+            rows = edits(f"start{step:02d}", 1.0 if step <= 7 else 0.1, 0.7 + 0.015 * step)
+            short = [{name: row[name] for name in ("read_edit", "image")} for row in rows]
+            curve.append({"start_step": step, "scores": means(rows), "edits": short})
+    if made == "all":
+        localized = edits(f"start{chosen:02d}", 1.0, 0.8)
+        others = [(name, edits(name, 0.9, 0.75)) for name in methods]
+    measured = {"mse": 4.0, "psnr": 42.0, "ssim": 0.99, "correction": 0.4, "poor": False}
+    document: Document = {
+        "schema": "textloc.edit/1",
+        "id": store.request_id(request),
+        "complete": made == "all",
+        "request": request,
+        "checkpoint": {**localize_document()[0]["checkpoint"], "text_layers": 11},
+        "environment": {"textloc": "0.1.0", "python": "3.11", "device": "cpu"},
+        "layers": [7, 8, 9],
+        "layers_from": "stored:0123456789abcdef",
+        "kv_parameters": 3 * 43008,
+        "fraction_of_parameters": 3 / 220,
+        "start_step": chosen if made == "all" else None,
+        "curve": curve,
+        "sources": sources,
+        "edits": localized,
+        "methods": [
+            {"name": name, "title": titles[name], "paper": "", "edits": rows, "scores": means(rows)}
+            for name, rows in others
+        ]
+        if made == "all"
+        else [
+            {"name": name, "title": titles[name], "paper": "", "edits": [], "scores": None}
+            for name in methods
+        ],
+        "scores": means(localized) if localized else None,
+        "costs": {
+            name: {"images": len(sources), "seconds": 1.5, "denoiser_rows": 80}
+            for name in ("source", "localized", *methods)
+        },
+        "inversions": [{"pair": p, "seed": s, **measured} for p in range(len(words)) for s in seeds]
+        * own,
+        "timing": {"load_s": 0.0, "generate_s": 8.0, "read_s": 2.5, "total_s": 12.5},
+    }
+    return document, images
+
+
 def _label(what: Sequence[int] | str, n_layers: int) -> str:
     if isinstance(what, str):
         return what

@@ -56,7 +56,7 @@ def test_the_document_is_whole_and_storable(model: Model, results: Path) -> None
     assert store.listing(only="textloc.edit")[0].title == "Edit AB → XYZ"
     assert not store.listing(only="textloc.localize")
     assert store.default_id() is None
-    assert "patched from step 1 of 3 (2 remain" in describe_edit(document)
+    assert "patched from step 1 of 3 (t_s = 2)" in describe_edit(document)
 
 
 def test_before_the_start_step_the_edit_is_the_source(model: Model) -> None:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tests import tiny_pipelines
-from textloc import generation, inversion
+from textloc import generation, inversion, pictures
 from textloc.checkpoints import Model
 from textloc.errors import LayerError, PromptError
 from textloc.runs import Patch, Run, Sampling
@@ -94,24 +94,24 @@ def test_a_scheduler_that_looks_twice_is_refused() -> None:
 
 def test_pictures_are_cut_to_the_shape_of_the_call(tmp_path: Path) -> None:
     sampling = Sampling(3, 2.0, 64, 64)
-    assert inversion.fit(noise_picture((90, 64)), sampling).size == (64, 64)
+    assert pictures.fit(noise_picture((90, 64)), sampling).size == (64, 64)
     with pytest.raises(PromptError, match="would lose 50%"):
-        inversion.fit(noise_picture((128, 64)), sampling)
+        pictures.fit(noise_picture((128, 64)), sampling)
     with pytest.raises(PromptError, match="give height and width"):
-        inversion.fit(noise_picture((64, 64)), Sampling(3, 2.0))
+        pictures.fit(noise_picture((64, 64)), Sampling(3, 2.0))
 
 
 def test_pictures_are_read_with_care(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     noise_picture((20, 10)).save(good)
     bad.write_bytes(b"no picture")
-    assert inversion.read_picture(good).size == (20, 10)
+    assert pictures.read_picture(good).size == (20, 10)
     for path in (bad, tmp_path / "missing.png"):
         with pytest.raises(PromptError, match="cannot be read as a picture"):
-            inversion.read_picture(path)
-    monkeypatch.setattr(inversion, "LARGEST", 100)
+            pictures.read_picture(path)
+    monkeypatch.setattr(pictures, "LARGEST", 100)
     with pytest.raises(PromptError, match="make it smaller first"):
-        inversion.read_picture(good)
+        pictures.read_picture(good)
 
 
 def test_a_poor_inversion_is_one_that_had_to_be_corrected() -> None:

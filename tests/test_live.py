@@ -24,7 +24,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "results"
 
 
-def asked() -> order.Order:
+def asked() -> order.LocalizeOrder:
     return order.read("tiny-sdxl", 'a red sign that says "STOP"', "LOVE", "0", 20, 3.0, 0, "")
 
 
@@ -205,7 +205,7 @@ def test_how_a_run_stands_is_told_in_words() -> None:
     text = status.running(update)
     assert "3 of 14 images · &lt;patching&gt; · step 2 of 20" in text
     assert 'aria-valuenow="3"' in text
-    assert "Stopped: 3 of 14 images" in status.ended(replace(update, state="stopped"))
-    assert "no image was made" in status.ended(live.Update(state="failed"))
+    assert "Stopped: 3 of 14 images" in status.ended(replace(update, state="stopped"), "headline")
+    assert "no image was made" in status.ended(live.Update(state="failed"), "headline")
     assert status.notice("") == ""
     assert status.notice("a <b>") == '<div class="tl-notice" role="alert">A &lt;b&gt;</div>'

@@ -33,7 +33,7 @@ def shipped_results() -> list[str]:
 
 def test_at_least_three_results_are_shipped_and_one_is_the_default() -> None:
     assert len(shipped_results()) >= 3
-    default = json.loads((RESULTS / "index.json").read_text(encoding="utf-8"))["default"]
+    default = json.loads((RESULTS / "index.json").read_text(encoding="utf-8"))["textloc.localize"]
     assert store.default_id(RESULTS) == default
     assert default in shipped_results()
 

@@ -447,7 +447,9 @@ def test_listing_is_newest_first_and_never_fatal(several: tuple[Path, list[str]]
 def test_default_is_the_indexed_one_else_the_newest(several: tuple[Path, list[str]]) -> None:
     root, ids = several
     assert store.default_id(root) == ids[2]
-    for text in (f'{{"default": "{ids[0]}"}}', "{", "[]", '{"default": "../x"}', '{"default": 3}'):
+    named = "textloc.localize"
+    good, bad = f'{{"{named}": "{ids[0]}"}}', (f'{{"{named}": "../x"}}', f'{{"{named}": 3}}')
+    for text in (good, "{", "[]", *bad):
         (root / "index.json").write_text(text)
         assert store.default_id(root) == (ids[0] if ids[0] in text else ids[2])
     (root / ids[2] / "result.json").write_text("{")

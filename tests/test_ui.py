@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from tests.documents import Document, Images, localize_document
+from tests.documents import Document, Images, edit_document, localize_document
 from textloc import store
 from textloc.errors import (
     CheckpointError,
@@ -23,14 +23,14 @@ from textloc.errors import (
     TextlocError,
 )
 from textloc.paths import ROOT
-from textloc.ui import order, picks, plotlyjs, replay
+from textloc.ui import order, picks, plotlyjs, replay, stored
 from textloc.ui.early import EarlyScript
 from textloc.ui.letters import differences, marked, spoken
 from textloc.ui.pictures import Pictures
 
 
-def view_of(document: Document, images: Images, stored: bool = False) -> replay.View:
-    return replay.View(document, Pictures(images.__getitem__), stored)
+def view_of(document: Document, images: Images, in_store: bool = False) -> stored.View:
+    return stored.View(document, Pictures(images.__getitem__), in_store)
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_the_page_builds_and_shows_results_without_torch(results: Path) -> None:
 import sys, app
 heavy = {"torch", "diffusers", "transformers", "onnxruntime", "rapidocr", "plotly.graph_objects"}
 print(sorted(heavy & set(sys.modules)))
-from textloc.ui import replay
-view, problem = replay.opening(None)
+from textloc.ui import replay, stored
+view, problem = stored.opening(None)
 replay.effect_figure(view.document), replay.sets_figure(view.document)
 replay.headline(view.document), replay.table(view.document), replay.panel(view, "all", 0, 0)
 print(sorted(heavy & set(sys.modules)))
@@ -84,7 +84,7 @@ def test_gradio_writes_nothing_beside_the_modules(results: Path) -> None:
 def test_opens_with_the_default(results: Path) -> None:
     document, images = localize_document()
     store.save(document, images)
-    view, problem = replay.opening(None)
+    view, problem = stored.opening(None)
     assert view is not None
     assert view.document["id"] == document["id"]
     assert view.stored
@@ -95,8 +95,8 @@ def test_opens_what_is_asked_for(results: Path) -> None:
     usual, other = localize_document(), localize_document(words=(("CAT", "DOG"),))
     for document, images in (usual, other):
         store.save(document, images)
-    (results / "index.json").write_text(json.dumps({"default": usual[0]["id"]}))
-    view, problem = replay.opening(other[0]["id"])
+    (results / "index.json").write_text(json.dumps({"textloc.localize": usual[0]["id"]}))
+    view, problem = stored.opening(other[0]["id"])
     assert view is not None
     assert view.document["id"] == other[0]["id"]
     assert problem == ""
@@ -106,7 +106,7 @@ def test_opens_what_is_asked_for(results: Path) -> None:
 def test_a_bad_link_opens_the_default_and_says_so(results: Path, asked: str) -> None:
     document, images = localize_document()
     store.save(document, images)
-    view, problem = replay.opening(asked)
+    view, problem = stored.opening(asked)
     assert view is not None
     assert view.document["id"] == document["id"]
     assert "cannot be opened" in problem
@@ -114,23 +114,25 @@ def test_a_bad_link_opens_the_default_and_says_so(results: Path, asked: str) -> 
 
 
 def test_opens_empty_where_nothing_is_stored(results: Path) -> None:
-    assert replay.opening(None) == (None, "")
-    view, problem = replay.opening("0" * 16)
+    assert stored.opening(None) == (None, "")
+    view, problem = stored.opening("0" * 16)
     assert view is None
     assert "no stored result" in problem
 
 
 def test_the_link_of_an_edit_is_told_apart(results: Path) -> None:
-    document, images = localize_document()
-    store.save(document, images)
-    request = {**document["request"], "job": "edit"}
-    edit = {**document, "schema": "textloc.edit/1", "request": request}
-    edit |= {"id": store.request_id(request), "sources": [], "edits": [], "methods": []}
-    store.save({**edit, "curve": []}, images)
-    view, problem = replay.opening(edit["id"])
-    assert view is not None
-    assert view.document["id"] == document["id"]
-    assert f"textloc show {edit['id']}" in problem
+    (usual, pictures), (edit, images) = localize_document(), edit_document()
+    store.save(usual, pictures)
+    store.save(edit, images)
+    assert stored.asked_kind(edit["id"]) == stored.EDIT
+    assert stored.asked_kind(usual["id"]) == stored.LOCALIZE
+    assert [stored.asked_kind(asked) for asked in (None, "", "x", "0" * 16)] == [""] * 4
+    for kind, shown in ((stored.LOCALIZE, usual), (stored.EDIT, edit)):
+        for asked in (None, edit["id"]):
+            view, problem = stored.opening(asked, kind)
+            assert view is not None
+            assert view.document["id"] == shown["id"]
+            assert problem == ""
 
 
 def test_a_damaged_result_is_listed_quietly(results: Path) -> None:
@@ -139,11 +141,11 @@ def test_a_damaged_result_is_listed_quietly(results: Path) -> None:
     (results / ("0" * 16)).mkdir()
     (results / ("0" * 16) / "result.json").write_text("<b>")
     summaries = store.listing()
-    assert replay.listed(summaries) == [("STOP → LOVE · example-11", folder.name)]
-    note = replay.damaged(summaries)
+    assert stored.listed(summaries) == [("STOP → LOVE · example-11", folder.name)]
+    note = stored.damaged(summaries)
     assert "1 stored result is damaged" in note
     assert "<b>" not in note
-    assert replay.damaged([]) == ""
+    assert stored.damaged([]) == ""
 
 
 # ---------------------------------------------------------------------------- picks
@@ -309,8 +311,8 @@ def test_nothing_from_outside_is_html() -> None:
 
 def test_the_share_bar_has_a_link_only_for_what_is_stored() -> None:
     document, images = localize_document()
-    assert replay.share(view_of(document, images))["id"] == ""
-    value = replay.share(view_of(document, images, stored=True))
+    assert stored.share(view_of(document, images))["id"] == ""
+    value = stored.share(view_of(document, images, in_store=True))
     assert value["id"] == document["id"]
     assert json.loads(value["json"])["id"] == document["id"]
     assert value["csv"].startswith("layer,name")
@@ -353,7 +355,7 @@ GOOD = {
 }
 
 
-def read(**fields: Any) -> order.Order:
+def read(**fields: Any) -> order.LocalizeOrder:
     return order.read(**(GOOD | fields))
 
 

@@ -30,6 +30,7 @@ from textloc.generation import generate
 from textloc.layers import check_layers
 from textloc.localize import Event, asked_sampling, check_asked, check_prompts
 from textloc.ocr import Reading
+from textloc.pictures import fit
 from textloc.prompts import Pair
 from textloc.runs import Patch, Run, Sampling
 
@@ -101,7 +102,7 @@ def edit_stream(
     if not chosen:
         raise LayerError("give at least one layer to patch")
     check_prompts(loaded, pairs, sampling)
-    own = tuple(inversion.fit(picture, sampling) for picture in pictures or ())
+    own = tuple(fit(picture, sampling) for picture in pictures or ())
     job = _Edit(
         loaded,
         tuple(pairs),

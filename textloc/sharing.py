@@ -28,15 +28,31 @@ _SCORES = (
     *("effect", "effect_low", "effect_high", "ocr_f1_target", "ocr_f1_source", "exact_target"),
     *("exact_source", "levenshtein_target", "ssim_source", "mse_source", "psnr_source"),
 )
-_COLUMNS = ("layer", "name", "selected", "heads", "kv_parameters", *_SCORES, "read")
+_MEASURES = (
+    *("ocr_f1_target", "ocr_f1_source", "exact_target", "exact_source", "levenshtein_target"),
+    *("ssim", "mse", "psnr", "ssim_outside_text", "mse_outside_text", "psnr_outside_text"),
+)
+_COLUMNS = {
+    "textloc.localize": (
+        *("layer", "name", "selected", "heads", "kv_parameters", *_SCORES, "read"),
+    ),
+    "textloc.edit": (
+        *("method", "start_step", "seed", "source", "target", "read_source", "read_edit"),
+        *_MEASURES,
+    ),
+}
 
 
 def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per finished layer, in execution order; every row has the same columns.
+    """What a result says, as rows that all have the same columns.
 
-    `selected` is a bool, scores are numbers or None, `read` joins what was read in the layer's
-    images (pairs and seeds in the document's order) by ` | `.
+    Of a localization one row per finished layer, in execution order: `selected` is a bool, scores
+    are numbers or None, `read` joins what was read in the layer's images (pairs and seeds in the
+    document's order) by ` | `. Of an edit one row per edited picture, the other methods after
+    `localized`: `source` and `target` are the words, measures those of `comparison.compare`.
     """
+    if store.kind(document) == "textloc.edit":
+        return _edits(document)
     selected = set(document.get("selected", ()))
     return [
         {
@@ -52,13 +68,32 @@ def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _edits(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    pairs, start = document["request"]["pairs"], document["start_step"]
+    methods = [{"name": "localized", "edits": document["edits"]}, *document["methods"]]
+    return [
+        {
+            "method": method["name"],
+            "start_step": start if method["name"] == "localized" else None,
+            "seed": edit["seed"],
+            "source": pairs[edit["pair"]]["source_text"],
+            "target": pairs[edit["pair"]]["target_text"],
+            "read_source": edit["read_source"],
+            "read_edit": edit["read_edit"],
+            **{measure: edit[measure] for measure in _MEASURES},
+        }
+        for method in methods
+        for edit in method["edits"]
+    ]
+
+
 def to_csv(document: Mapping[str, Any]) -> str:
     """`to_table` as CSV with a header line; None is an empty cell.
 
     Text that a spreadsheet would take for a formula is led by an apostrophe.
     """
     file = io.StringIO()
-    writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(file, _COLUMNS[store.kind(document)], lineterminator="\n")
     writer.writeheader()
     for row in to_table(document):
         writer.writerow({column: _cell(value) for column, value in row.items()})

@@ -422,19 +422,19 @@ def listing(root: Path | None = None, only: str | None = None) -> list[Summary]:
     return sorted(wanted, key=lambda summary: (-summary.created, summary.id))
 
 
-def default_id(root: Path | None = None) -> str | None:
-    """The localization that the page opens with, or None where there is no good one.
+def default_id(root: Path | None = None, only: str = "textloc.localize") -> str | None:
+    """The result of the kind `only` that the page opens with, or None where there is no good one.
 
-    It is the `default` named in `index.json` of a folder of results if that one loads, else the
+    It is what `index.json` of a folder of results names for that kind if that one loads, else the
     newest good one.
     """
     for place in _places(root):
         try:
             index = json.loads((place / "index.json").read_text(encoding="utf-8"))
-            return check_id(load(index["default"], place).document["id"])
+            return check_id(load(index[only], place).document["id"])
         except (OSError, ValueError, RecursionError, LookupError, TypeError, StoreError):
             continue
-    return next((s.id for s in listing(root, "textloc.localize") if not s.damaged), None)
+    return next((s.id for s in listing(root, only) if not s.damaged), None)
 
 
 def kind(document: Mapping[str, Any]) -> str:

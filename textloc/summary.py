@@ -153,15 +153,16 @@ def describe_edit(document: Document) -> str:
         return "No picture is edited yet."
     changed = sum(1 for edit in edits if edit["exact_target"])
     steps = document["request"]["steps"]
-    said = f"{changed} of {len(edits)} pictures say exactly the new words"
+    said = f"{changed} of {len(edits)} pictures say exactly the new words."
     if len(edits) == 1:
         said = (
-            "The picture says the new words"
+            "The picture says the new words."
             if changed
-            else f"The picture says {edits[0]['read_edit']!r}, not the new words"
+            else f"The picture says {edits[0]['read_edit']!r}, not the new words."
         )
-    text = f"{said}, with {_listed(document['layers']).lower()} patched from step {step} of {steps}"
-    text += f" ({steps - step} remain, the paper's t_s)."
+    layers, many = document["layers"], len(document["layers"]) > 1
+    text = f"{said} {_listed(layers)} {'are' if many else 'is'} patched from step {step} of {steps}"
+    text += f" (t_s = {steps - step})."
     outside = document["scores"]["ssim_outside_text"][0]
     if outside is not None:
         text += f" Outside the text the picture is kept (SSIM {outside:.2f})."

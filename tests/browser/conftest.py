@@ -54,10 +54,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Any]:
-    """Open a page and wait until its figure is drawn; fails on an error in the browser."""
+    """Open a page and wait for its figure, or `wait_for`; fails on an error in the browser."""
     contexts, errors = [], []
 
-    def open_page(address: str, **options: Any) -> Any:
+    def open_page(address: str, wait_for: str = "#effect [data-ready]", **options: Any) -> Any:
         options.setdefault("viewport", {"width": 1280, "height": 900})
         context = browser.new_context(**options)
         context.set_default_timeout(PATIENCE)
@@ -65,7 +65,7 @@ def visit(browser: Any) -> Iterator[Any]:
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
-        page.locator("#effect [data-ready]").wait_for()
+        page.locator(wait_for).first.wait_for()
         return page
 
     yield open_page

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.documents import localize_document
+from tests.documents import edit_document, localize_document
 from textloc import store
 from textloc.paths import ROOT
 
@@ -26,14 +26,15 @@ MARKS = [
 PATIENCE = 40_000
 """Milliseconds to wait for the page; a busy machine is slow."""
 
-# The product's page, with a localization made up in place of the model's.
+# The product's page, with results made up in place of the model's.
 MADE_UP_RUNS = """
 import sys, time
 from types import SimpleNamespace
 
 import textloc.checkpoints
+import textloc.editing
 import textloc.localize
-from tests.documents import localize_document
+from tests.documents import edit_document, localize_document
 from textloc.errors import Cancelled, OutOfMemoryError, PromptError
 from textloc.ui import page
 
@@ -42,13 +43,13 @@ def localize_stream(model, pairs, *, seeds, on_step, cancelled, **_options):
     words = [(pair.source_text, pair.target_text) for pair in pairs]
     if "Ä" in words[0][1]:
         raise PromptError("made-up cannot spell 'Ä'; it knows the letters A to Z")
-    slow = words[0][1] == "SLOW"
+    pause = {"SLOW": 0.2, "MOON": 0.06}.get(words[0][1], 0.02)
     for finished in (0, 3, 6, 9, None):
         for step in range(20):
             if cancelled():
                 raise Cancelled("stopped")
             on_step(step + 1, 20)
-            time.sleep(0.2 if slow else 0.02)
+            time.sleep(pause)
         if words[0][1] == "HALF" and finished == 6:
             raise OutOfMemoryError("the memory is full; choose a smaller size")
         document, images = localize_document(words=words, seeds=seeds, finished=finished)
@@ -58,7 +59,23 @@ def localize_stream(model, pairs, *, seeds, on_step, cancelled, **_options):
         )
 
 
+def edit_stream(model, pairs, layers, *, seeds, on_step, cancelled, pictures, **_options):
+    words = [(pair.source_text, pair.target_text) for pair in pairs]
+    options = dict(words=words, seeds=seeds, own=bool(pictures))
+    for number, made in enumerate(("sources", "starts", "all")):
+        for step in range(20):
+            if cancelled():
+                raise Cancelled("stopped")
+            on_step(step + 1, 20)
+            time.sleep(0.2 if words[0][1] == "SLOW" else 0.02)
+        document, images = edit_document(made=made, **options)
+        yield SimpleNamespace(
+            document=document, images=images, done=4 * number + 2, total=10, message="editing"
+        )
+
+
 textloc.localize.localize_stream = localize_stream
+textloc.editing.edit_stream = edit_stream
 textloc.checkpoints.load = lambda name: SimpleNamespace(name=name, layers=range(11))
 page.serve()
 """
@@ -110,16 +127,17 @@ class Served:
 
 
 def fill(results: Path) -> dict[str, str]:
-    """Store three results and a damaged one; name → ID."""
+    """Store four results and a damaged one; name → ID."""
     made = {
         "usual": localize_document(size=64),
         "pairs": localize_document(words=(("BOOK", "RAIN"), ("MUG", "TEA")), seeds=(3, 4)),
         "sdxl": localize_document(70, seeds=(0,)),
+        "edit": edit_document(words=(("STOP", "LOVE"), ("CAT", "DOG"))),
     }
     for document, images in made.values():
         store.save(document, images, results)
     ids = {name: str(document["id"]) for name, (document, _) in made.items()}
-    (results / "index.json").write_text(json.dumps({"default": ids["usual"]}))
+    (results / "index.json").write_text(json.dumps({"textloc.localize": ids["usual"]}))
     (results / ("f" * 16)).mkdir()
     (results / ("f" * 16) / "result.json").write_text("{")
     return ids

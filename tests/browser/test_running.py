@@ -37,6 +37,7 @@ def test_bad_input_is_told_in_the_page(
         page.locator(f"#{field} textarea").fill(text)
     page.locator("#run").click()
     expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
+    expect(page.locator("#trouble [role=alert]")).to_be_visible()
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator("#headline h1")).to_contain_text("Layers 7, 8 and 9 of 11")
 

@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import followed, parse_methods, parse_seeds, parse_start, shown
+from textloc.cli.common import (
+    followed,
+    kept,
+    parse_methods,
+    parse_seeds,
+    parse_start,
+    shown,
+)
 from textloc.errors import LayerError, PromptError
 
 
@@ -158,7 +165,7 @@ def _bench_step(options: argparse.Namespace) -> None:
 def _bench_edit(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, localized, store
+    from textloc import checkpoints, localized
     from textloc.bench import edit
     from textloc.editing import edit_stream
     from textloc.paths import WORDS
@@ -183,7 +190,7 @@ def _bench_edit(options: argparse.Namespace) -> None:
         )
     document = event.document
     if options.save:
-        print(f"saved {store.save(document, event.images)}", file=sys.stderr)
+        kept(event)
     clip = edit.clip_t(document, event.images)
     if options.json:
         found = {name: document[name] for name in ("id", "layers", "start_step")}

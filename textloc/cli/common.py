@@ -70,6 +70,15 @@ def followed(bar: Any, stream: Iterable[Event]) -> Event:
     return event
 
 
+def kept(event: Event) -> None:
+    """Store a finished result and say where it is and what shows it."""
+    from textloc import sharing, store
+
+    print(f"saved {store.save(event.document, event.images)}", file=sys.stderr)
+    link = sharing.permalink("http://127.0.0.1:7860/", event.document["id"])
+    print(f"`python app.py` shows it at {link}", file=sys.stderr)
+
+
 def written(document: Any, json_file: str | None) -> bool:
     """Write a document where `--json` says; whether that was standard output, which then holds
     nothing else."""

@@ -10,6 +10,7 @@ from typing import Any
 from textloc.cli.common import (
     check_writable,
     followed,
+    kept,
     parse_methods,
     parse_seeds,
     parse_start,
@@ -71,10 +72,11 @@ def _edit(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, inversion, localized, sharing, store
+    from textloc import checkpoints, localized, sharing, store
     from textloc.editing import edit_stream
+    from textloc.pictures import read_picture
 
-    pictures = None if options.image is None else [inversion.read_picture(options.image)]
+    own = None if options.image is None else [read_picture(options.image)]
     methods = parse_methods(options.compare)
     print(f"loading {options.model}", file=sys.stderr)
     model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
@@ -98,15 +100,14 @@ def _edit(options: argparse.Namespace) -> None:
                 start_step=start,
                 seeds=seeds,
                 methods=methods,
-                pictures=pictures,
+                pictures=own,
                 steps=options.steps,
                 guidance=options.guidance,
                 ocr=options.ocr,
             ),
         )
     document = event.document
-    folder = store.save(document, event.images)
-    print(f"saved {folder}", file=sys.stderr)
+    kept(event)
     told = sharing.with_paths(document, store.load(document["id"]))
     if not written(told, options.json):
         print_result(told)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import check_writable, followed, parse_seeds, written
+from textloc.cli.common import check_writable, followed, kept, parse_seeds, written
 from textloc.errors import PromptError
 
 
@@ -63,7 +63,7 @@ def _localize(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, sharing, store
+    from textloc import checkpoints
     from textloc.layers import parse_layers
     from textloc.localize import localize_stream
 
@@ -89,9 +89,7 @@ def _localize(options: argparse.Namespace) -> None:
         )
     document = event.document
     if options.save:
-        print(f"saved {store.save(document, event.images)}", file=sys.stderr)
-        link = sharing.permalink("http://127.0.0.1:7860/", document["id"])
-        print(f"`python app.py` shows it at {link}", file=sys.stderr)
+        kept(event)
     if not written(document, options.json):
         print_result(document)
 

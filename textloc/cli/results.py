@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli import editing, localizing
-from textloc.errors import PromptError
 
 
 def add(verbs: Any) -> None:
@@ -28,7 +27,7 @@ def _add_show(verbs: Any) -> None:
         "id", nargs="?", help="16 characters; without it the stored results are listed"
     )
     verb.add_argument("--json", action="store_true", help="the whole document as JSON")
-    verb.add_argument("--csv", action="store_true", help="the scores of every layer as CSV")
+    verb.add_argument("--csv", action="store_true", help="the scores of all layers or edits as CSV")
     verb.add_argument("--zip", type=Path, metavar="FILE", help="pack it with its pictures")
     verb.set_defaults(run=_show)
 
@@ -47,8 +46,6 @@ def _show(options: argparse.Namespace) -> None:
     elif options.json:
         json.dump(document, sys.stdout, ensure_ascii=False)
         print()
-    elif options.csv and store.kind(document) != "textloc.localize":
-        raise PromptError(f"{options.id} has no layers to list; `textloc show {options.id} --json`")
     elif options.csv:
         print(sharing.to_csv(document), end="")
     else:

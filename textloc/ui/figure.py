@@ -19,7 +19,7 @@ from textloc.ui.theme import STATIC
 def figure(height: int, elem_id: str) -> Any:
     """A Plotly figure, `height` in pixels, or 0 for the figure's own.
 
-    value: as `replay.effect_figure` makes it. picked: numbers of the layers to point at.
+    value: as `drawing.drawn` makes it. picked: the `customdata` of the first trace to point at.
     """
     return gr.HTML(
         html_template=(
@@ -45,7 +45,10 @@ def picking(elem_id: str) -> Any:
 
 
 def share(elem_id: str) -> Any:
-    """Buttons that copy the link and save files; value: as `replay.share` makes it."""
+    """Buttons that copy the link and save files, the ZIP with the pictures.
+
+    value: as `stored.share` makes it.
+    """
     return gr.HTML(
         html_template=_SHARE,
         js_on_load=_script("share.js"),
@@ -57,7 +60,8 @@ def share(elem_id: str) -> Any:
 _SHARE = """<div class="tl-share">
 <div><button type="button" data-copy disabled>Copy link</button>
 <button type="button" data-save="json" disabled>Save JSON</button>
-<button type="button" data-save="csv" disabled>Save CSV</button></div>
+<button type="button" data-save="csv" disabled>Save CSV</button>
+<button type="button" data-archive disabled>Save ZIP</button></div>
 <input readonly hidden aria-label="Link to this result">
 <p role="status"></p></div>"""
 

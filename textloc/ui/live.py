@@ -1,4 +1,4 @@
-"""Runs a localization beside the page, one at a time for the whole process.
+"""Runs what a form asks for beside the page, one at a time for the whole process.
 
 The work is done by a thread of its own: the page hears of every denoising step, and Stop takes
 effect at the next one, whether or not Gradio has closed the generator by then. torch is imported
@@ -9,24 +9,41 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from PIL import Image
 
 from textloc import store
 from textloc.errors import Cancelled, StoreError, TextlocError
-from textloc.ui.order import Order
-
-CHUNK_ROWS = 8
-"""Rows in one pipeline call at most: few enough for the figure to grow while one watches."""
 
 State = Literal["waiting", "loading", "running", "complete", "stopped", "failed"]
 _DEVICE = threading.Lock()
 _LOG = logging.getLogger(__name__)
 _loaded: tuple[object, Any] | None = None  # the model of the last run; owned by the device lock
+
+
+class Order(Protocol):
+    """What a form asks for."""
+
+    @property
+    def model(self) -> str:
+        """Name of the checkpoint to load."""
+
+    def stream(
+        self,
+        model: Any,
+        on_step: Callable[[int, int], None],
+        on_images: Callable[[int, int, str], None],
+        cancelled: Callable[[], bool],
+    ) -> Iterator[Any]:
+        """Do it with the loaded `model`; yields `localize.Event`s.
+
+        on_step: told (steps done, steps) of a call. on_images: told (pictures done, expected, what
+        is done) of work before the first event. cancelled: asked between steps.
+        """
 
 
 @dataclass(frozen=True)
@@ -123,23 +140,8 @@ class Job:
     def _run(self) -> None:
         order = self.order
         self._tell(state="loading", message=f"loading {order.model}")
-        from textloc.layers import parse_layers
-        from textloc.localize import localize_stream
-
         model = _load(order.model)
-        layers = parse_layers(order.layers, len(model.layers)) if order.layers else None
-        for event in localize_stream(
-            model,
-            [order.pair],
-            seeds=order.seeds,
-            steps=order.steps,
-            guidance=order.guidance,
-            start_step=order.start_step,
-            layers=layers,
-            chunk_rows=CHUNK_ROWS,
-            on_step=self._on_step,
-            cancelled=self._stop.is_set,
-        ):
+        for event in order.stream(model, self._on_step, self._on_images, self._stop.is_set):
             self._tell(
                 state="running",
                 done=event.done,
@@ -155,6 +157,9 @@ class Job:
     def _on_step(self, step: int, steps: int) -> None:
         message = self._now.message if self._now.state == "running" else "generating pictures"
         self._tell(state="running", step=step, steps=steps, message=message)
+
+    def _on_images(self, done: int, total: int, message: str) -> None:
+        self._tell(state="running", done=done, total=total, step=0, message=message)
 
     def _save(self) -> None:
         """Keep the result; one that cannot be kept is still shown."""

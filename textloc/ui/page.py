@@ -9,9 +9,12 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from textloc.ui import plotlyjs, replay
+from textloc.ui import plotlyjs, replay, stored
+from textloc.ui.archive import Archive
 from textloc.ui.early import EarlyScript
+from textloc.ui.edit_tab import EditTab
 from textloc.ui.localize_tab import LocalizeTab
+from textloc.ui.tab import QUIET
 from textloc.ui.theme import STYLE, theme
 
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
@@ -24,8 +27,19 @@ def build() -> gr.Blocks:
         title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
     ) as page:
         gr.HTML(_HEADER, apply_default_css=False)
-        LocalizeTab(page)
+        with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
+            with gr.Tab("Localize", id=stored.LOCALIZE):
+                LocalizeTab(page)
+            with gr.Tab("Edit", id=stored.EDIT) as edit:
+                EditTab(page, edit)
+        page.load(_tab_asked, None, tabs, queue=False, **QUIET)
     return page
+
+
+def _tab_asked(request: gr.Request) -> Any:
+    """The tab of the result that `?r=` names."""
+    kind = stored.asked_kind(request.query_params.get("r") if request else None)
+    return gr.Tabs(selected=kind) if kind else gr.skip()
 
 
 def launch(page: gr.Blocks, **options: Any) -> None:
@@ -37,7 +51,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     page.launch(
         theme=theme(),
         css_paths=[STYLE],
-        app_kwargs={"middleware": [Middleware(EarlyScript)]},
+        app_kwargs={"middleware": [Middleware(EarlyScript), Middleware(Archive)]},
         footer_links=["settings"],
         run_history=False,
         **options,
@@ -52,7 +66,7 @@ def serve(**options: Any) -> None:
 def _warm() -> None:
     """Make ready what the first visitor needs, while the browser is still loading the page."""
     plotlyjs.script()
-    view, _ = replay.opening(None)
+    view, _ = stored.opening(None)
     if view is not None:
         replay.effect_figure(view.document)
         replay.sets_figure(view.document)

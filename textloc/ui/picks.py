@@ -4,12 +4,10 @@ A pick is `layer-9`, `set-7_8_9` or `all`. The functions take complete and parti
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from textloc.layers import display_layers
-
-Document = Mapping[str, Any]
+from textloc.ui.stored import Document
 
 
 def entries(document: Document) -> dict[str, Document]:

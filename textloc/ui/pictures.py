@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Callable
 
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 from textloc.errors import StoreError
 
@@ -25,21 +25,53 @@ class Pictures:
     def address(self, key: str, side: int = PANEL) -> tuple[str, bool] | None:
         """`data:` address and whether to enlarge it without smoothing; None if not there."""
         if (key, side) not in self._encoded:
-            try:
-                picture = self._find(key)
-            except (KeyError, StoreError):
+            picture = self._found(key)
+            if picture is None:
                 return None
-            self._encoded[key, side] = _encode(picture, side)
+            self._encoded[key, side] = encoded(picture, side)
         return self._encoded[key, side]
 
+    def difference(self, one: str, other: str) -> tuple[str, bool] | None:
+        """The same for how far two pictures of one size differ: the largest difference of the three
+        colours at each pixel, from black for none through red to white for 255."""
+        name = f"{one} - {other}"
+        if (name, PANEL) not in self._encoded:
+            pictures = [self._found(key) for key in (one, other)]
+            if pictures[0] is None or pictures[1] is None:
+                return None
+            between = ImageChops.difference(pictures[0], pictures[1])
+            red, green, blue = between.split()
+            largest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+            colours = ImageOps.colorize(largest, "black", "white", mid="#e0442e", midpoint=110)
+            self._encoded[name, PANEL] = encoded(colours, PANEL)
+        return self._encoded[name, PANEL]
 
-def _encode(picture: Image.Image, side: int) -> tuple[str, bool]:
+    def large(self, key: str) -> Image.Image | None:
+        """The picture for a large view, small ones enlarged without smoothing."""
+        picture = self._found(key)
+        if picture is None or max(picture.size) > SMALL:
+            return picture
+        times = -(-PANEL // max(picture.size))
+        return picture.resize(
+            (picture.width * times, picture.height * times), Image.Resampling.NEAREST
+        )
+
+    def _found(self, key: str) -> Image.Image | None:
+        try:
+            return self._find(key).convert("RGB")
+        except (KeyError, StoreError):
+            return None
+
+
+def encoded(picture: Image.Image, side: int = PANEL) -> tuple[str, bool]:
+    """`data:` address of an RGB picture, at most `side` pixels long unless it is small, and whether
+    to enlarge it without smoothing."""
     small = max(picture.size) <= SMALL
     if not small:
         picture = picture.copy()
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     kind = "PNG" if small else "JPEG"
-    picture.convert("RGB").save(file, kind, quality=90)
+    picture.save(file, kind, quality=90)
     text = base64.b64encode(file.getvalue()).decode()
     return f"data:image/{kind.lower()};base64,{text}", small

@@ -1,8 +1,11 @@
 """What one visitor looks at and runs."""
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import ClassVar
 
-from textloc.ui import live, picks, replay
+from textloc.ui import edit_picks, live, picks
+from textloc.ui.stored import View
 
 
 @dataclass
@@ -14,7 +17,10 @@ class Session:
     it has not begun yet. follow: whether the address bar follows to the link of the result.
     """
 
-    view: replay.View | None = None
+    PICKS: ClassVar[ModuleType] = picks
+    """Says what there is to pick in a document, and what is shown unless one picks."""
+
+    view: View | None = None
     pick: str = ""
     pair: int = 0
     seed: int = 0
@@ -22,7 +28,7 @@ class Session:
     waiting: bool = False
     follow: bool = False
 
-    def show(self, view: replay.View) -> None:
+    def show(self, view: View) -> None:
         """Look at another result, from its beginning."""
         self.view, self.pick, self.pair = view, "", 0
         self.seed = view.document["request"]["seeds"][0]
@@ -32,5 +38,19 @@ class Session:
         """The pick that is shown; `""` while there is nothing to see."""
         if self.view is None:
             return ""
-        known = picks.entries(self.view.document)
-        return self.pick if self.pick in known else picks.usual_pick(self.view.document)
+        known = self.PICKS.entries(self.view.document)
+        usual: str = self.PICKS.usual_pick(self.view.document)
+        return self.pick if self.pick in known else usual
+
+
+@dataclass
+class EditSession(Session):
+    """The same for edits.
+
+    opened: whether an edit was opened, which is done when the tab is first looked at. drawn:
+    whether all of it is drawn.
+    """
+
+    PICKS: ClassVar[ModuleType] = edit_picks
+    opened: bool = False
+    drawn: bool = False

@@ -34,12 +34,12 @@ def running(update: Update) -> str:
     return f'<div class="tl-progress">{bar}<p role="status">{escape(text)}</p></div>'
 
 
-def ended(update: Update) -> str:
-    """Words for a run that is complete, stopped or failed."""
+def ended(update: Update, headline: str) -> str:
+    """Words for a run that is complete, stopped or failed; `headline` is the ID of what it says."""
     made = f"{update.done} of {update.total} images" if update.total else "no image was made"
     text = {
         "complete": f"Done: {update.done} images in {update.seconds:.0f} s",
         "stopped": f"Stopped: {made}; what is finished stays",
     }.get(update.state, f"Not finished: {made}")
-    link = ' · <a href="#headline">see it</a>' if update.document is not None else ""
+    link = f' · <a href="#{headline}">see it</a>' if update.document is not None else ""
     return f'<div class="tl-progress"><p role="status">{escape(text)}{link}</p></div>'

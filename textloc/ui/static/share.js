@@ -2,12 +2,19 @@
 const status = element.querySelector("[role=status]");
 const field = element.querySelector("input");
 const copy = element.querySelector("[data-copy]");
+const archive = element.querySelector("[data-archive]");
+const load = (address, name) => {
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+};
 
 const show = () => {
   const value = props.value;
   for (const button of element.querySelectorAll("button")) button.disabled = !value;
   const link = value?.id ? `${location.origin}${location.pathname}?r=${value.id}` : "";
-  copy.disabled = !link;
+  copy.disabled = archive.disabled = !link;
   field.value = link;
   field.hidden = !link;
   status.textContent = value && !link ? "A link is there once the run is complete." : "";
@@ -29,12 +36,14 @@ for (const button of element.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => {
     const kind = button.dataset.save;
     const type = kind === "csv" ? "text/csv" : "application/json";
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([props.value[kind]], { type }));
-    link.download = `${props.value.name}.${kind}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    const address = URL.createObjectURL(new Blob([props.value[kind]], { type }));
+    load(address, `${props.value.name}.${kind}`);
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
   });
 }
+archive.addEventListener("click", () => {
+  const { id, name } = props.value;
+  load(`gradio_api/textloc/${id}.zip`, `${name}.zip`);
+});
 watch("value", show);
 show();

@@ -1,0 +1,103 @@
+"""Stored results in the page: what one looks at, what can be opened, what can be taken away.
+
+No Gradio, no torch.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+from textloc import sharing, store
+from textloc.errors import StoreError
+from textloc.ui.pictures import Pictures
+
+Document = Mapping[str, Any]
+LOCALIZE, EDIT = "textloc.localize", "textloc.edit"
+
+
+@dataclass(frozen=True)
+class View:
+    """A document with its pictures, stored or still growing. `stored` tells whether a link to it
+    can be opened."""
+
+    document: Document
+    pictures: Pictures
+    stored: bool
+
+
+def stored_view(result_id: str) -> View:
+    """The view of a stored result, verified. Raises `StoreError` as `store.load` does."""
+    found = store.load(result_id)
+    return _view_of(result_id, str(found.document.get("digest")))
+
+
+@lru_cache(maxsize=32)
+def _view_of(result_id: str, _digest: str) -> View:
+    found = store.load(result_id)
+    return View(found.document, Pictures(found.image), stored=True)
+
+
+def opening(asked: str | None, kind: str = LOCALIZE) -> tuple[View | None, str]:
+    """What the tab of results of `kind` opens with, given `?r=`.
+
+    Returns:
+        A view, and what went wrong in words or `""`. A link to a result of another kind is that
+        tab's business; one that cannot be opened at all is told of in the first tab.
+    """
+    problem = ""
+    if asked:
+        try:
+            view = stored_view(asked)
+            if store.kind(view.document) == kind:
+                return view, ""
+        except StoreError as error:
+            if kind == LOCALIZE:
+                problem = f"The link cannot be opened. {error}"
+    default = store.default_id(only=kind)
+    if default is None:
+        return None, problem
+    return stored_view(default), f"{problem} The usual result is shown instead." if problem else ""
+
+
+def asked_kind(asked: str | None) -> str:
+    """The kind of result that `?r=` names; `""` where it names none that can be opened."""
+    try:
+        return store.kind(stored_view(asked).document) if asked else ""
+    except StoreError:
+        return ""
+
+
+def listed(summaries: Iterable[store.Summary]) -> list[tuple[str, str]]:
+    """(name, ID) of the results that can be opened."""
+    return [
+        (f"{summary.title} · {summary.checkpoint}", summary.id)
+        for summary in summaries
+        if not summary.damaged
+    ]
+
+
+def damaged(summaries: Iterable[store.Summary]) -> str:
+    """A quiet note on the results that cannot be shown, with the reasons; may be empty."""
+    reasons = [summary.damaged for summary in summaries if summary.damaged]
+    if not reasons:
+        return ""
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    noun = "stored result is" if len(reasons) == 1 else "stored results are"
+    return (
+        f'<details class="tl-damaged"><summary>{len(reasons)} {noun} damaged and left out'
+        f"</summary><ul>{items}</ul></details>"
+    )
+
+
+def share(view: View) -> dict[str, Any]:
+    """Value of the share bar: ID for the link (empty where not stored) and the files to save."""
+    document = view.document
+    return {
+        "id": document["id"] if view.stored else "",
+        "name": f"textloc-{document['id']}",
+        "json": json.dumps(document, indent=1, ensure_ascii=False),
+        "csv": sharing.to_csv(document),
+    }

@@ -1,0 +1,296 @@
+"""What the tabs share: opening stored results, running what the form asks for, and sharing.
+
+Every handler of one visitor shares a `Session`; a run that is going on changes it in place, so a
+pick made meanwhile holds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from textloc import store
+from textloc.errors import TextlocError
+from textloc.ui import live, status, stored
+from textloc.ui.figure import share
+from textloc.ui.pictures import Pictures
+from textloc.ui.session import Session
+from textloc.ui.stored import View
+
+DEVICE = "device"
+"""Concurrency id of everything that computes on the device."""
+
+QUIET: dict[str, Any] = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "concurrency_limit": None,
+}
+"""Options of a listener that is no part of the API and waits for nothing."""
+
+BARE: dict[str, Any] = {"show_label": False, "container": False}
+"""Options of a field whose name is plain from its content."""
+
+
+class Tab(ABC):
+    """A result to look at and a form to make one.
+
+    A subclass builds its components with `_top`, `_buttons` and `_lists` among them, and wires
+    them with `_wire_common`.
+    """
+
+    KIND: ClassVar[str]
+    """Kind of result, as `store.kind` tells it."""
+
+    NAME: ClassVar[str]
+    """Begins the `elem_id`s of what the tabs share; empty for the first tab."""
+
+    session: gr.State
+
+    # -- components ------------------------------------------------------------------------
+
+    def _top(self) -> None:
+        self.notice = gr.HTML(
+            elem_id=self._id("notice"), elem_classes="tl-told", apply_default_css=False
+        )
+        self.headline = gr.HTML(
+            elem_id=self._id("headline"), apply_default_css=False, min_height=100
+        )
+
+    def _buttons(self) -> None:
+        with gr.Row(elem_classes="tl-buttons"):
+            self.run = gr.Button("Run", variant="primary", elem_id=self._id("run"), min_width=80)
+            self.stop = gr.Button("Stop", elem_id=self._id("stop"), interactive=False, min_width=80)
+        told: dict[str, Any] = {"elem_classes": "tl-told", "apply_default_css": False}
+        self.progress = gr.HTML(elem_id=self._id("progress"), **told)
+        self.trouble = gr.HTML(elem_id=self._id("trouble"), **told)
+
+    def _lists(self) -> None:
+        with gr.Column(elem_classes="tl-card"):
+            gr.HTML('<h2 class="tl-title">Stored results</h2>', apply_default_css=False)
+            self.results = gr.Dropdown(label="Open", elem_id=self._id("results"))
+            self.damaged = gr.HTML(
+                elem_id=self._id("damaged"), elem_classes="tl-told", apply_default_css=False
+            )
+        with gr.Column(elem_classes="tl-card"):
+            gr.HTML('<h2 class="tl-title">Share this result</h2>', apply_default_css=False)
+            self.share = share(elem_id=self._id("share"))
+
+    def _id(self, name: str) -> str:
+        return f"{self.NAME}-{name}" if self.NAME else name
+
+    # -- events ----------------------------------------------------------------------------
+
+    def _wire_common(self, asking: list[Any], form: list[Any]) -> None:
+        """Wire the list of results and the run; `asking` are events that ask for what the `form`
+        says."""
+        session = self.session
+        first = [self.notice, *self._first, self.results, *self._fields]
+        self.results.input(self.open_stored, [session, self.results], first, **QUIET).then(
+            self.open_rest, session, self._rest, **QUIET
+        )
+        buttons = [self.run, self.stop, self.progress]
+        gr.on(
+            [self.run.click, *asking],
+            self.ask,
+            [session, *form],
+            [self.trouble, *buttons],
+            **QUIET,
+        ).then(
+            self.follow,
+            session,
+            [self.trouble, *buttons, *self._first, *self._rest],
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_id=DEVICE,
+            concurrency_limit=1,
+        )
+        self.stop.click(self.halt, session, [*buttons, *self._rest], queue=False, **QUIET)
+
+    @property
+    @abstractmethod
+    def _first(self) -> list[Any]:
+        """What is drawn at once, the headline first."""
+
+    @property
+    @abstractmethod
+    def _further(self) -> list[Any]:
+        """What of its own is drawn after that."""
+
+    @property
+    def _rest(self) -> list[Any]:
+        return [*self._further, self.results, self.damaged, self.share]
+
+    @property
+    @abstractmethod
+    def _fields(self) -> list[Any]:
+        """The fields of the form that follow what is opened."""
+
+    # -- looking ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def _nothing(self) -> str:
+        """The headline where nothing is stored."""
+
+    @abstractmethod
+    def _filled(self, view: View) -> list[Any]:
+        """Values of `_fields`, those that the view was made with."""
+
+    @abstractmethod
+    def _draw(self, session: Session) -> list[Any]:
+        """Values of `_first` for the view of the session."""
+
+    @abstractmethod
+    def _draw_further(self, session: Session) -> list[Any]:
+        """Values of `_further` for the view of the session."""
+
+    @abstractmethod
+    def _order(self, *fields: Any) -> live.Order:
+        """What the form asks for; raises `TextlocError` where it cannot be right."""
+
+    def open(self, session: Session, request: gr.Request) -> list[Any]:
+        """The result of `?r=`, else the usual one."""
+        asked = request.query_params.get("r") if request else None
+        view, problem = stored.opening(asked, self.KIND)
+        return self._opened(session, view, problem)
+
+    def open_stored(self, session: Session, result_id: str) -> list[Any]:
+        """A result of the list."""
+        session.follow = True
+        try:
+            return self._opened(session, stored.stored_view(result_id), "")
+        except TextlocError as error:
+            return self._opened(session, session.view, str(error))
+
+    def _opened(self, session: Session, view: View | None, problem: str) -> list[Any]:
+        if view is None:
+            first = [self._nothing(), *skips(self._first[1:])]
+            return [status.notice(problem), *first, gr.skip(), *skips(self._fields)]
+        if view is not session.view:
+            session.show(view)
+        here = gr.Dropdown(
+            choices=[(store.title(view.document), view.document["id"])], value=view.document["id"]
+        )
+        return [status.notice(problem), *self._draw(session), here, *self._filled(view)]
+
+    def open_rest(self, session: Session) -> list[Any]:
+        """`_rest` for the view of the session."""
+        summaries = store.listing(only=self.KIND)
+        listed, damaged = stored.listed(summaries), stored.damaged(summaries)
+        view = session.view
+        if view is None:
+            return [*skips(self._further), gr.Dropdown(choices=listed), damaged, gr.skip()]
+        shown = view.document["id"] if view.stored else None
+        return [
+            *self._draw_further(session),
+            gr.Dropdown(choices=listed, value=shown),
+            damaged,
+            {**stored.share(view), "follow": session.follow},
+        ]
+
+    # -- running ---------------------------------------------------------------------------
+
+    def ask(self, session: Session, *fields: Any) -> list[Any]:
+        """Check the form at once; a good one waits for the device."""
+        if session.job is not None:
+            return skips(4)
+        try:
+            session.job = live.Job(self._order(*fields))
+        except TextlocError as error:
+            session.waiting = False
+            return [status.notice(str(error)), *skips(3)]
+        session.waiting = True
+        return [status.notice(""), *_running(live.Update())]
+
+    def follow(self, session: Session) -> Iterator[list[Any]]:
+        """Run what was asked and show it as it grows."""
+        job = session.job
+        if job is None or not session.waiting:
+            yield skips(4 + len(self._first) + len(self._rest))
+            return
+        session.waiting = False
+        images: dict[str, Any] = {}
+        pictures = Pictures(images.__getitem__)
+        try:
+            for update in job.updates():
+                ended = update.state in ("complete", "stopped", "failed")
+                drawn = skips(self._first)
+                # the last one says all again: of two updates that arrive together, Gradio's client
+                # applies the second as a change to the first and forgets what the first one set
+                if (update.fresh or ended) and update.document is not None:
+                    images.update(update.images or {})
+                    view = View(update.document, pictures, stored=False)
+                    if session.view is None or session.view.pictures is not pictures:
+                        session.show(view)
+                    session.view = view
+                    drawn = self._draw(session)
+                if ended:
+                    session.job = None
+                    notice = self._ended(session, update)
+                    yield [
+                        status.notice(notice),
+                        *_ready(update, self._id("headline")),
+                        *drawn,
+                        *self.open_rest(session),
+                    ]
+                    return
+                yield [gr.skip(), *_running(update), *drawn, *skips(self._rest)]
+        finally:
+            job.stop()
+            if session.job is job:
+                session.job = None
+
+    def _ended(self, session: Session, update: live.Update) -> str:
+        """Look at the stored result of a complete run; what there is to say of the end."""
+        if update.state == "complete" and update.document is not None and not update.message:
+            session.view = stored.stored_view(update.document["id"])
+            session.follow = True
+        return "" if update.state == "stopped" else update.message
+
+    def halt(self, session: Session) -> list[Any]:
+        """Stop the run; what is finished stays.
+
+        A run that has begun says itself that it has stopped: told from here, that could reach the
+        page before a step that was told earlier, and the page would go on waiting.
+        """
+        job, began = session.job, not session.waiting
+        if job is None:
+            return skips(len(self._rest) + 3)
+        job.stop()
+        if began:
+            return [gr.skip(), gr.Button(interactive=False), gr.skip(), *skips(self._rest)]
+        session.job, session.waiting = None, False
+        ended = _ready(replace(job.last, state="stopped"), self._id("headline"))
+        return [*ended, *self.open_rest(session)]
+
+
+def skips(count: int | list[Any]) -> list[Any]:
+    """As many updates that change nothing."""
+    return [gr.skip() for _ in range(count if isinstance(count, int) else len(count))]
+
+
+def places(session: Session) -> list[Any]:
+    """Updates of the pickers of pair and seed."""
+    assert session.view is not None
+    request = session.view.document["request"]
+    pairs = [
+        (f"{pair['source_text']} → {pair['target_text']}", number)
+        for number, pair in enumerate(request["pairs"])
+    ]
+    seeds = [(f"seed {seed}", seed) for seed in request["seeds"]]
+    return [
+        gr.Dropdown(choices=pairs, value=session.pair, visible=len(pairs) > 1),
+        gr.Dropdown(choices=seeds, value=session.seed, visible=len(seeds) > 1),
+    ]
+
+
+def _running(update: live.Update) -> list[Any]:
+    """Run off, Stop on, and how the run stands."""
+    return [gr.Button(interactive=False), gr.Button(interactive=True), status.running(update)]
+
+
+def _ready(update: live.Update, headline: str) -> list[Any]:
+    """Run on, Stop off, and how the run ended."""
+    ended = status.ended(update, headline)
+    return [gr.Button(interactive=True), gr.Button(interactive=False), ended]
