@@ -1,7 +1,8 @@
 """Patching: rows of one batch take text keys and values from each other.
 
 `patched()` is a `with` block around one call of the pipeline; leaving it gives the model back bit
-for bit. No other module installs hooks, but for the baseline `prompt_to_prompt`.
+for bit. No other module installs hooks, but for the baselines `prompt_to_prompt` and
+`safe_latent_diffusion`.
 
 1. The denoiser's batch is read as (pass, row): N rows for N runs, repeated for each guidance pass.
 2. A hook on the key and value projections of each text layer replaces the projected text tokens of

@@ -4,13 +4,23 @@ A method says how a run is made that should show the source picture with other w
 `PAPER` name it; `run(source, target, reading, size)` makes the run: `source` is the run of the
 source picture, `target` the target prompt, `reading` what was read in the source picture, whose
 (width, height) is `size`.
+
+`BASELINES` change the words. `SUPPRESSING` are for a source whose words must not be written at all:
+they keep them out of the source picture, and but for the prompt swap they do not read the target.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from textloc.baselines import inpainting, prompt_swap, prompt_to_prompt, regenerate
+from textloc.baselines import (
+    inpainting,
+    negative_prompt,
+    prompt_swap,
+    prompt_to_prompt,
+    regenerate,
+    safe_latent_diffusion,
+)
 from textloc.ocr import Reading
 from textloc.runs import Run
 
@@ -30,5 +40,12 @@ BASELINES: dict[str, Baseline] = {
     "regenerate": regenerate,
     "inpainting": inpainting,
     "prompt-to-prompt": prompt_to_prompt,
+}
+"""By name."""
+
+SUPPRESSING: dict[str, Baseline] = {
+    "negative-prompt": negative_prompt,
+    "safe-latent-diffusion": safe_latent_diffusion,
+    "prompt-swap": prompt_swap,
 }
 """By name."""
