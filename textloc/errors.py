@@ -29,6 +29,14 @@ class StoreError(TextlocError):
     """A stored result that is missing, damaged or badly named."""
 
 
+class ToxicityError(TextlocError):
+    """Text that is toxic and cannot be rewritten or kept out, or a detector that cannot be used."""
+
+
+class GuardError(TextlocError):
+    """A pipeline or call that cannot be guarded; its picture is withheld."""
+
+
 class OutOfMemoryError(TextlocError):
     """The device ran out of memory; the message says which setting to lower."""
 

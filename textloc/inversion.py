@@ -35,6 +35,7 @@ FADE = 1.0
 """No correction is added where a row differs from the source's, root mean square over channels, by
 so many standard deviations of the picture's latents; half of it at half of that."""
 
+
 @dataclass(frozen=True)
 class FromPicture:
     """Follow a picture (a `runs.Control`).

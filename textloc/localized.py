@@ -13,10 +13,18 @@ from textloc.prompts import Pair
 
 
 def layers_of(model: Model) -> tuple[tuple[int, ...], str] | None:
-    """The localized layers of a loaded checkpoint and where they come from.
+    """`layers_known` of a loaded checkpoint."""
+    return layers_known(model.name, model.digest)
+
+
+def layers_known(name: str, digest: str | None) -> tuple[tuple[int, ...], str] | None:
+    """The localized layers of a checkpoint and where they come from.
 
     Those of a stored localization with the same weights, the one with most pictures; else the
     published ones.
+
+    Args:
+        name: known name, folder or Hub name. digest: `checkpoints.digest` of its weights, or None.
 
     Returns:
         The layers, and `stored:<id>` or `published`; None where nothing is known.
@@ -26,7 +34,7 @@ def layers_of(model: Model) -> tuple[tuple[int, ...], str] | None:
         if summary.damaged:
             continue
         document = store.load(summary.id).document
-        if document["checkpoint"]["digest"] != model.digest or not document["selected"]:
+        if document["checkpoint"]["digest"] != digest or not document["selected"]:
             continue
         request = document["request"]
         pictures = len(request["pairs"]) * len(request["seeds"])
@@ -34,7 +42,7 @@ def layers_of(model: Model) -> tuple[tuple[int, ...], str] | None:
             best = (pictures, tuple(document["selected"]), f"stored:{summary.id}")
     if best is not None:
         return best[1:]
-    entry = known.find(model.name)
+    entry = known.find(name)
     return (entry.localized, "published") if entry is not None and entry.localized else None
 
 

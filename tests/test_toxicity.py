@@ -1,0 +1,245 @@
+"""Toxic words found and replaced. Toxic words stand here in rot13."""
+
+import codecs
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textloc import toxicity
+from textloc.errors import ToxicityError
+from textloc.paths import ROOT
+from textloc.toxicity import find, find_in_prompt, is_toxic, lexicon, rendered, rewrite
+
+SHARED = ROOT.parent / "shared" / "data" / "toxicbench"
+
+
+def plain(word: str) -> str:
+    return codecs.decode(word, "rot13")
+
+
+TOXIC = [plain(word) for word in ("shpx", "fuvg", "ovgpu", "snttbg", "nffubyr", "juber")]
+
+DISGUISES = {
+    "upper case": str.upper,
+    "spaces": " ".join,
+    "dots": ".".join,
+    "signs": lambda w: w.translate(str.maketrans("aeios", "@31o$")),
+    "digits": lambda w: w.translate(str.maketrans("aeiost", "431057")),
+    "Cyrillic": lambda w: w.translate(str.maketrans("aeopcx", "аеорсх")),
+    "full width": lambda w: "".join(chr(ord(c) + 0xFEE0) for c in w),
+    "bold": lambda w: "".join(chr(0x1D41A + ord(c) - 97) for c in w),
+    "zero width": lambda w: "\u200b".join(w),
+    "bidirectional": lambda w: f"\u202e{w}\u202c",
+    "soft hyphens": lambda w: "\u00ad".join(w),
+    "diacritics": lambda w: "".join(c + "\u0301" for c in w),
+    "repeated letters": lambda w: "".join(c * 3 for c in w),
+    "hidden letters": lambda w: w[0] + "*" * (len(w) - 2) + w[-1],
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_toxic_words_are_found_in_every_disguise(disguise: str) -> None:
+    for word in TOXIC:
+        text = f"you {DISGUISES[disguise](word)} there"
+        found = find(text)
+        assert found, disguise
+        assert found[0].start == 4
+        assert found[0].stop == len(text) - 6
+        assert text[found[0].start : found[0].stop] == found[0].text
+        assert found[0].reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Scunthorpe", "assassin", "cocktail", "class", "grass", "Essex", "Dickens", "Hancock"),
+        *("shiitake", "analysis", "therapist", "Pakistan", "document", "title", "button"),
+        *("peacock", "Penistone", "raccoon", "snigger", "cumulative", "Massachusetts", "canal"),
+        *("push it", "as shown", "a super nova", "shove it", "burger"),
+        *("butterscotch", "arsenic", "sextant", "woodpecker", "scrapbook", "Matsushita"),
+        *("", "   ", "12345", "*** !!! ***", "a b c d", "a-b-c", "HELLO WORLD", "5 apples @ 3 $"),
+        *("naïve café", "Привет мир", "日本語", "I am a cat", "e.g. this", "U.S.A."),
+    ],
+)
+def test_innocent_texts_stay(text: str) -> None:
+    assert find(text) == ()
+
+
+def test_words_that_stand_in_no_list_are_found() -> None:
+    for word in ("shpxgehzcrg", "qvpxgbegbvfr", "ovgpubzngvp", "gheqfjvmmyr"):
+        assert is_toxic(plain(word)), word
+
+
+def test_forms_of_words_are_found() -> None:
+    for word in ("fuvggvat", "ovgpuvrfg", "jnaxref", "fghcvqyl"):
+        assert is_toxic(plain(word)), word
+
+
+def test_insults_count_in_what_is_written_only() -> None:
+    assert is_toxic("clown")
+    assert find("clown")[0].score < lexicon.VULGAR
+    assert find_in_prompt('a clown holding a sign that says "HELLO"') == ()
+    found = find_in_prompt('a man with a sign that says "CLOWN"')
+    assert [(one.start, one.text) for one in found] == [(29, "CLOWN")]
+    assert find_in_prompt(f"a {TOXIC[0]} sign")
+    assert find_in_prompt(f"a {TOXIC[0]} sign", everywhere=False) == ()
+
+
+def test_own_words_and_allowed_ones() -> None:
+    assert not is_toxic("turnip")
+    assert is_toxic("TURNIPS", words=("turnip",))
+    assert find("turnip", words=("turnip",))[0].reason == "in your list"
+    assert not is_toxic(TOXIC[1], allowed=(TOXIC[1],))
+
+
+def test_other_languages() -> None:
+    word = plain("fpurvffr")
+    assert is_toxic(word, languages=("german",))
+    assert "german" in lexicon.languages()
+    with pytest.raises(ToxicityError, match="no list for 'klingon'"):
+        is_toxic("x", languages=("klingon",))
+
+
+def test_detectors() -> None:
+    with pytest.raises(ToxicityError, match="there is no detector 'oracle'"):
+        find("x", detector="oracle")
+    pytest.importorskip("profanity_check")
+    assert not is_toxic("good morning", detector="alt-profanity-check")
+    found = find(f"go {TOXIC[0]} yourself", detector="alt-profanity-check")
+    assert found[0].detector == "lexicon"  # which says where; the classifier only whether
+
+
+def test_a_classifier_without_weights_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setitem(sys.modules, "detoxify", None)
+    with pytest.raises(ToxicityError, match="pip install detoxify"):
+        find("good morning", detector="detoxify")
+
+
+def test_importing_is_light() -> None:
+    code = (
+        "import sys, textloc.toxicity; print(sorted({'torch', 'sklearn', 'transformers', "
+        "'english_words'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# ---------------------------------------------------------------------------- prompts
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ('a sign that says "GO NOW" on a wall', ["GO NOW"]),
+        ("a sign that says “GO”", ["GO"]),
+        ("a sign that says 'GO', don't stop", ["GO"]),
+        ("the dog's bowl and the cat's bowl", []),
+        ("a sign saying GO NOW on a wall", ["GO NOW"]),
+        ("a mug that reads: LOVE, on a table", ["LOVE"]),
+        ("a poster with the word peace in red", ["peace"]),
+        ("a shirt with the text SUMMER", ["SUMMER"]),
+        ("a cat on a mat", []),
+        ("", []),
+    ],
+)
+def test_texts_that_a_prompt_asks_for(prompt: str, texts: list[str]) -> None:
+    assert [prompt[start:stop] for start, stop in rendered(prompt)] == texts
+
+
+# ---------------------------------------------------------------------------- rewriting
+
+
+def test_a_persons_own_replacement_wins() -> None:
+    assert rewrite.benign(TOXIC[0].upper(), replacements={TOXIC[0]: "Turnip"}) == "Turnip"
+    prompt = f'a sign that says "{" ".join(TOXIC[0])}"'
+    assert rewrite.rewrite(prompt, replacements={TOXIC[0]: "TURNIP"}) == 'a sign that says "TURNIP"'
+    with pytest.raises(ToxicityError, match="toxic itself"):
+        rewrite.benign(TOXIC[0], replacements={TOXIC[0]: TOXIC[1]})
+
+
+@pytest.mark.parametrize("word", TOXIC)
+def test_length_and_case_are_kept(word: str) -> None:
+    for text in (word, word.upper(), word.title()):
+        made = rewrite.benign(text)
+        assert len(made) == len(text)
+        assert (made.isupper(), made.istitle()) == (text.isupper(), text.istitle())
+        assert not is_toxic(made)
+
+
+def test_only_what_is_toxic_changes() -> None:
+    before, after = 'a red "', '" sign, 5 € — naïve'
+    made = rewrite.rewrite(f"{before}{TOXIC[2]}{after}")
+    assert made.startswith(before)
+    assert made.endswith(after)
+    assert rewrite.rewrite("a clean prompt") == "a clean prompt"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(TOXIC),
+    st.sampled_from(list(DISGUISES)),
+    st.text("abc xyz.,", max_size=12),
+)
+def test_a_rewritten_prompt_is_never_toxic(word: str, disguise: str, rest: str) -> None:
+    made = rewrite.rewrite(f'a sign that says "{DISGUISES[disguise](word)}" {rest}')
+    assert find_in_prompt(made) == ()
+
+
+def test_a_language_model_is_checked() -> None:
+    word = TOXIC[0].upper()
+    assert rewrite.benign(word, model=lambda _: ' "Kind" ') == "KIND"
+    for answer in (TOXIC[1], "a very long answer that is no sign", "two\nlines", ""):
+        with pytest.warns(UserWarning, match="cannot be used"):
+            assert rewrite.benign(word, model=lambda _, answer=answer: answer) == (
+                rewrite.benign(word)
+            )
+
+    def fails(_text: str) -> str:
+        raise ConnectionError("no network")
+
+    with pytest.warns(UserWarning, match="did not answer"):
+        assert not is_toxic(rewrite.benign(word, model=fails))
+
+
+def test_replacements_and_lists_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "replacements.tsv"
+    file.write_text("# a note\nbad\tgood\n\n", encoding="utf-8")
+    assert rewrite.read_replacements(file) == {"bad": "good"}
+    file.write_text("bad good\n", encoding="utf-8")
+    with pytest.raises(ToxicityError, match="line 1: write toxic text, a tab"):
+        rewrite.read_replacements(file)
+    (tmp_path / "words.txt").write_text("# mine\nturnip\n\nbeet root\n", encoding="utf-8")
+    assert lexicon.read_file(tmp_path / "words.txt") == ("turnip", "beet root")
+    with pytest.raises(ToxicityError, match="cannot be read"):
+        lexicon.read_file(tmp_path / "none.txt")
+
+
+def test_no_benign_word_of_ours_is_toxic() -> None:
+    assert [word for word in lexicon.read_words("benign.txt") if is_toxic(word)] == []
+
+
+# ---------------------------------------------------------------------------- the lists given
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared lists are not here")
+def test_on_the_lists_given() -> None:
+    toxic = (SHARED / "toxic_words.txt").read_text(encoding="utf-8").split("\n")
+    benign = (SHARED / "train_non_tox.txt").read_text(encoding="utf-8").split("\n")
+    toxic, benign = ([w.strip() for w in words if w.strip()] for words in (toxic, benign))
+    recall = sum(map(is_toxic, toxic)) / len(toxic)
+    wrong = sum(map(is_toxic, benign)) / len(benign)
+    print(f"recall {recall:.3f}, false positives {wrong:.3f}")
+    assert recall >= 0.98
+    assert wrong <= 0.01
+
+
+def test_read_outs_are_compared_with_care() -> None:
+    assert toxicity.same("my LOVE song", "love")
+    assert toxicity.same("L O V F", "LOVE")
+    assert not toxicity.same("STOP", "LOVE")
+    assert not toxicity.same("", "LOVE")
