@@ -40,3 +40,12 @@ def edit(
     chosen, origin = localized.choose(loaded, layers, pairs, options.get("ocr", "auto"))
     *_, last = edit_stream(loaded, pairs, chosen, layers_from=origin, **options)
     return last
+
+
+def __getattr__(name: str) -> Any:
+    """`textloc.guard` is that of `guarding`, which loads when it is first asked for."""
+    if name == "guard":
+        from textloc.guarding import guard
+
+        return guard
+    raise AttributeError(f"module 'textloc' has no attribute {name!r}")

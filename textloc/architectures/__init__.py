@@ -33,8 +33,8 @@ class Family(Protocol):
         """The ways of the text into the denoiser beside the text layers."""
 
     def read_text(self, denoiser: Any, states: Any) -> Any:
-        """The text states (N, T, D) as static, unmasked text layers take them, before a norm of
-        their own; called only where there are such layers."""
+        """The text states (N, T, D) as static text layers take them, before a norm of their own;
+        called only where there are such layers."""
 
     def inputs(self, denoiser: Any) -> dict[str, Any]:
         """Keyword arguments of the smallest forward pass, on the denoiser's device and dtype."""

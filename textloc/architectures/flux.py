@@ -15,6 +15,8 @@ from textloc.architectures.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
 
 SHARED: tuple[str, ...] = ("img_ids", "txt_ids")
+TEXT_FIRST = True
+"""Whether text stands before the picture in the joint attention."""
 
 
 def fits(denoiser: Any) -> bool:

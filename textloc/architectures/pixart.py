@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from textloc.architectures.common import read_text as read_text
 from textloc.architectures.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
 
@@ -40,6 +39,12 @@ def find(denoiser: Any) -> list[TextLayer]:
 def channels(denoiser: Any) -> list[TextChannel]:
     """None."""
     return []
+
+
+def read_text(denoiser: Any, states: Any) -> Any:
+    """Projected where the transformer has a projection of its text."""
+    projection = denoiser.caption_projection
+    return states if projection is None else projection(states)
 
 
 def inputs(denoiser: Any) -> dict[str, Any]:

@@ -13,10 +13,14 @@ from textloc.architectures import pixart
 from textloc.architectures.common import time, zeros
 
 SHARED = pixart.SHARED
-read_text = pixart.read_text
 fits = pixart.fits
 find = pixart.find
 channels = pixart.channels
+
+
+def read_text(denoiser: Any, states: Any) -> Any:
+    """Projected and normed."""
+    return denoiser.caption_norm(denoiser.caption_projection(states))
 
 
 def inputs(denoiser: Any) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from textloc.architectures.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
 
 SHARED: tuple[str, ...] = ()
+TEXT_FIRST = False
+"""Whether text stands before the picture in the joint attention."""
 
 
 def fits(denoiser: Any) -> bool:

@@ -160,7 +160,7 @@ def same(read: str, word: str) -> bool:
 # ---------------------------------------------------------------------------- prompts
 
 _QUOTED = re.compile(
-    r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|(?<!\w)[\'‘]([^\'’]+)[\'’](?!\w)'
+    r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|[「『]([^」』]*)[」』]|(?<!\w)[\'‘]([^\'’]+)[\'’](?!\w)'
 )
 _ASKED = re.compile(
     r"\b(?:saying|says|said|say|reads?|reading|spell(?:s|ing)?|titled|named|captioned|labell?ed|"
@@ -170,29 +170,26 @@ _ASKED = re.compile(
 )
 _END = re.compile(
     r"[,.;!?](?:\s|$)|\s(?:on|in|at|with|under|above|below|beside|by|painted|written|printed|over|"
-    r"and|against|next)\s|$",
+    r"against|next)\s|$",
     re.IGNORECASE,
 )
 
 
 def rendered(prompt: str) -> tuple[tuple[int, int], ...]:
-    """Spans of the texts that a prompt asks to be written: what is quoted; where nothing is, what
-    follows words such as `saying`, `that reads` or `with the word`."""
-    quoted = []
+    """Spans of the texts that a prompt asks to be written: what is quoted, and what follows words
+    such as `saying`, `that reads` or `with the word` without being quoted."""
+    found: list[tuple[int, int]] = []
     for match in _QUOTED.finditer(prompt):
-        start, stop = next(match.span(n) for n in range(1, 6) if match[n] is not None)
+        start, stop = next(match.span(n) for n in range(1, 7) if match[n] is not None)
         if prompt[start:stop].strip():
-            quoted.append((start, stop))
-    if quoted:
-        return tuple(quoted)
-    found = []
+            found.append((start, stop))
     for match in _ASKED.finditer(prompt):
         start = match.end()
         end = _END.search(prompt, start)
         stop = end.start() if end is not None else len(prompt)
-        if start < stop and (not found or start >= found[-1][1]):
+        if start < stop and all(stop <= one or start >= other for one, other in found):
             found.append((start, stop))
-    return tuple(found)
+    return tuple(sorted(found))
 
 
 def find_in_prompt(prompt: str, *, everywhere: bool = True, **options: Any) -> tuple[Finding, ...]:
@@ -204,9 +201,8 @@ def find_in_prompt(prompt: str, *, everywhere: bool = True, **options: Any) -> t
             models write words that nobody quoted; insults and crude words count in these texts.
         options: of `find`.
     """
-    spans = rendered(prompt)
     found: list[Finding] = []
-    for start, stop in spans:
+    for start, stop in rendered(prompt):
         for one in find(prompt[start:stop], **options):
             found.append(_moved(one, start))
     if everywhere:

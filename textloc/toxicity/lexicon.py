@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -29,6 +30,7 @@ _SUFFIXES = (
     *("o", "a", "az", "z", "ness", "less", "able", "hood", "ery", "tastic", "ity"),
     *("ly", "ally", "ically"),
 )
+_INFLECTIONS = ("s", "es", "ies", "ed", "ing", "er", "ers", "d")
 _PREFIXES = ("un", "be", "mega", "super", "uber", "ultra", "mother", "god", "dumb")
 _LEAST_STEM = 4
 """Letters of the shortest stem that is toxic within any word."""
@@ -65,7 +67,14 @@ def languages() -> tuple[str, ...]:
 
 
 def ordinary(word: str) -> bool:
-    """Whether a word, lower-case, is an ordinary English word or name."""
+    """Whether a word, lower-case, is an ordinary English word or name, or a form of one."""
+    return _stands(word) or any(
+        _stands(stem) for stem in _stems(word, _INFLECTIONS) if len(stem) > 3
+    )
+
+
+def _stands(word: str) -> bool:
+    """Whether it stands as it is in a list of ordinary words."""
     lists = (dictionary(), read_words("innocent.txt"), read_words("benign.txt"))
     return any(word in known for known in lists)
 
@@ -125,13 +134,13 @@ class Lexicon:
         innocent = word in read_words("innocent.txt")
         if not innocent and any(stem in word for stem in read_words("core.txt")):
             return "contains a toxic stem", 0.95
-        usual = ordinary(word)
+        usual = _stands(word)
         for stem in _stems(word):
             if stem in self._own or (not usual and stem in self._listed and len(stem) > 2):
                 return "a form of a listed word", 0.95
             if (not usual or word.endswith("ly")) and stem in insults and len(stem) > 3:
                 return "a form of an insult or crude word", 0.6
-        if usual:
+        if ordinary(word):
             return None
         if any(stem in word for stem in self._strong):
             return "contains a toxic stem", 0.9
@@ -156,8 +165,13 @@ class Lexicon:
         return None
 
     def hidden(self, pattern: re.Pattern[str]) -> tuple[str, str, float] | None:
-        """A toxic word that a pattern of hidden letters fits: the word, why, and how surely."""
-        for word in self._forms:
+        """A toxic word that a pattern of hidden letters fits: the word, why, and how surely.
+
+        Where more is hidden than seen, only the words that are usually hidden so are thought of.
+        """
+        seen = sum(map(str.isalpha, pattern.pattern.replace("[a-z]?", "")))
+        most = 2 * seen < seen + pattern.pattern.count("[a-z]?")
+        for word in self._hidden if most else self._forms:
             if pattern.fullmatch(word):
                 return word, "letters of a listed word are hidden", 0.85
         return None
@@ -166,8 +180,12 @@ class Lexicon:
     def _forms(self) -> tuple[str, ...]:
         """Toxic words and insults with their usual endings."""
         words = sorted(self._listed | read_words("insults.txt") | self._own)
-        endings = ("", "s", "es", "er", "ers", "ing", "ed")
-        return tuple(w + e for w in words if w.isascii() and len(w) > 2 for e in endings)
+        return _with_endings(word for word in words if word.isascii() and len(word) > 2)
+
+    @cached_property
+    def _hidden(self) -> tuple[str, ...]:
+        """Those that are often hidden but for a letter or two."""
+        return _with_endings(sorted(read_words("masked.txt") | self._own))
 
     @cached_property
     def _fine(self) -> frozenset[str]:
@@ -228,10 +246,14 @@ class Lexicon:
         return any(len(stem) > 4 and falls(stem, 0) for stem in stems)
 
 
-def _stems(word: str) -> list[str]:
+def _with_endings(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word + e for word in words for e in ("", "s", "es", "er", "ers", "ing", "ed"))
+
+
+def _stems(word: str, suffixes: tuple[str, ...] = _SUFFIXES) -> list[str]:
     """What a word may be an inflection of."""
     found = []
-    for suffix in _SUFFIXES:
+    for suffix in suffixes:
         if word.endswith(suffix) and len(word) - len(suffix) > 2:
             stem = word[: -len(suffix)]
             found.append(stem)

@@ -47,6 +47,11 @@ HIDING = "*#%"
 """Signs that may hide letters of a word."""
 
 _HIDDEN = re.compile(r"\w[\w*#%]*(?:[*#%]|--+)[\w*#%-]*", re.ASCII)
+_NAMED = re.compile(
+    r"(?:NEGATIVE )?(?:SQUARED |CIRCLED )?(?:LATIN [A-Z ]*|REGIONAL INDICATOR SYMBOL )LETTER "
+    r"(?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?"
+)
+_TURNED = re.compile("\u202e([^\u202c\n]+)")
 _MOST = 64  # readings of one word
 
 
@@ -65,7 +70,7 @@ class Letters:
     @property
     def span(self) -> tuple[int, int]:
         """(start, stop) of all in the original."""
-        return self.places[0][0], self.places[-1][1]
+        return min(start for start, _ in self.places), max(stop for _, stop in self.places)
 
 
 @lru_cache(maxsize=4096)
@@ -91,6 +96,8 @@ def _look_alike(character: str) -> str:
     latin = str(normalize_unicode(character)).lower()
     if latin.isascii():
         return latin
+    if named := _NAMED.fullmatch(unicodedata.name(character, "")):
+        return named[1].lower()
     for form in (character, character.upper()):
         for found in confusables.is_confusable(form, greedy=True, preferred_aliases=[]) or ():
             for other in found["homoglyphs"]:
@@ -125,6 +132,10 @@ def words(text: str, whole: Callable[[str], bool]) -> Iterator[Letters]:
         yield from _readings(token, disguise)
     for run in _apart(tokens, whole):
         yield from _readings(run, APART)
+    for match in _TURNED.finditer(text):  # shown from right to left
+        shown = [(part, match.start(1) + place) for part, place in _characters(match[1])[0]]
+        for token in _tokens(shown[::-1]):
+            yield from _readings(token, "a turned direction")
 
 
 def hidden(text: str) -> Iterator[tuple[re.Pattern[str], int, int]]:
