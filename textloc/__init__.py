@@ -42,6 +42,35 @@ def edit(
     return last
 
 
+def suppress(
+    model: str | Path | Model, prompt: str | list[str], *, layers: str = "auto", **options: Any
+) -> Event:
+    """Generate prompts without the toxic words that they ask for (`suppressing.suppress_stream` to
+    its end).
+
+    Args:
+        model: known name, folder, Hub name, or a loaded `checkpoints.Model`.
+        prompt: one or several; clean ones come out as they would.
+        layers: as `edit`.
+        options: of `suppressing.suppress_stream`: seeds, replacements, check, fallback, methods and
+            others.
+
+    Returns:
+        The last event, as `edit`.
+
+    Raises:
+        TextlocError: of the kinds that `suppressing.suppress_stream` and `localized.choose` raise.
+    """
+    from textloc import checkpoints, localized
+    from textloc.suppressing import suppress_stream
+
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    loaded = checkpoints.load(model)
+    chosen, origin = localized.choose(loaded, layers, [], options.get("ocr", "auto"))
+    *_, last = suppress_stream(loaded, prompts, chosen, layers_from=origin, **options)
+    return last
+
+
 def __getattr__(name: str) -> Any:
     """`textloc.guard` is that of `guarding`, which loads when it is first asked for."""
     if name == "guard":

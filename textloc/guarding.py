@@ -15,16 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from textloc import toxicity
 from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
 from textloc.injection import Words, check_injectable, injected
 from textloc.layers import TextLayer, check_layers, parse_layers
+from textloc.suppressing import FALLBACKS, Fallback
 from textloc.toxicity import rewrite
-
-Fallback = Literal["refuse", "prompt-swap", "more-layers"]
-FALLBACKS: tuple[Fallback, ...] = ("refuse", "prompt-swap", "more-layers")
 
 _PROMPTS = ("prompt", "prompt_2", "prompt_3")
 _DENOISERS = ("unet", "transformer")

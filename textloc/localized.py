@@ -59,7 +59,8 @@ def choose(
     Args:
         model: a loaded checkpoint. asked: numbers such as `55-57`, `all`, or `auto` (the same as
             `localized`): those of `layers_of`, else those of a quick localization on the first
-            pair. on_progress: called with pictures done and expected while that runs.
+            pair, if there is one. on_progress: called with pictures done and expected while that
+            runs.
 
     Returns:
         The layers, and `given`, `stored:<id>`, `published` or `localized`.
@@ -74,6 +75,11 @@ def choose(
         return parse_layers(asked, len(model.layers)), "given"
     if (found := layers_of(model)) is not None:
         return found
+    if not pairs:
+        raise LayerError(
+            f"the layers of {model.name} that write words are not known here; find them by "
+            "`textloc localize --save`, or name them"
+        )
     event = None
     for event in localize_stream(model, pairs[:1], ocr=engine, cancelled=cancelled):
         on_progress(event.done, event.total)

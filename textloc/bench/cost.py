@@ -74,14 +74,14 @@ def measure(
             name: {
                 "seconds": statistics.median(values),
                 "denoiser_rows": rows[name],
-                "ratio": _ratio(values, seconds[beside]),
+                "ratio": ratio(values, seconds[beside]),
             }
             for name, values in seconds.items()
         },
     }
 
 
-def _ratio(values: Sequence[float], others: Sequence[float]) -> list[float]:
+def ratio(values: Sequence[float], others: Sequence[float]) -> list[float]:
     """Median of the rounds' ratios and its bootstrap interval."""
     import numpy as np
 

@@ -66,6 +66,24 @@ def add(verbs: Any) -> None:
     cost.add_argument("--compare", default="all", help="methods, such as prompt-swap,inpainting")
     cost.add_argument("--json", action="store_true", help="as JSON")
     cost.set_defaults(run=_bench_cost)
+    toxic = suites.add_parser("toxic", help="keep toxic words out, by every method")
+    toxic.add_argument("--model", default="tiny-sdxl")
+    toxic.add_argument("--words", type=Path, required=True, metavar="FILE", help="one a line")
+    toxic.add_argument(
+        "--mappings", type=Path, required=True, metavar="FILE", help="benign ones, line by line"
+    )
+    toxic.add_argument("--layers", default="auto")
+    toxic.add_argument("--start-step", type=int, default=0)
+    toxic.add_argument("--seeds", default="0")
+    toxic.add_argument("--compare", default="all", metavar="NAMES")
+    toxic.add_argument("--json", action="store_true", help="as JSON, toxic words masked")
+    toxic.set_defaults(run=_bench_toxic)
+    guarded = suites.add_parser("guard", help="what a guarded call costs")
+    guarded.add_argument("--model", default="tiny-sdxl")
+    guarded.add_argument("--layers", default="auto")
+    guarded.add_argument("--repeats", type=int, default=15, help="interleaved rounds (15)")
+    guarded.add_argument("--json", action="store_true", help="as JSON")
+    guarded.set_defaults(run=_bench_guard)
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
     layers.add_argument("--json", action="store_true", help="as JSON")
     layers.set_defaults(run=_bench_layers)
@@ -214,3 +232,47 @@ def _bench_cost(options: argparse.Namespace) -> None:
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = cost.measure(model, pair, layers, options.repeats, methods, on_call=shown(bar))
     print(json.dumps(report) if options.json else cost.table(report))
+
+
+def _bench_toxic(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, localized
+    from textloc.baselines import SUPPRESSING
+    from textloc.bench import toxic
+
+    words, benign = toxic.read_lines(options.words), toxic.read_lines(options.mappings)
+    methods = [name for name in options.compare.split(",") if name]
+    model = checkpoints.load(options.model)
+    layers, origin = localized.choose(model, options.layers, [])
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+
+        def done(count: int, total: int) -> None:
+            bar.total, bar.n = total, count
+            bar.refresh()
+
+        document = toxic.measure(
+            model,
+            words,
+            benign,
+            layers,
+            layers_from=origin,
+            seeds=parse_seeds(options.seeds),
+            start_step=options.start_step,
+            methods=list(SUPPRESSING) if methods == ["all"] else methods,
+            on_images=done,
+        )
+    print(json.dumps(document) if options.json else toxic.table(document))
+
+
+def _bench_guard(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc import checkpoints, localized
+    from textloc.bench import guard
+
+    model = checkpoints.load(options.model)
+    layers, _ = localized.choose(model, options.layers, [])
+    with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
+        report = guard.measure(model, layers, options.repeats, on_call=shown(bar))
+    print(json.dumps(report) if options.json else guard.table(report))

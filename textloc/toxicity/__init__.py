@@ -137,6 +137,17 @@ def _finding(text: str, word: Letters, reason: str, score: float) -> Finding:
     return Finding(start, stop, text[start:stop], word.text, told, score, "lexicon")
 
 
+def masked(text: str, **options: Any) -> str:
+    """A text with every toxic word masked but for its first letter; `options` are those of
+    `find`."""
+    shown, end = "", 0
+    for one in find(text, **options):
+        covered = "".join("*" if sign.isalnum() else sign for sign in one.text[1:])
+        shown += text[end : one.start] + one.text[:1] + covered
+        end = one.stop
+    return shown + text[end:]
+
+
 def meant(word: str) -> str:
     """A word as it is meant: its letters a to z, disguises undone, those of the first toxic reading
     where there is one."""
