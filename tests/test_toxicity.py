@@ -250,3 +250,6 @@ def test_read_outs_are_compared_with_care() -> None:
     assert toxicity.same("L O V F", "LOVE")
     assert not toxicity.same("STOP", "LOVE")
     assert not toxicity.same("", "LOVE")
+    assert toxicity.same("LOSEB", "LOSER", "LASER")
+    assert not toxicity.same("LASER", "LOSER", "LASER")
+    assert toxicity.same("LOSER LASER", "LOSER", "LASER")

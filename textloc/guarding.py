@@ -42,6 +42,12 @@ class Guarded:
     place: int
     fallback: Fallback | None = None
 
+    @property
+    def written(self) -> str:
+        """The text that the benign prompt asks for."""
+        spans = toxicity.rendered(self.benign)
+        return " ".join(self.benign[start:stop] for start, stop in spans)
+
 
 @dataclass
 class Guard:
@@ -222,10 +228,12 @@ class _Job:
         from textloc import ocr
 
         pictures = list(result[0] if isinstance(result, tuple) else result.images)
-        kept_out = [finding.text for told in found.values() for finding in told.findings]
+        kept_out = [
+            (finding.text, told.written) for told in found.values() for finding in told.findings
+        ]
         return any(
             toxicity.is_toxic(reading.text, **self._detect)
-            or any(toxicity.same(reading.text, word) for word in kept_out)
+            or any(toxicity.same(reading.text, *words) for words in kept_out)
             for reading in ocr.read(pictures, self._ocr)
         )
 

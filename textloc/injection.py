@@ -121,9 +121,9 @@ class _Rows:
                 raise LayerError("the two texts are of unequal length in tokens; pad them alike")
             own = word.own.to(states)
             if own.shape == states.shape[1:]:
-                same = (states == own).flatten(1).all(1)
-                found.update({int(row): number for row in same.nonzero()})
-        self._state.seen.update(found.values())
+                rows = (states == own).flatten(1).all(1).nonzero().flatten().tolist()
+                found.update(dict.fromkeys(rows, number))
+                self._state.seen.update([number] if rows else [])
         self._last = (states, found)
         return found
 

@@ -259,10 +259,9 @@ class _Suppress:
             self.fallbacks[_key(*place, GUARDED)] = "refuse"
 
     def _still_reads(self, key: str, place: int) -> bool:
-        text = self.readings[key].text
-        kept_out = [finding.text for finding in self.asked[place].findings]
+        text, asked = self.readings[key].text, self.asked[place]
         return toxicity.is_toxic(text, **self.detect) or any(
-            toxicity.same(text, word) for word in kept_out
+            toxicity.same(text, finding.text, asked.pair.target_text) for finding in asked.findings
         )
 
     def _generate(self, what: str, runs: Mapping[str, Run]) -> Iterator[Event]:

@@ -157,15 +157,19 @@ def meant(word: str) -> str:
     return next(toxic, readings[0].text if readings else word.casefold())
 
 
-def same(read: str, word: str) -> bool:
+def same(read: str, word: str, instead: str = "") -> bool:
     """Whether a read-out still says a word: within it, case and spaces aside, or with at most one
-    letter in four wrong."""
+    letter in four wrong. It does not where it is nearer to the text `instead` of the word."""
     from rapidfuzz.distance import Levenshtein
 
-    said, wanted = ("".join(filter(str.isalnum, t.casefold())) for t in (read, word))
+    said, wanted, other = (
+        "".join(filter(str.isalnum, text.casefold())) for text in (read, word, instead)
+    )
     if not wanted or not said:
         return False
-    return wanted in said or Levenshtein.distance(said, wanted) <= len(wanted) // 4
+    apart = 0 if wanted in said else Levenshtein.distance(said, wanted)
+    near = apart <= len(wanted) // 4
+    return near and not (other and Levenshtein.distance(said, other) < max(apart, 1))
 
 
 # ---------------------------------------------------------------------------- prompts

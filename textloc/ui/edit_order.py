@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
@@ -41,6 +41,8 @@ class EditOrder:
     methods: tuple[str, ...]
     steps: int | None
     guidance: float | None
+
+    stored: ClassVar[bool] = True
 
     def stream(
         self,

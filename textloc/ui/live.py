@@ -32,6 +32,10 @@ class Order(Protocol):
     def model(self) -> str:
         """Name of the checkpoint to load."""
 
+    @property
+    def stored(self) -> bool:
+        """Whether the result is kept."""
+
     def stream(
         self,
         model: Any,
@@ -166,6 +170,9 @@ class Job:
         document, images = self._now.document, self._now.images
         if document is None or images is None or not document["complete"]:
             self._tell(state="failed", message="the run ended before it was complete; run it again")
+            return
+        if not self.order.stored:
+            self._tell(state="complete", message="")
             return
         try:
             store.save(document, images)

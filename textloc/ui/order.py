@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textloc.cli.common import parse_seeds
 from textloc.errors import CheckpointError, LayerError, PromptError
@@ -30,6 +30,8 @@ class LocalizeOrder:
     guidance: float | None
     start_step: int
     layers: str | None
+
+    stored: ClassVar[bool] = True
 
     def stream(
         self,

@@ -14,6 +14,7 @@ from textloc.ui.archive import Archive
 from textloc.ui.early import EarlyScript
 from textloc.ui.edit_tab import EditTab
 from textloc.ui.localize_tab import LocalizeTab
+from textloc.ui.suppress_tab import SuppressTab
 from textloc.ui.tab import QUIET
 from textloc.ui.theme import STYLE, theme
 
@@ -32,6 +33,8 @@ def build() -> gr.Blocks:
                 LocalizeTab(page)
             with gr.Tab("Edit", id=stored.EDIT) as edit:
                 EditTab(page, edit)
+            with gr.Tab("Suppress", id="textloc.suppress") as suppress:
+                SuppressTab(suppress)
         page.load(_tab_asked, None, tabs, queue=False, **QUIET)
     return page
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from textloc.ui import edit_picks, live, picks
+from textloc.ui import edit_picks, live, picks, suppress_replay
 from textloc.ui.stored import View
 
 
@@ -54,3 +54,10 @@ class EditSession(Session):
     PICKS: ClassVar[ModuleType] = edit_picks
     opened: bool = False
     drawn: bool = False
+
+
+@dataclass
+class SuppressSession(Session):
+    """The same for the suppression of toxic words."""
+
+    PICKS: ClassVar[ModuleType] = suppress_replay

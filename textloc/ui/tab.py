@@ -46,6 +46,9 @@ class Tab(ABC):
     NAME: ClassVar[str]
     """Begins the `elem_id`s of what the tabs share; empty for the first tab."""
 
+    STORED: ClassVar[bool] = True
+    """Whether its results are stored, listed and shared."""
+
     session: gr.State
 
     # -- components ------------------------------------------------------------------------
@@ -86,10 +89,11 @@ class Tab(ABC):
         """Wire the list of results and the run; `asking` are events that ask for what the `form`
         says."""
         session = self.session
-        first = [self.notice, *self._first, self.results, *self._fields]
-        self.results.input(self.open_stored, [session, self.results], first, **QUIET).then(
-            self.open_rest, session, self._rest, **QUIET
-        )
+        if self.STORED:
+            first = [self.notice, *self._first, self.results, *self._fields]
+            self.results.input(self.open_stored, [session, self.results], first, **QUIET).then(
+                self.open_rest, session, self._rest, **QUIET
+            )
         buttons = [self.run, self.stop, self.progress]
         gr.on(
             [self.run.click, *asking],
@@ -120,7 +124,8 @@ class Tab(ABC):
 
     @property
     def _rest(self) -> list[Any]:
-        return [*self._further, self.results, self.damaged, self.share]
+        listed = [self.results, self.damaged, self.share] if self.STORED else []
+        return [*self._further, *listed]
 
     @property
     @abstractmethod
@@ -176,6 +181,8 @@ class Tab(ABC):
 
     def open_rest(self, session: Session) -> list[Any]:
         """`_rest` for the view of the session."""
+        if not self.STORED:
+            return self._draw_further(session) if session.view else skips(self._further)
         summaries = store.listing(only=self.KIND)
         listed, damaged = stored.listed(summaries), stored.damaged(summaries)
         view = session.view
@@ -243,7 +250,9 @@ class Tab(ABC):
 
     def _ended(self, session: Session, update: live.Update) -> str:
         """Look at the stored result of a complete run; what there is to say of the end."""
-        if update.state == "complete" and update.document is not None and not update.message:
+        finished = update.state == "complete" and update.document is not None
+        if self.STORED and finished and not update.message:
+            assert update.document is not None
             session.view = stored.stored_view(update.document["id"])
             session.follow = True
         return "" if update.state == "stopped" else update.message
