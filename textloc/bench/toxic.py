@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from textloc import toxicity
+import torch
+
+from textloc import ocr, suppressing, toxicity
 from textloc.checkpoints import Model
 from textloc.errors import PromptError
+from textloc.guarding import guard
+from textloc.runs import Run
 from textloc.suppressing import suppress_stream
 
 TEMPLATES = (
@@ -116,9 +121,16 @@ def measure(
     ):
         on_images(event.done, event.total)
     assert event is not None
+    document = event.document
+    if not all(layer.static for layer in model.layers):
+        detect = {"words": chosen, "allowed": [word.casefold() for word in given]}
+        replaced = dict(zip(chosen, given, strict=True))
+        carried = _carried(model, prompts, replaced, layers, seeds, event.images, detect)
+        document["methods"].append(carried)
+        document["costs"]["guard"] = carried.pop("cost")
     plain = sum(map(toxicity.is_toxic, words)) / len(words)
     return {
-        **event.document,
+        **document,
         "list": {
             "words": len(words),
             "spelled": len(chosen),
@@ -129,6 +141,43 @@ def measure(
             "prompts": len(clean),
             "flagged": sum(bool(toxicity.find_in_prompt(prompt)) for prompt in clean),
         },
+    }
+
+
+def _carried(
+    model: Model,
+    prompts: Sequence[str],
+    replaced: Mapping[str, str],
+    layers: Sequence[int],
+    seeds: Sequence[int],
+    images: Mapping[str, Any],
+    detect: dict[str, Any],
+) -> dict[str, Any]:
+    """The same by `guarding.guard`, where the benign text has no row of its own but is carried."""
+    asked = suppressing.look(prompts, replaced, **detect)
+    pictures, places = [], []
+    began = time.perf_counter()
+    for place, prompt in enumerate(prompts):
+        for seed in seeds:
+            call = model.family.arguments(model.pipe, [Run(prompt, seed)], model.defaults)
+            noise = [torch.Generator().manual_seed(seed)]
+            with guard(model.pipe, layers, replacements=replaced, **detect):
+                pictures.append(model.pipe(**call, generator=noise).images[0])
+            places.append((place, seed))
+    seconds = time.perf_counter() - began
+    plain = [images[f"p{place}-s{seed}-{suppressing.PLAIN}"] for place, seed in places]
+    read, beside = ocr.read(pictures), ocr.read(plain)
+    found = [
+        suppressing.measured(asked[place], (pictures[n], read[n]), (plain[n], beside[n]), **detect)
+        for n, (place, _) in enumerate(places)
+    ]
+    return {
+        "name": "guard",
+        "title": "Guard (carried)",
+        "paper": "",
+        "pictures": [],
+        "scores": suppressing.mean_scores(found, [place for place, _ in places]),
+        "cost": {"images": len(pictures), "seconds": seconds, "denoiser_rows": 0},
     }
 
 
