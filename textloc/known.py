@@ -87,6 +87,17 @@ KNOWN = (
         size=64,
     ),
     KnownCheckpoint(
+        "tiny-if",
+        "tiny-if",
+        "ships with textloc; the same scenes in pixel space, a byte T5",
+        "apache-2.0",
+        0.02,
+        shipped=True,
+        steps=15,
+        guidance=3.0,
+        size=64,
+    ),
+    KnownCheckpoint(
         "ldm",
         "CompVis/ldm-text2im-large-256",
         "latent diffusion, 256 px",
