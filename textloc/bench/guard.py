@@ -45,26 +45,29 @@ def measure(
         raise PromptError("give at least two repeats: an interval needs them")
     asked = model.family.arguments(model.pipe, [Run(BAD)], model.defaults)
 
-    def call() -> None:
+    def call() -> float:
+        began = time.perf_counter()
         model.pipe(**asked, generator=[torch.Generator().manual_seed(0)])
+        return time.perf_counter() - began
 
-    def guarded() -> None:
+    def guarded() -> float:
         given = {"stop": "LOVE"}
         with guarding.guard(model.pipe, layers, words=["stop"], replacements=given):
-            call()
+            return call()  # a service enters its guard once
 
-    def row() -> None:
+    def row() -> float:
+        began = time.perf_counter()
         list(generate(model, [patched], model.defaults, lean=True))
+        return time.perf_counter() - began
 
     patched = Run(BAD).patched(Patch(tuple(layers), Run(GOOD)))
-    ways: dict[str, Callable[[], None]] = {PLAIN: call, GUARD: guarded, ROW: row}
+    ways: dict[str, Callable[[], float]] = {PLAIN: call, GUARD: guarded, ROW: row}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
         for name, way in ways.items():
-            began = time.perf_counter()
-            way()
+            taken = way()
             if repeat:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(taken)
         on_call(repeat)
     return {
         "model": model.name,
