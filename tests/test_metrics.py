@@ -330,7 +330,7 @@ def test_clip_t(tiny_clip: Path) -> None:
         alone = metrics.clip_t(images[33:34], prompts[33:34], str(tiny_clip))
     assert len(scores) == 35
     assert all(0 <= score <= 2.5 for score in scores)
-    network, processor = metrics._clip(str(tiny_clip))
+    network, processor = metrics.clip(str(tiny_clip))
     inputs = processor(text=prompts[:1], images=images[:1], return_tensors="pt")
     cosine = float((network(**inputs).logits_per_image / network.logit_scale.exp()).item())
     assert scores[0] == pytest.approx(2.5 * max(cosine, 0), abs=1e-5)

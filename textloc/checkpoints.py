@@ -44,6 +44,20 @@ class Spelling:
     most: int
 
 
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA that a model carries (`loras`).
+
+    name: as asked for. digest: of its file. scale: of what it adds. base: digest of the checkpoint
+    without it.
+    """
+
+    name: str
+    digest: str
+    scale: float
+    base: str
+
+
 @dataclass
 class Model:
     """A loaded checkpoint.
@@ -51,7 +65,8 @@ class Model:
     name: as asked for. revision: Hub commit or None. digest: of its weights. pipe: the diffusers
     pipeline. denoiser: its U-Net or transformer. layers: its text layers. defaults: its usual
     call. spelling: what it can spell, where its folder says so (`spelling.json`). upscaler:
-    the second stage, called with (runs, pictures, noise generators), or None.
+    the second stage, called with (runs, pictures, noise generators), or None. lora: what it carries
+    beside its weights, or None; `digest` is then of both.
     """
 
     name: str
@@ -64,6 +79,18 @@ class Model:
     spelling: Spelling | None = None
     switched_off: dict[str, str | None] = field(default_factory=dict)
     upscaler: Upscaler | None = None
+    lora: Lora | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a request says of the checkpoint: `name`, `revision`, `digest`, and `lora` (`name`,
+        `digest`, `scale`, and the `base`'s digest) where it carries one."""
+        found: dict[str, Any] = {
+            "name": self.name,
+            "revision": self.revision,
+            "digest": self.digest,
+        }
+        return found if self.lora is None else found | {"lora": vars(self.lora)}
 
     @property
     def denoiser(self) -> Any:
@@ -303,12 +330,12 @@ def _download(source: str, variant: str | None) -> tuple[Path, str | None]:
             )
         )
     except (OSError, ValueError, httpx.HTTPError) as error:
-        raise CheckpointError(_why_not(source, error)) from error
+        raise CheckpointError(why_not(source, error)) from error
     return path, path.name if path.parent.name == "snapshots" else None
 
 
-def _why_not(source: str, error: Exception) -> str:
-    """What keeps a checkpoint from being downloaded, and the next step."""
+def why_not(source: str, error: Exception) -> str:
+    """What keeps a checkpoint or LoRA from being downloaded, and the next step."""
     import httpx
     from huggingface_hub import errors
 

@@ -288,11 +288,7 @@ class _Edit:
         """What was asked, canonically: its hash is the result's identity."""
         return {
             "job": "edit",
-            "checkpoint": {
-                "name": self.model.name,
-                "revision": self.model.revision,
-                "digest": self.model.digest,
-            },
+            "checkpoint": self.model.identity,
             "pairs": [vars(pair) for pair in self.pairs],
             "pictures": [
                 self._followed(pair, self.seeds[0]).digest for pair in range(len(self.pictures))

@@ -37,6 +37,10 @@ class GuardError(TextlocError):
     """A pipeline or call that cannot be guarded; its picture is withheld."""
 
 
+class TrainingError(TextlocError):
+    """A fine-tune that cannot be run: its settings, its data, or what it should go on from."""
+
+
 class OutOfMemoryError(TextlocError):
     """The device ran out of memory; the message says which setting to lower."""
 

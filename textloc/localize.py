@@ -329,11 +329,7 @@ class _Sweep:
         """What was asked, canonically: its hash is the result's identity."""
         return {
             "job": "localize",
-            "checkpoint": {
-                "name": self.model.name,
-                "revision": self.model.revision,
-                "digest": self.model.digest,
-            },
+            "checkpoint": self.model.identity,
             "pairs": [vars(pair) for pair in self.pairs],
             "seeds": list(self.seeds),
             "steps": self.sampling.steps,

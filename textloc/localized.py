@@ -13,8 +13,11 @@ from textloc.prompts import Pair
 
 
 def layers_of(model: Model) -> tuple[tuple[int, ...], str] | None:
-    """`layers_known` of a loaded checkpoint."""
-    return layers_known(model.name, model.digest)
+    """`layers_known` of a loaded checkpoint; with a LoRA, else of the checkpoint without it."""
+    found = layers_known(model.name, model.digest)
+    if model.lora is None or (found is not None and found[1] != "published"):
+        return found
+    return layers_known(model.name, model.lora.base)
 
 
 def layers_known(name: str, digest: str | None) -> tuple[tuple[int, ...], str] | None:

@@ -322,7 +322,7 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
 
 
 @lru_cache(maxsize=1)
-def _clip(model: str) -> tuple[Any, Any]:
+def clip(model: str) -> tuple[Any, Any]:
     """A CLIP model in evaluation mode and its processor, from local weights only."""
     from transformers import CLIPModel, CLIPProcessor
 
@@ -353,7 +353,7 @@ def clip_t(
         raise ValueError(f"{len(images)} images but {len(prompts)} prompts")
     if not images:
         return []
-    network, processor = _clip(model)
+    network, processor = clip(model)
     import torch
 
     scores: list[float] = []

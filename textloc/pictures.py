@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageOps
 
@@ -13,17 +14,18 @@ LARGEST = 40_000_000
 """Pixels of the largest picture that is opened."""
 
 
-def read_picture(path: Path) -> Image.Image:
-    """A picture file in RGB, the right way up.
+def read_picture(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
+    """A picture file in RGB, the right way up; `name` is how errors call it.
 
     Raises:
         PromptError: it cannot be read, or is larger than `LARGEST`.
     """
+    name = name or (file.name if isinstance(file, Path) else "the picture")
     try:
-        with Image.open(path) as opened:
+        with Image.open(file) as opened:
             if opened.width * opened.height > LARGEST:
                 raise PromptError(
-                    f"{path.name} has {opened.width} x {opened.height} pixels, more than "
+                    f"{name} has {opened.width} x {opened.height} pixels, more than "
                     f"{LARGEST // 1_000_000} million; make it smaller first"
                 )
             return ImageOps.exif_transpose(opened).convert("RGB")
@@ -31,7 +33,7 @@ def read_picture(path: Path) -> Image.Image:
         raise
     except Exception as error:  # a damaged file can make the decoder raise almost anything
         raise PromptError(
-            f"{path.name} cannot be read as a picture ({error}); save it as PNG or JPEG"
+            f"{name} cannot be read as a picture ({error}); save it as PNG or JPEG"
         ) from error
 
 

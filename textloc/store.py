@@ -34,12 +34,13 @@ from textloc.canonical import canonical as canonical
 from textloc.canonical import plain
 from textloc.canonical import request_id as request_id
 from textloc.errors import StoreError
+from textloc.files import sync_folder, write_new
 from textloc.paths import ROOT
 
 RESULTS_VARIABLE = "TEXTLOC_RESULTS"
 """Environment variable: the folder of results, or several joined by `os.pathsep`."""
 
-SCHEMAS: dict[str, int] = {"textloc.localize": 1, "textloc.edit": 1}
+SCHEMAS: dict[str, int] = {"textloc.localize": 1, "textloc.edit": 1, "textloc.lora": 1}
 """Kind of result → the schema version that this textloc writes and shows."""
 
 MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -61,6 +62,7 @@ _ALWAYS: dict[str, type] = {
 _REQUIRED: dict[str, dict[str, type]] = {
     "textloc.localize": {"references": dict, "sets": list, "controls": list, "selected": list},
     "textloc.edit": {"sources": list, "edits": list, "methods": list, "curve": list},
+    "textloc.lora": {"choices": list, "pictures": list},
 }
 
 
@@ -162,13 +164,13 @@ def save(
         for key, picture in pictures.items():
             buffer = io.BytesIO()
             picture.save(buffer, "PNG")
-            _write(temporary / _IMAGES / f"{key}.png", buffer.getvalue())
+            write_new(temporary / _IMAGES / f"{key}.png", buffer.getvalue())
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        _write(temporary / _RESULT, f"{text}\n".encode())
-        _sync_folder(temporary / _IMAGES)
-        _sync_folder(temporary)
+        write_new(temporary / _RESULT, f"{text}\n".encode())
+        sync_folder(temporary / _IMAGES)
+        sync_folder(temporary)
         _put(temporary, folder)
-        _sync_folder(home)
+        sync_folder(home)
     except OSError as error:
         raise StoreError(
             f"Could not write the result to {home}: {error.strerror or error}. Free some space or "
@@ -206,23 +208,6 @@ def _put(temporary: Path, folder: Path) -> None:
         else:
             aside.unlink(missing_ok=True)
     raise OSError(errno.EBUSY, f"{folder.name} is being written by other jobs")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened for flushing
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _named_images(value: object) -> set[str]:
@@ -444,6 +429,8 @@ def kind(document: Mapping[str, Any]) -> str:
 
 def title(document: Mapping[str, Any]) -> str:
     """A result's name for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
+    if kind(document) == "textloc.lora":
+        return f"LoRA of {document['checkpoint']['name']} on {document['request']['data']}"
     pairs = document["request"]["pairs"]
     first = f"{pairs[0]['source_text']} → {pairs[0]['target_text']}"
     if kind(document) == "textloc.edit":

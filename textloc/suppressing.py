@@ -304,7 +304,7 @@ class _Suppress:
             "complete": complete,
             "request": {
                 "job": "suppress",
-                "checkpoint": {"name": model.name, "digest": model.digest},
+                "checkpoint": model.identity,
                 "prompts": [self._told(asked.prompt) for asked in self.asked],
                 "layers": list(self.layers),
                 "start_step": self.start_step,

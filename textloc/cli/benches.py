@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from textloc.cli import finetuning
 from textloc.cli.common import (
     followed,
     kept,
@@ -78,6 +79,7 @@ def add(verbs: Any) -> None:
     toxic.add_argument("--compare", default="all", metavar="NAMES")
     toxic.add_argument("--json", action="store_true", help="as JSON, toxic words masked")
     toxic.set_defaults(run=_bench_toxic)
+    finetuning.add_bench(suites)
     guarded = suites.add_parser("guard", help="what a guarded call costs")
     guarded.add_argument("--model", default="tiny-sdxl")
     guarded.add_argument("--layers", default="auto")
@@ -208,7 +210,7 @@ def _bench_edit(options: argparse.Namespace) -> None:
         )
     document = event.document
     if options.save:
-        kept(event)
+        kept(event.document, event.images)
     clip = edit.clip_t(document, event.images)
     if options.json:
         found = {name: document[name] for name in ("id", "layers", "start_step")}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textloc.errors import PromptError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from textloc.checkpoints import Model
     from textloc.localize import Event
 
 
@@ -50,6 +54,31 @@ def parse_methods(text: str) -> list[str]:
     return list(BASELINES) if text == "all" else [name for name in text.split(",") if name]
 
 
+def add_model(verb: Any) -> None:
+    """The options of what is loaded."""
+    verb.add_argument(
+        "--model", default="tiny-sdxl", help="known name, folder or Hub name (default: %(default)s)"
+    )
+    verb.add_argument("--lora", help="LoRA that the model carries: a file, folder or Hub name")
+    verb.add_argument("--lora-scale", type=float, default=1.0, help="of what the LoRA adds (1)")
+    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+
+
+def loaded(options: argparse.Namespace) -> Model:
+    """The model that the options ask for, with its LoRA."""
+    from textloc import checkpoints, loras
+
+    print(f"loading {options.model}", file=sys.stderr)
+    model = checkpoints.load(
+        options.model,
+        device=options.device,
+        dtype=options.dtype,
+        upscaler=getattr(options, "upscaler", None),
+    )
+    return loras.attach(model, options.lora, options.lora_scale) if options.lora else model
+
+
 def shown(bar: Any) -> Callable[[int], None]:
     """Shows a count in a progress bar."""
 
@@ -70,12 +99,12 @@ def followed(bar: Any, stream: Iterable[Event]) -> Event:
     return event
 
 
-def kept(event: Event) -> None:
+def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
     """Store a finished result and say where it is and what shows it."""
     from textloc import sharing, store
 
-    print(f"saved {store.save(event.document, event.images)}", file=sys.stderr)
-    link = sharing.permalink("http://127.0.0.1:7860/", event.document["id"])
+    print(f"saved {store.save(document, images)}", file=sys.stderr)
+    link = sharing.permalink("http://127.0.0.1:7860/", document["id"])
     print(f"`python app.py` shows it at {link}", file=sys.stderr)
 
 

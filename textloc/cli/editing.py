@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli.common import (
+    add_model,
     check_writable,
     followed,
     kept,
+    loaded,
     parse_methods,
     parse_seeds,
     parse_start,
@@ -27,9 +29,7 @@ def add(verbs: Any) -> None:
         description="Generate the source prompt (or take a picture of your own) and change its "
         "words by patching the layers that write them. The result is kept in cached_results/.",
     )
-    verb.add_argument(
-        "--model", default="tiny-sdxl", help="known name, folder or Hub name (default: %(default)s)"
-    )
+    add_model(verb)
     verb.add_argument("--source", help='prompt, such as: a red sign that says "STOP"')
     verb.add_argument("--target-text", help="what shall be written instead")
     verb.add_argument("--target", help="the whole target prompt, in place of --target-text")
@@ -57,8 +57,6 @@ def add(verbs: Any) -> None:
     verb.add_argument("--steps", type=int, help="denoising steps (default: the checkpoint's)")
     verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
-    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    verb.add_argument("--dtype", help="float32, float16 or bfloat16")
     verb.add_argument(
         "--json", metavar="FILE", help="write the result as JSON; - for standard output"
     )
@@ -72,14 +70,13 @@ def _edit(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, localized, sharing, store
+    from textloc import localized, sharing, store
     from textloc.editing import edit_stream
     from textloc.pictures import read_picture
 
     own = None if options.image is None else [read_picture(options.image)]
     methods = parse_methods(options.compare)
-    print(f"loading {options.model}", file=sys.stderr)
-    model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
+    model = loaded(options)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
         def localizing(done: int, total: int) -> None:
@@ -107,7 +104,7 @@ def _edit(options: argparse.Namespace) -> None:
             ),
         )
     document = event.document
-    kept(event)
+    kept(event.document, event.images)
     told = sharing.with_paths(document, store.load(document["id"]))
     if not written(told, options.json):
         print_result(told)

@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import check_writable, followed, kept, parse_seeds, written
+from textloc.cli.common import (
+    add_model,
+    check_writable,
+    followed,
+    kept,
+    loaded,
+    parse_seeds,
+    written,
+)
 from textloc.errors import PromptError
 
 
@@ -18,9 +26,7 @@ def add(verbs: Any) -> None:
         description="Patch one text layer at a time from the target prompt's run, read the "
         "pictures, and name the smallest set of layers that changes the words.",
     )
-    verb.add_argument(
-        "--model", default="tiny-sdxl", help="known name, folder or Hub name (default: %(default)s)"
-    )
+    add_model(verb)
     verb.add_argument("--source", help='prompt, such as: a red sign that says "STOP"')
     verb.add_argument("--target", help="the same with another word; one plain word is enough")
     verb.add_argument(
@@ -37,8 +43,6 @@ def add(verbs: Any) -> None:
         "--share", type=float, default=0.9, help="of the full effect the set must reach (0.9)"
     )
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
-    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    verb.add_argument("--dtype", help="float32, float16 or bfloat16")
     verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     verb.add_argument(
@@ -63,14 +67,10 @@ def _localize(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints
     from textloc.layers import parse_layers
     from textloc.localize import localize_stream
 
-    print(f"loading {options.model}", file=sys.stderr)
-    model = checkpoints.load(
-        options.model, device=options.device, dtype=options.dtype, upscaler=options.upscaler
-    )
+    model = loaded(options)
     layers = parse_layers(options.layers, len(model.layers)) if options.layers else None
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
@@ -89,7 +89,7 @@ def _localize(options: argparse.Namespace) -> None:
         )
     document = event.document
     if options.save:
-        kept(event)
+        kept(event.document, event.images)
     if not written(document, options.json):
         print_result(document)
 

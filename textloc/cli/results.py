@@ -14,6 +14,13 @@ from textloc.cli import editing, localizing
 def add(verbs: Any) -> None:
     """Add the verbs."""
     _add_show(verbs)
+    compare = verbs.add_parser(
+        "compare", help="compare two localizations, such as of a checkpoint and its fine-tune"
+    )
+    compare.add_argument("first", help="ID of a stored localization")
+    compare.add_argument("second", help="ID of another (`textloc localize --lora ... --save`)")
+    compare.add_argument("--json", action="store_true", help="as JSON")
+    compare.set_defaults(run=_compare)
     models = verbs.add_parser("models", help="list the known checkpoints")
     models.add_argument("--json", action="store_true", help="as JSON")
     models.set_defaults(run=_models)
@@ -50,6 +57,13 @@ def _show(options: argparse.Namespace) -> None:
         print(sharing.to_csv(document), end="")
     else:
         _PRINT[store.kind(document)](document)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from textloc import drift, store
+
+    found = drift.drift(*(store.load(one).document for one in (options.first, options.second)))
+    print(json.dumps(found) if options.json else drift.table(found))
 
 
 def _models(options: argparse.Namespace) -> None:

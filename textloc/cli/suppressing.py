@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import check_writable, followed, parse_seeds, written
+from textloc.cli.common import add_model, check_writable, followed, loaded, parse_seeds, written
 from textloc.errors import PromptError
 
 
 def add(verbs: Any) -> None:
     verb = verbs.add_parser("suppress", help="keep toxic words out of pictures")
-    verb.add_argument("--model", default="tiny-sdxl", help="known name, folder or Hub name")
+    add_model(verb)
     verb.add_argument("--prompt", action="append", required=True, help="may be given several times")
     verb.add_argument("--replacement", metavar="TEXT", help="what is written in their place")
     verb.add_argument("--replacements", type=Path, metavar="FILE", help="toxic, tab, benign; lines")
@@ -36,8 +36,6 @@ def add(verbs: Any) -> None:
     verb.add_argument("--steps", type=int)
     verb.add_argument("--guidance", type=float)
     verb.add_argument("--ocr", default="auto")
-    verb.add_argument("--device")
-    verb.add_argument("--dtype")
     verb.add_argument(
         "--json", metavar="FILE", help="write the result as JSON; - for standard output"
     )
@@ -50,7 +48,7 @@ def _suppress(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, localized, toxicity
+    from textloc import localized, toxicity
     from textloc.baselines import SUPPRESSING
     from textloc.suppressing import suppress_stream
     from textloc.toxicity import lexicon, rewrite
@@ -69,8 +67,7 @@ def _suppress(options: argparse.Namespace) -> None:
     methods = list(SUPPRESSING) if methods == ["all"] else methods
     if options.out.exists() and not options.out.is_dir():
         raise PromptError(f"{options.out} is no folder; give --out another name")
-    print(f"loading {options.model}", file=sys.stderr)
-    model = checkpoints.load(options.model, device=options.device, dtype=options.dtype)
+    model = loaded(options)
     layers, origin = localized.choose(model, options.layers, [], options.ocr)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
