@@ -17,9 +17,9 @@ def drift(first: Document, second: Document) -> dict[str, Any]:
     Returns:
         `layers`: by index and name the `values` of both, effects (or, where there is no scale for
         one, OCR F1 to the target) with 95 % intervals, `[value, low, high]`, and `apart`, whether
-        the intervals do not overlap; `selected` of both; `overlap`, the share of layers of either set that are in
-        both (Jaccard; None where neither has any); `rank_correlation` of the layers' effects
-        (Spearman; None for fewer than three layers).
+        the intervals do not overlap; `selected` of both; `overlap`, the share of layers of either
+        set that are in both (Jaccard; None where neither has any); `rank_correlation` of the
+        effects (Spearman; None for fewer than three layers).
 
     Raises:
         StoreError: not two localizations, or of other layers.
