@@ -80,8 +80,8 @@ def restore(out: Path, digest: str, trained: Trained) -> int:
         try:
             about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
             state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-        except (OSError, ValueError, RuntimeError, EOFError):
-            continue  # damaged; the one before it is kept for this
+        except Exception:  # what a damaged file raises depends on where it is damaged
+            continue  # the one before it is kept for this
         if about["digest"] != digest:
             raise TrainingError(
                 f"the run in {out} was begun with other settings, data or checkpoint; resume it "
