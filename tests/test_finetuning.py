@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests import hub_stand_in
 from tests.tiny_pipelines import FAMILIES, OTHERS
 from textloc import fidelity, loras
 from textloc.checkpoints import Model
@@ -533,13 +534,59 @@ def test_loras_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
         loras.attach(model, str(tmp_path / "bad.safetensors"))
 
 
-def test_the_hub_is_named_when_it_cannot_be_reached(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    (tmp_path / loras.FILE).write_bytes(b"x")
+@pytest.mark.slow
+def test_a_lora_from_the_hub(folder: Path, tmp_path: Path) -> None:
+    train(MODELS["sd"](), folder, tmp_path / "out")
+    model = tmp_path / "model"
+    MODELS["sd"]().pipe.save_pretrained(model)
+    root = Path(__file__).parent.parent
+    asked = ["localize", "--model", str(model), "--lora", "stand-in/lora", "--layers", "0"]
+    asked += ["--source", 'a "AB"', "--target", "XY", "--steps", "1", "--json", "-"]
+
+    def run(address: str, lora: str) -> subprocess.CompletedProcess[str]:
+        asked[4] = lora
+        return subprocess.run(
+            [sys.executable, "-m", "textloc", *asked],
+            cwd=root,
+            env=os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    with hub_stand_in.serve({"stand-in/lora": tmp_path / "out"}) as address:
+        done = run(address, "stand-in/lora")
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)["request"]["checkpoint"]["lora"]
+        assert said["name"] == "stand-in/lora"
+        gone = run(address, "stand-in/nothing")
+    assert gone.returncode == 2
+    assert "the Hub has no model 'stand-in/nothing'" in gone.stderr.splitlines()[-1]
+
+
+def test_what_is_uploaded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
     with pytest.raises(TrainingError, match="no finished LoRA"):
         card.push(tmp_path / "none", "owner/name")
+    train(MODELS["sd"](), folder, tmp_path / "out")
+    asked: dict[str, Any] = {}
+
+    class Hub:
+        def create_repo(self, name: str, exist_ok: bool) -> None:
+            if name == "owner/away":
+                raise ConnectionError("no route")
+
+        def upload_folder(self, **given: Any) -> Any:
+            asked.update(given)
+            return type("Commit", (), {"commit_url": "https://hub/owner/name/commit/1"})
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    assert card.push(tmp_path / "out", "owner/name").endswith("commit/1")
+    assert "states/*" not in asked["allow_patterns"]
+    assert loras.FILE in asked["allow_patterns"]
+    with pytest.raises(TrainingError, match="cannot upload to owner/away: no route"):
+        card.push(tmp_path / "out", "owner/away")
 
 
 # ---------------------------------------------------------------------------- variety

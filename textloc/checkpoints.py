@@ -339,20 +339,26 @@ def why_not(source: str, error: Exception) -> str:
     import httpx
     from huggingface_hub import errors
 
-    cause = error.__cause__ or error  # diffusers wraps what the Hub says
-    if isinstance(cause, errors.GatedRepoError):
+    # diffusers wraps what the Hub says, which itself wraps what came over the network
+    chain = (error, error.__cause__)
+    cause = error.__cause__ or error
+
+    def told(kind: Any) -> bool:
+        return any(isinstance(one, kind) for one in chain)
+
+    if told(errors.GatedRepoError):
         return (
             f"{source} is gated: accept its licence at https://huggingface.co/{source}, then run "
             "`hf auth login`"
         )
-    if isinstance(cause, errors.RepositoryNotFoundError):
+    if told(errors.RepositoryNotFoundError):
         return (
             f"the Hub has no model {source!r}, or it is private; check the name, or run "
             "`hf auth login`"
         )
     if getattr(error, "errno", None) == errno.ENOSPC:
         return f"the disk is full; free some space, or set HF_HOME to a larger disk ({source})"
-    if isinstance(cause, (ConnectionError, httpx.TransportError)):
+    if told((ConnectionError, httpx.TransportError)):
         return (
             f"{source} is not on this machine and the Hub cannot be reached; check the network "
             "and HF_HUB_OFFLINE, or use a checkpoint that is here: `textloc models` lists them"

@@ -85,18 +85,29 @@ def _only(names: list[str], place: str) -> str:
 
 def _download(repository: str, file: str | None) -> Path:
     import httpx
-    from huggingface_hub import HfApi, errors, hf_hub_download
+    from huggingface_hub import errors, hf_hub_download
 
     try:
-        if file is None:
-            names = [n for n in HfApi().list_repo_files(repository) if n.endswith(".safetensors")]
-            file = FILE if FILE in names else _only(names, repository)
-        path = Path(hf_hub_download(repository, file))
+        path = Path(_fetch(repository, file))
         with suppress(errors.EntryNotFoundError):  # not trained by textloc
-            hf_hub_download(repository, str(Path(file).with_name(ABOUT)))
+            beside = Path(file).with_name(ABOUT).as_posix() if file else ABOUT
+            hf_hub_download(repository, beside)
         return path
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise CheckpointError(why_not(repository, error)) from error
+
+
+def _fetch(repository: str, file: str | None) -> str:
+    """The named file, else the usual one, which needs no list of files, else the only one."""
+    from huggingface_hub import HfApi, errors, hf_hub_download
+
+    if file is None:
+        try:
+            return hf_hub_download(repository, FILE)
+        except errors.RemoteEntryNotFoundError:
+            names = [n for n in HfApi().list_repo_files(repository) if n.endswith(".safetensors")]
+            file = _only(names, repository)
+    return hf_hub_download(repository, file)
 
 
 def _about(path: Path) -> dict[str, Any]:
