@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textloc import known
 from textloc.errors import TrainingError
 from textloc.files import replace_file
 from textloc.layers import display_layers
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 
 _CARD = """# LoRA on {layers} of {base}
 
-Trained by [textloc](https://github.com/textloc/textloc) {version} to write better, on {modules} of
-the denoiser: {layers}, {targets}; rank {rank}, {parameters:,} parameters.
+Trained by textloc {version} to write better, on {modules} of the denoiser: {layers}, {targets}; rank {rank}, {parameters:,} parameters.
 
 ```python
-import torch
 from diffusers import DiffusionPipeline
 
-pipe = DiffusionPipeline.from_pretrained("{base}")
+pipe = DiffusionPipeline.from_pretrained("{source}")
 pipe.load_lora_weights("{here}")
 ```
 
@@ -85,6 +84,7 @@ def write(
         layers=layers,
         names=names,
         base=model.name,
+        source=_source(model.name),
         digest=model.digest[:23],
         version=__version__,
         modules=f"{len(adapter.modules(model, settings.layers, settings.targets))} projections",
@@ -104,12 +104,20 @@ def write(
     )
     head = ModelCardData(
         library_name="diffusers",
-        base_model=model.name,
+        base_model=_source(model.name),
         tags=["text-to-image", "lora", "textloc"],
     )
     content = f"---\n{head.to_yaml()}\n---\n\n{text}"
     ModelCard(content)  # checks it
     replace_file(out / "README.md", lambda file: file.write_text(content, encoding="utf-8"))
+
+
+def _source(name: str) -> str:
+    """What diffusers loads the checkpoint from: a Hub name, or a folder."""
+    entry = known.find(name)
+    if entry is None:
+        return name
+    return f"assets/checkpoints/{entry.source}" if entry.shipped else entry.source
 
 
 def _scores(log: Sequence[dict[str, Any]]) -> str:

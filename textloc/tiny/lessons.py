@@ -52,11 +52,6 @@ def _digits(rng: np.random.Generator) -> scenes.Scene:
     return _narrow(rng, "".join(digits))
 
 
-def _lower(rng: np.random.Generator) -> scenes.Scene:
-    """Words in lower case."""
-    return _narrow(rng, words.sample(rng).lower())
-
-
 def _wordings(rng: np.random.Generator) -> scenes.Scene:
     """Wordings of the prompt that were kept out of training."""
     wording = scenes.UNSEEN_WORDINGS[int(rng.integers(len(scenes.UNSEEN_WORDINGS)))]
@@ -70,5 +65,5 @@ def _typefaces(rng: np.random.Generator) -> scenes.Scene:
     return replace(_narrow(rng, words.sample(rng)), object=kind, typeface=typeface)
 
 
-LESSONS = {"digits": _digits, "lower": _lower, "wordings": _wordings, "typefaces": _typefaces}
+LESSONS = {"digits": _digits, "wordings": _wordings, "typefaces": _typefaces}
 """Lesson by name; the generator it is given decides the scene."""
