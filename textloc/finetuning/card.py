@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _CARD = """# LoRA on {layers} of {base}
 
-Trained by textloc {version} to write better, on {modules} of the denoiser: {layers}, {targets}; rank {rank}, {parameters:,} parameters.
+Trained by textloc {version} to write better, on {modules} of the denoiser: {layers}, {targets};
+rank {rank}, {parameters:,} parameters.
 
 ```python
 from diffusers import DiffusionPipeline
