@@ -359,3 +359,93 @@ DOCUMENTS: dict[str, Document] = {
     "no effect": document(11, works=False),
 }
 """Documents of every kind by name."""
+
+
+CHOICES = {
+    "base": ("Base", 0.0, 1.0),
+    "localized": ("Localized layers", 0.55, 0.9),
+    "attention": ("Every attention", 0.6, 0.4),
+    "random": ("Random text layers", 0.1, 0.8),
+}
+"""Choice → title, share of numbers read exactly after training, recall."""
+
+
+def lora_document(size: int = 64, seeds: Sequence[int] = (0, 1)) -> tuple[Document, Images]:
+    """Document and images of a comparison of trainings, with groups `numbers` and `words`."""
+    images: Images = {}
+    groups = {"numbers": 'a red sign that says "2048"', "words": 'a <blue> mug that says "TEA"'}
+
+    def picture(place: int, name: str) -> str:
+        key = f"p{place}-s0-{name}"
+        images[key] = Image.new("RGB", (size, size), (40 * place, 90, len(name) * 20))
+        return key
+
+    def around(value: float) -> list[float]:
+        return [value, max(0.0, value - 0.1), min(1.0, value + 0.1)]
+
+    choices = []
+    for name, (title, exact, recall) in CHOICES.items():
+        points = [
+            {
+                "step": step,
+                "kind": "validate",
+                "exact numbers": exact * step / 200,
+                "exact words": 1 - exact * step / 400,
+                "precision": 0.9,
+                "recall": 1 - (1 - recall) * step / 200,
+            }
+            for step in (0, 100, 200)
+        ]
+        trained = name != "base"
+        choices.append(
+            {
+                "name": name,
+                "title": title,
+                "layers": [[8, 9, 10]] * len(seeds) if trained else [],
+                "parameters": 55_296 * trained,
+                "scores": {
+                    "numbers": {k: around(exact) for k in ("exact", "characters", "ocr_f1")},
+                    "words": {k: around(1 - exact / 2) for k in ("exact", "characters", "ocr_f1")},
+                },
+                "precision": around(0.9),
+                "recall": around(recall),
+                "clip_t": None,
+                "samples_per_second": 80.0 if trained else None,
+                "memory_gb": 1.2 if trained else None,
+                "curves": [{"seed": seed, "points": points} for seed in seeds] if trained else [],
+            }
+        )
+    request = {
+        "job": "lora",
+        "checkpoint": {"name": "made-up", "revision": None, "digest": "sha256:" + "0" * 64},
+        "data": "scenes:digits:100",
+        "settings": {"steps": 200, "batch": 16, "rank": 4},
+        "localized": [8, 9, 10],
+        "choices": [name for name in CHOICES if name != "base"],
+        "seeds": list(seeds),
+        "prompts": [{"group": group, "prompt": prompt} for group, prompt in groups.items()],
+        "pictures": 2,
+        "neighbours": 3,
+        "ocr": {"engine": "made-up", "version": "1"},
+    }
+    document = {
+        "schema": "textloc.lora/1",
+        "id": store.request_id(request),
+        "complete": True,
+        "request": request,
+        "checkpoint": {"name": "made-up", "parameters": 1, "text_layers": 11, "dtype": "float32"},
+        "environment": {},
+        "features": "made-up features",
+        "groups": list(groups),
+        "layers": [8, 9, 10],
+        "choices": choices,
+        "pictures": [
+            {
+                "group": group,
+                "prompt": prompt,
+                "by_choice": [{"choice": name, "image": picture(n, name)} for name in CHOICES],
+            }
+            for n, (group, prompt) in enumerate(groups.items())
+        ],
+    }
+    return document, images

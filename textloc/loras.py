@@ -17,6 +17,7 @@ from typing import Any
 
 from textloc.checkpoints import Lora, Model, Spelling, why_not
 from textloc.errors import CheckpointError
+from textloc.paths import LORAS
 
 FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers looks for a LoRA in a folder."""
@@ -40,13 +41,14 @@ class Found:
 
 
 def find(name: str) -> Found:
-    """The LoRA of a name: a `.safetensors` file, a folder that holds one, or a Hub name such as
-    `owner/model`, with the name of the file behind another slash where it has several.
+    """The LoRA of a name: one that is `shipped`, a `.safetensors` file, a folder that holds one, or
+    a Hub name such as `owner/model`, with the name of the file behind another slash where it has
+    several.
 
     Raises:
         CheckpointError: there is none, or the Hub cannot give it.
     """
-    given = Path(name)
+    given = LORAS / name if name in shipped() else Path(name)
     try:
         here = bool(name) and given.exists()
     except OSError:  # longer than any name
@@ -61,6 +63,11 @@ def find(name: str) -> Found:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Found(name, path, f"sha256:{digest}", _about(path.parent / ABOUT))
+
+
+def shipped() -> list[str]:
+    """Names of the LoRAs that travel with textloc."""
+    return sorted(path.parent.name for path in LORAS.glob(f"*/{FILE}"))
 
 
 def _weights(given: Path) -> Path:

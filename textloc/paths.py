@@ -8,4 +8,5 @@ ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 CHECKPOINTS = ASSETS / "checkpoints"
 FONTS = ASSETS / "fonts"
+LORAS = ASSETS / "loras"
 WORDS = ASSETS / "words"

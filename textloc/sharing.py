@@ -36,6 +36,12 @@ _COLUMNS = {
     "textloc.localize": (
         *("layer", "name", "selected", "heads", "kv_parameters", *_SCORES, "read"),
     ),
+    "textloc.lora": (
+        *("choice", "group", "parameters", "samples_per_second", "memory_gb"),
+        *("exact", "exact_low", "exact_high", "characters", "ocr_f1"),
+        *("precision", "recall", "recall_low", "recall_high"),
+    ),
+    "textloc.beside": (*("side", "prompt", "seed", "text", "read", "exact", "ocr_f1"),),
     "textloc.edit": (
         *("method", "start_step", "seed", "source", "target", "read_source", "read_edit"),
         *_MEASURES,
@@ -49,10 +55,13 @@ def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     Of a localization one row per finished layer, in execution order: `selected` is a bool, scores
     are numbers or None, `read` joins what was read in the layer's images (pairs and seeds in the
     document's order) by ` | `. Of an edit one row per edited picture, the other methods after
-    `localized`: `source` and `target` are the words, measures those of `comparison.compare`.
+    `localized`: `source` and `target` are the words, measures those of `comparison.compare`. Of a
+    comparison of trainings one row per choice and group of prompts; of pictures beside a LoRA's one
+    row per picture.
     """
-    if store.kind(document) == "textloc.edit":
-        return _edits(document)
+    rows = {"textloc.edit": _edits, "textloc.lora": _loras, "textloc.beside": _beside}
+    if (kind := store.kind(document)) in rows:
+        return rows[kind](document)
     selected = set(document.get("selected", ()))
     return [
         {
@@ -65,6 +74,42 @@ def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
             "read": " | ".join(read["text"] for read in layer.get("read", ())),
         }
         for layer in sorted(document.get("layers", ()), key=lambda layer: int(layer["index"]))
+    ]
+
+
+def _loras(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for choice in document["choices"]:
+        for group, scores in choice["scores"].items():
+            exact, recall = scores["exact"], choice["recall"]
+            rows.append(
+                {
+                    "choice": choice["name"],
+                    "group": group,
+                    **{
+                        name: choice[name]
+                        for name in ("parameters", "samples_per_second", "memory_gb")
+                    },
+                    **dict(zip(("exact", "exact_low", "exact_high"), exact, strict=True)),
+                    "characters": scores["characters"][0],
+                    "ocr_f1": scores["ocr_f1"][0],
+                    "precision": choice["precision"][0],
+                    **dict(zip(("recall", "recall_low", "recall_high"), recall, strict=True)),
+                }
+            )
+    return rows
+
+
+def _beside(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    prompts = document["request"]["prompts"]
+    return [
+        {
+            "side": side,
+            "prompt": prompts[one["prompt"]],
+            **{name: one[name] for name in ("seed", "text", "read", "exact", "ocr_f1")},
+        }
+        for side in ("base", "lora")
+        for one in document[side]
     ]
 
 

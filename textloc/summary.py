@@ -176,3 +176,61 @@ def describe_edit(document: Document) -> str:
                 "pictures like this one from this prompt, and the edit is not to be trusted."
             )
     return text
+
+
+def describe_lora(document: Document) -> str:
+    """What a comparison of LoRA trainings says: words and variety, in plain sentences; it calls
+    one better than another only where their 95 % intervals are apart."""
+    choices = {choice["name"]: choice for choice in document["choices"]}
+    group = document["groups"][0]
+    base = choices["base"]["scores"][group]["exact"]
+    trained = [choice for choice in document["choices"] if choice["name"] != "base"]
+    best = max(trained, key=lambda choice: float(choice["scores"][group]["exact"][0]))
+    better = [
+        choice["title"].lower()
+        for choice in trained
+        if choice is not best
+        and not _apart(choice["scores"][group]["exact"], best["scores"][group]["exact"])
+    ]
+    said = ", ".join(
+        f"{choice['title'].lower()} {_share(choice['scores'][group]['exact'])}"
+        for choice in trained
+    )
+    if _apart(base, best["scores"][group]["exact"]):
+        level = f"; {_and(better)} did as well" if better else ""
+        first = f"LoRA on {best['title'].lower()} writes {group} best{level}."
+    else:
+        first = f"No LoRA writes {group} better than the base."
+    text = f"{first} Read exactly: base {_share(base)}, {said}."
+    kept = ", ".join(f"{choice['title'].lower()} {choice['recall'][0]:.2f}" for choice in trained)
+    return f"{text} Variety (recall): base {choices['base']['recall'][0]:.2f}, {kept}."
+
+
+def _share(value: Sequence[float | None]) -> str:
+    return f"{100 * (value[0] or 0):.0f} %"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
+def _apart(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Whether two intervals, `[mean, low, high]`, do not overlap."""
+    if None in (*one, *other):
+        return False
+    return bool(one[2] < other[1] or other[2] < one[1])  # type: ignore[operator]
+
+
+def describe_beside(document: Document) -> str:
+    """What the pictures without and with a LoRA say."""
+    told = []
+    for side in ("base", "lora"):
+        pictures = document[side]
+        told.append((sum(1 for one in pictures if one["exact"]), len(pictures)))
+    (base, drawn), (lora, carried) = told
+    if not document["complete"]:
+        return f"{drawn + carried} pictures are drawn so far."
+    return (
+        f"With the LoRA {lora} of {carried} pictures read as asked, without it {base}. "
+        f"SSIM between both: {document['ssim']:.2f}."
+    )

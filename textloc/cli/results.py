@@ -98,4 +98,15 @@ def _serve(_options: argparse.Namespace) -> None:
     page.serve()
 
 
-_PRINT = {"textloc.localize": localizing.print_result, "textloc.edit": editing.print_result}
+def _print_lora(document: dict[str, Any]) -> None:
+    from textloc.bench import lora
+    from textloc.summary import describe_lora
+
+    print(f"{describe_lora(document)}\n\n{lora.table(document)}")
+
+
+_PRINT = {
+    "textloc.localize": localizing.print_result,
+    "textloc.edit": editing.print_result,
+    "textloc.lora": _print_lora,
+}

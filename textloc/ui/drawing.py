@@ -6,10 +6,12 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from textloc import store
-from textloc.summary import describe, describe_edit
-from textloc.ui.stored import EDIT, Document
+from textloc.summary import describe, describe_edit, describe_lora
+from textloc.ui.stored import EDIT, LORA, Document
 
-FigureName = Literal["effect_figure", "heatmap_figure", "sets_figure", "starts_figure"]
+FigureName = Literal[
+    "effect_figure", "heatmap_figure", "sets_figure", "starts_figure", "lora_figure"
+]
 _DRAWING = threading.Lock()  # one waits for the figure that another is drawing
 
 
@@ -26,5 +28,5 @@ def _drawn(name: FigureName, text: str) -> dict[str, Any]:
     document = json.loads(text)
     draw = getattr(plots, name)
     themes = {theme: json.loads(draw(document, theme).to_json()) for theme in ("light", "dark")}
-    said = describe_edit if store.kind(document) == EDIT else describe
+    said = {EDIT: describe_edit, LORA: describe_lora}.get(store.kind(document), describe)
     return {"label": said(document), "config": plots.CONFIG, **themes}

@@ -14,6 +14,7 @@ from textloc.ui.archive import Archive
 from textloc.ui.early import EarlyScript
 from textloc.ui.edit_tab import EditTab
 from textloc.ui.localize_tab import LocalizeTab
+from textloc.ui.lora_tab import LoraTab
 from textloc.ui.suppress_tab import SuppressTab
 from textloc.ui.tab import QUIET
 from textloc.ui.theme import STYLE, theme
@@ -35,6 +36,8 @@ def build() -> gr.Blocks:
                 EditTab(page, edit)
             with gr.Tab("Suppress", id="textloc.suppress") as suppress:
                 SuppressTab(suppress)
+            with gr.Tab("Fine-tune", id=stored.LORA) as lora:
+                LoraTab(page, lora)
         page.load(_tab_asked, None, tabs, queue=False, **QUIET)
     return page
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from textloc.ui import edit_picks, live, picks, suppress_replay
+from textloc.ui import edit_picks, live, lora_replay, picks, suppress_replay
 from textloc.ui.stored import View
 
 
@@ -61,3 +61,10 @@ class SuppressSession(Session):
     """The same for the suppression of toxic words."""
 
     PICKS: ClassVar[ModuleType] = suppress_replay
+
+
+@dataclass
+class LoraSession(EditSession):
+    """The same for comparisons of LoRAs."""
+
+    PICKS: ClassVar[ModuleType] = lora_replay

@@ -15,7 +15,7 @@ from textloc.errors import StoreError
 from textloc.ui.pictures import Pictures
 
 Document = Mapping[str, Any]
-LOCALIZE, EDIT = "textloc.localize", "textloc.edit"
+LOCALIZE, EDIT, LORA = "textloc.localize", "textloc.edit", "textloc.lora"
 
 
 @dataclass(frozen=True)
