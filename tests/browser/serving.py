@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.documents import edit_document, localize_document
+from tests.documents import edit_document, localize_document, lora_document
 from textloc import store
 from textloc.paths import ROOT
 
@@ -31,10 +31,14 @@ MADE_UP_RUNS = """
 import sys, time
 from types import SimpleNamespace
 
+from PIL import Image
+
+import textloc.beside
 import textloc.checkpoints
 import textloc.editing
 import textloc.localize
 from tests.documents import edit_document, localize_document
+from textloc import loras
 from textloc.errors import Cancelled, OutOfMemoryError, PromptError
 from textloc.ui import page
 
@@ -74,6 +78,38 @@ def edit_stream(model, pairs, layers, *, seeds, on_step, cancelled, pictures, **
         )
 
 
+def beside_stream(model, lora, prompts, *, seeds, **_options):
+    if lora != "made/up":
+        loras.find(lora)
+    images, sides = {}, {"base": [], "lora": []}
+    for number, side in enumerate(sides):
+        time.sleep(0.3)
+        read = "2048" if side == "lora" else "ZOAB"
+        images["p0-s0-" + side] = Image.new("RGB", (64, 64), (80, 90 * number, 120))
+        one = {"prompt": 0, "seed": 0, "text": "2048", "read": read, "ocr_f1": 0.5}
+        sides[side] = [{**one, "exact": float(side == "lora"), "image": "p0-s0-" + side}]
+        request = {"prompts": list(prompts), "seeds": list(seeds), "steps": 20, "guidance": 3.0}
+        scores = {name: {"exact": [1, None, None], "ocr_f1": [1, None, None]} for name in sides}
+        yield SimpleNamespace(
+            document={
+                "schema": "textloc.beside/1",
+                "id": "0" * 16,
+                "complete": number == 1,
+                "request": {**request, "lora": {"name": lora, "scale": 1.0}},
+                "checkpoint": {"name": "made-up"},
+                "layers": [],
+                **sides,
+                "scores": scores if number == 1 else None,
+                "ssim": 0.9,
+            },
+            images=dict(images),
+            done=number + 1,
+            total=2,
+            message="drawing both",
+        )
+
+
+textloc.beside.beside_stream = beside_stream
 textloc.localize.localize_stream = localize_stream
 textloc.editing.edit_stream = edit_stream
 textloc.checkpoints.load = lambda name: SimpleNamespace(name=name, layers=range(11))
@@ -127,12 +163,13 @@ class Served:
 
 
 def fill(results: Path) -> dict[str, str]:
-    """Store four results and a damaged one; name → ID."""
+    """Store five results and a damaged one; name → ID."""
     made = {
         "usual": localize_document(size=64),
         "pairs": localize_document(words=(("BOOK", "RAIN"), ("MUG", "TEA")), seeds=(3, 4)),
         "sdxl": localize_document(70, seeds=(0,)),
         "edit": edit_document(words=(("STOP", "LOVE"), ("CAT", "DOG"))),
+        "lora": lora_document(),
     }
     for document, images in made.values():
         store.save(document, images, results)
@@ -159,8 +196,13 @@ def column(page: Any, layer: int, layers: int = 11) -> dict[str, float]:
 def fill_setting(page: Any, field: str, text: str) -> None:
     if not page.locator("#model").is_visible():
         page.get_by_text("Model and settings").click()
-    entry = page.locator(f"#{field} input, #{field} textarea").first
-    for _ in range(5):  # a field that has just unfolded may still take the page's own value
+    write(page, f"#{field} input, #{field} textarea", text)
+
+
+def write(page: Any, selector: str, text: str) -> None:
+    """Fill a field; one that has just unfolded may still take the page's own value."""
+    entry = page.locator(selector).first
+    for _ in range(5):
         entry.fill(text)
         entry.press("Tab")
         page.wait_for_timeout(300)

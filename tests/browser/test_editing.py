@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.browser.serving import MARKS, Served, expect
+from tests.browser.serving import MARKS, Served, expect, write
 from textloc import store
 from textloc.paths import CHECKPOINTS
 
@@ -24,11 +24,11 @@ def open_tab(page: Any) -> None:
 def ask(page: Any, target: str, source: str = 'a red sign that says "STOP"') -> None:
     if not page.locator("#edit-model").is_visible():
         page.get_by_text("Model, methods and settings").click()
+        expect(page.locator("#edit-layers textarea")).to_have_value("auto")
     model = page.locator("#edit-model input")
     model.fill("made/up")
     model.press("Enter")
-    layers = page.locator("#edit-layers textarea")
-    layers.fill("7-9")
+    write(page, "#edit-layers textarea", "7-9")
     page.locator("#edit-source textarea").fill(source)
     page.locator("#edit-target textarea").fill(target)
     page.locator("#edit-run").click()
@@ -208,8 +208,9 @@ def test_a_real_edit_on_the_shipped_checkpoint(
     page = visit(served.address)
     open_tab(page)
     page.get_by_text("Model, methods and settings").click()
-    page.locator("#edit-layers textarea").fill("8-10")
-    page.locator("#edit-start textarea").fill("9")
+    expect(page.locator("#edit-layers textarea")).to_have_value("auto")  # the fields are there
+    write(page, "#edit-layers textarea", "8-10")
+    write(page, "#edit-start textarea", "9")
     page.get_by_role("checkbox", name="Prompt swap").check()
     page.locator("#edit-target textarea").fill("MOON")
     page.locator("#edit-run").click()

@@ -17,8 +17,8 @@ def lora_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
     single runs; the dotted level is the base. Documents of `bench lora` only.
     """
     look = THEMES[theme]
-    panels = [(f"exact {group}", f"{group}: read exactly") for group in document["groups"]]
-    panels.append(("recall", "variety: recall"))
+    panels = [(f"exact {group}", group) for group in document["groups"]]
+    panels.append(("recall", "variety"))
     rows = -(-len(panels) // 2)
     figure = make_subplots(
         rows=rows,

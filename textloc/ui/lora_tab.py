@@ -45,9 +45,9 @@ class LoraTab(Tab):
         self._top()
         with gr.Column(elem_classes="tl-card", visible=False) as self.curve_card:
             gr.HTML(
-                '<h2 class="tl-title">While it is trained</h2><p class="tl-hint">Thin lines are '
-                "single runs. Words: share read exactly; variety: recall of the base's pictures."
-                "</p>",
+                '<h2 class="tl-title">While it is trained</h2><p class="tl-hint">By training step: '
+                "share of prompts whose words are read exactly, and variety (recall of the base's "
+                "pictures). Thin lines are single runs.</p>",
                 apply_default_css=False,
             )
             self.curve = figure(height=460, elem_id="lora-curves")
