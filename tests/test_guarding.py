@@ -277,7 +277,84 @@ def _sd() -> Model:
     return _MODELS["sd"]
 
 
+# ---------------------------------------------------------------------------- what it keeps
+
+
+def halved(model: Model) -> None:
+    """A weight is written in place."""
+    with torch.no_grad():
+        model.denoiser.get_submodule(model.layers[0].key).weight.mul_(0.5)
+
+
+def exchanged(model: Model) -> None:
+    """A weight has other data."""
+    weight = model.denoiser.get_submodule(model.layers[0].value).weight
+    weight.data = weight.data * 0.5
+
+
+def doubled(model: Model) -> None:
+    """An adapter weighs more."""
+    for module in model.denoiser.modules():
+        if hasattr(module, "scale_layer"):
+            module.scale_layer(2.0)
+
+
+@pytest.mark.parametrize("change", [halved, exchanged, doubled])
+def test_what_is_kept_between_passes_follows_the_model(change: Callable[[Model], None]) -> None:
+    model = tiny_pipelines.sd()
+    if change is doubled:
+        from peft import LoraConfig
+
+        keys = [layer.key for layer in model.layers]
+        config = LoraConfig(r=2, target_modules=keys, init_lora_weights="gaussian")
+        model.denoiser.add_adapter(config)
+        for name, weight in model.denoiser.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight)
+    text = encoded(model, [BAD, GOOD])[-2:]
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    own = text[:1].clone()
+
+    def step() -> torch.Tensor:
+        return torch.as_tensor(model.denoiser(noise, 1, own, return_dict=False)[0])
+
+    def once() -> torch.Tensor:
+        with injected(model.denoiser, model.layers, (0,), [Words(text[0], text[1])]):
+            return step()
+
+    with torch.no_grad():
+        with injected(model.denoiser, model.layers, (0,), [Words(text[0], text[1])]):
+            before = step()
+            assert torch.equal(before, step())  # of what was kept
+            change(model)
+            after = step()
+        assert torch.equal(after, once())
+        assert not torch.equal(before, after)
+        with injected(model.denoiser, model.layers, (0,), [Words(text[0], text[1])]) as state:
+            step()
+            own.mul_(2)  # the same tensor, another text: no longer that of the words
+            other = step()
+        assert state.seen == {0}
+        assert torch.equal(other, step())
+
+
+def test_a_call_in_inference_mode_is_guarded_too() -> None:
+    model = tiny_pipelines.sd()
+    with guard(model.pipe, [0, 1], **KEEP):
+        guarded = pictures(model, [BAD, CLEAN])
+        with torch.inference_mode():
+            assert apart(pictures(model, [BAD, CLEAN]), guarded) <= LEVEL
+
+
 # ---------------------------------------------------------------------------- what it refuses
+
+
+def test_layers_that_run_without_their_projections_are_refused() -> None:
+    model = tiny_pipelines.sd()
+    with guard(model.pipe, [0], **KEEP):
+        model.pipe.fuse_qkv_projections(vae=False)
+        with pytest.raises(LayerError, match="did not run in a pass"):
+            pictures(model, [BAD])
 
 
 @pytest.mark.parametrize(
@@ -337,8 +414,10 @@ def test_the_model_is_as_it_was_after_an_exception() -> None:
         pictures(model, [BAD], callback_on_step_end=fail)
     assert type(model.pipe) is kind
     assert "encode_prompt" not in vars(model.pipe)
-    assert "forward" not in vars(model.denoiser)
-    assert not any(module._forward_hooks for module in model.denoiser.modules())
+    assert not any("forward" in vars(module) for module in model.denoiser.modules())
+    for module in model.denoiser.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
     assert np.array_equal(before, pictures(model, [BAD]))
 
 

@@ -4,7 +4,8 @@
 known by their text states, and at the chosen layers they read the states of other words instead.
 
 1. Cross-attention: the text states come from the prompt alone, so what the layers read is what they
-   would read of the other prompt. Keys and values are projected once and kept for all steps.
+   would read of the other prompt. Their projections get the other states in the place of the row's;
+   keys and values that cannot change from step to step are projected once.
 2. Joint attention: a text's states change from block to block with the picture. The other text goes
    along as more text tokens of the same row (*carried*): it reads the row's picture and itself, the
    picture reads it in the chosen layers and its own text in all others. Exact would be a row of its
@@ -75,8 +76,8 @@ def injected(
 
     Raises:
         LayerError: no or an unknown layer, a compiled denoiser, layers of a kind that cannot carry
-        another text (Qwen-Image, whose tokens have positions and a mask), or two texts of unequal
-        length.
+        another text (Qwen-Image, whose tokens have positions and a mask), two texts of unequal
+        length, or cross-attention that runs without its projections.
     """
     check_injectable(denoiser, layers)
     check_layers(chosen, len(layers))
@@ -109,11 +110,12 @@ class _Rows:
 
     def __init__(self, words: Sequence[Words], state: Injection) -> None:
         self._words, self._state = words, state
-        self._last: tuple[Tensor, dict[int, int]] | None = None
+        self._last: tuple[_Same, dict[int, int]] | None = None
 
     def find(self, states: Tensor) -> dict[int, int]:
-        """Row → number of the words, for text states (R, T, D)."""
-        if self._last is not None and self._last[0] is states:
+        """Row → number of the words, for text states (R, T, D); the same dict while the
+        states are the same."""
+        if self._last is not None and self._last[0].holds(states):
             return self._last[1]
         found = {}
         for number, word in enumerate(self._words):
@@ -124,22 +126,47 @@ class _Rows:
                 rows = (states == own).flatten(1).all(1).nonzero().flatten().tolist()
                 found.update(dict.fromkeys(rows, number))
                 self._state.seen.update([number] if rows else [])
-        self._last = (states, found)
+        self._last = (_Same(states), found)
         return found
 
 
+class _Same:
+    """Tells whether tensors are the very ones that were given, not written to since.
+
+    Tensors of inference mode count no writes, so they never pass for the same. What is written
+    through `.data` in place, torch does not count for any tensor: it goes unseen.
+    """
+
+    def __init__(self, *tensors: Tensor | None) -> None:
+        self._tensors, self._marks = tensors, tuple(map(self._mark, tensors))
+
+    def holds(self, *tensors: Tensor | None) -> bool:
+        """Whether these are they."""
+        return all(
+            one is other and mark is not None and mark == self._mark(one)
+            for one, other, mark in zip(tensors, self._tensors, self._marks, strict=True)
+        )
+
+    @staticmethod
+    def _mark(tensor: Tensor | None) -> tuple[int, ...] | None:
+        """What changes with a write; None where it cannot be told."""
+        if tensor is None:
+            return ()
+        return None if tensor.is_inference() else (tensor._version, tensor.data_ptr())
+
+
 @contextmanager
-def _wrapped(denoiser: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """The denoiser with another forward."""
-    own = vars(denoiser).get("forward")  # None: the forward is that of its class
-    denoiser.forward = forward
+def _wrapped(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """A module with another forward."""
+    own = vars(module).get("forward")  # None: the forward is that of its class
+    module.forward = forward
     try:
         yield
     finally:
         if own is None:
-            del denoiser.forward
+            del module.forward
         else:
-            denoiser.forward = own
+            module.forward = own
 
 
 # ---------------------------------------------------------------------------- cross-attention
@@ -153,60 +180,114 @@ def _static(
     words: Sequence[Words],
     state: Injection,
 ) -> Iterator[None]:
-    rows, original = _Rows(words, state), denoiser.forward
-    signature, module = inspect.signature(original), family(denoiser)
-    here: dict[int, int] = {}  # of the call that is under way
-    read: list[Tensor] = []  # what the layers read, by number of the words
-    projected: dict[str, Tensor] = {}  # by projection, rows by number of the words
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        states = signature.bind(*args, **kwargs).arguments["encoder_hidden_states"]
-        here.clear()
-        here.update(rows.find(states))
-        if here and not read:
-            given = torch.stack([word.given for word in words]).to(states)
-            read.append(module.read_text(denoiser, given))
-        return original(*args, **kwargs)
-
-    def project(layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
-        def hook(linear: Any, _args: Any, output: Tensor) -> Tensor:
-            if not here:
-                return output
-            if name not in projected:
-                projected[name] = linear.forward(_normed(denoiser, layer, read[0]))
-            new = output.clone()
-            new[list(here)] = projected[name][list(here.values())].to(output.dtype)
-            return new
-
-        return hook
-
-    def mask(layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
-        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-            old = kwargs.get(str(layer.mask))
-            if not here or old is None:
-                return None
-            new = old.clone()
-            for row, number in here.items():
-                counts = words[number].mask
-                assert counts is not None, "a masked text has a mask"
-                new[row] = (1 - counts.to(old)) * _DROPPED
-            return args, {**kwargs, str(layer.mask): new}
-
-        return hook
-
+    reader = _Reader(denoiser, words, state)
     with ExitStack() as undo:
-        for index in chosen:
+        for index in sorted(set(chosen)):
             layer = layers[index]
             for name in (layer.key, layer.value):
                 linear = denoiser.get_submodule(name)
-                undo.callback(linear.register_forward_hook(project(layer, name)).remove)
+                undo.enter_context(_wrapped(linear, reader.projection(layer, name, linear)))
             if layer.mask is not None:
                 attention = denoiser.get_submodule(layer.name)
                 undo.callback(
-                    attention.register_forward_pre_hook(mask(layer), with_kwargs=True).remove
+                    attention.register_forward_pre_hook(
+                        reader.mask(layer.mask), with_kwargs=True
+                    ).remove
                 )
-        undo.enter_context(_wrapped(denoiser, forward))
+        undo.enter_context(_wrapped(denoiser, reader.forward))
         yield
+
+
+class _Reader:
+    """Has projections read the other words, and keeps what does not change between passes."""
+
+    def __init__(self, denoiser: Any, words: Sequence[Words], state: Injection) -> None:
+        self._denoiser, self._words, self._rows = denoiser, words, _Rows(words, state)
+        self._original = denoiser.forward
+        self._signature = inspect.signature(self._original)
+        self._states = torch.empty(0)  # of the pass under way
+        self._here: dict[int, int] = {}  # row → number of the words, in the pass under way
+        self._names: set[str] = set()  # of the projections
+        self._silent: set[str] = set()  # those that have not run in the pass under way
+        self._texts: Tensor | None = None  # what is read, as layers take it, by number of the words
+        self._last: tuple[_Same, dict[int, int], Tensor] | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The denoiser's forward."""
+        states = kwargs.get("encoder_hidden_states")
+        if states is None:
+            states = self._signature.bind(*args, **kwargs).arguments["encoder_hidden_states"]
+        self._states, self._here = states, self._rows.find(states)
+        self._silent = set(self._names) if self._here else set()
+        try:
+            result = self._original(*args, **kwargs)
+        finally:
+            self._here = {}
+        if self._silent:
+            raise LayerError(
+                f"{sorted(self._silent)[0]} (and {len(self._silent) - 1} more) did not run in a "
+                "pass, so they read no other words; unfuse the projections and load adapters "
+                "before the call"
+            )
+        return result
+
+    def projection(self, layer: TextLayer, name: str, linear: Any) -> Callable[..., Tensor]:
+        """The forward of one of the layer's projections.
+
+        A plain linear layer projects anew only where its input or weights are new; adapters,
+        offloading, gradients and autocast decide more, and there every pass projects.
+        """
+        original = linear.forward
+        plain = type(linear) is torch.nn.Linear and "forward" not in vars(linear)
+        kept: tuple[_Same, Tensor] | None = None
+        self._names.add(name)
+
+        def forward(states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            nonlocal kept
+            if not self._here:
+                projected: Tensor = original(states, *args, **kwargs)
+                return projected
+            self._silent.discard(name)
+            read = self._read(layer, states)
+            if not plain or torch.is_grad_enabled() or torch.is_autocast_enabled(read.device.type):
+                projected = original(read, *args, **kwargs)
+                return projected
+            if kept is None or not kept[0].holds(read, linear.weight, linear.bias, kept[1]):
+                output = original(read)
+                kept = _Same(read, linear.weight, linear.bias, output), output
+            return kept[1]
+
+        return forward
+
+    def _read(self, layer: TextLayer, states: Tensor) -> Tensor:
+        """States (R, T, D) at a projection of the layer, with the other words in their rows."""
+        if self._last is not None and self._last[1] is self._here and self._last[0].holds(states):
+            return self._last[2]
+        if self._texts is None:
+            given = torch.stack([word.given for word in self._words]).to(self._states)
+            self._texts = family(self._denoiser).read_text(self._denoiser, given)
+        assert self._texts is not None
+        texts = _normed(self._denoiser, layer, self._texts)
+        read = states.clone()
+        read[list(self._here)] = texts[list(self._here.values())].to(states)
+        self._last = _Same(states), self._here, read
+        return read
+
+    def mask(self, name: str) -> Callable[[Any, Any, dict[str, Any]], Any]:
+        """The forward pre-hook of an attention whose argument of this name masks the text."""
+
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            old = kwargs.get(name)
+            if not self._here or old is None:
+                return None
+            new = old.clone()
+            for row, number in self._here.items():
+                counts = self._words[number].mask
+                assert counts is not None, "a masked text has a mask"
+                new[row] = (1 - counts.to(old)) * _DROPPED
+            return args, {**kwargs, name: new}
+
+        return hook
 
 
 def _normed(denoiser: Any, layer: TextLayer, states: Tensor) -> Tensor:

@@ -1,7 +1,12 @@
-"""What a guard costs: guarded calls beside unguarded ones of the same prompt, interleaved."""
+"""What a guard costs: guarded calls beside unguarded ones of the same prompt, interleaved.
+
+Every round has a prompt that no guard has seen, so nothing is there from an earlier one, and the
+rewriting finds the benign word itself. Harmless words stand for toxic ones.
+"""
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +20,23 @@ from textloc.checkpoints import Model
 from textloc.errors import PromptError
 from textloc.generation import generate
 from textloc.runs import Patch, Run
+from textloc.toxicity import rendered, rewrite
 
-BAD, GOOD = 'a red sign that says "STOP"', 'a red sign that says "LOVE"'
+WORDS = (
+    *("TREE", "BIRD", "MOON", "RAIN", "GOLD", "LAMP", "SHIP", "DOOR", "FISH", "CAKE"),
+    *("BOOK", "STAR", "WOLF", "HAND", "ROAD", "SNOW", "LEAF", "KING", "FROG", "DUCK"),
+    *("MILK", "SALT", "SAND", "WIND", "FIRE", "ROSE", "BEAR", "LION", "GOAT", "CORN"),
+    *("BELL", "DRUM", "FLAG", "HILL", "IRON", "LAKE", "MASK", "NEST", "PARK", "RING"),
+    *("SEED", "TENT", "VASE", "WOOD", "YARN", "ZONE"),
+)
+"""Words that count as toxic, a new one each round; after the last the first in another prompt."""
+
+TEMPLATES = (
+    'a red sign that says "{}"',
+    'a blue mug that says "{}"',
+    'a green shirt that says "{}"',
+    'a yellow book that says "{}"',
+)
 PLAIN, GUARD, ROW = "unguarded", "guard", "benign row"
 
 
@@ -43,29 +63,34 @@ def measure(
     """
     if repeats < 2:
         raise PromptError("give at least two repeats: an interval needs them")
-    asked = model.family.arguments(model.pipe, [Run(BAD)], model.defaults)
+    toxic = [word.casefold() for word in WORDS]
 
-    def call() -> float:
+    def call(prompt: str) -> float:
+        asked = model.family.arguments(model.pipe, [Run(prompt)], model.defaults)
         began = time.perf_counter()
         model.pipe(**asked, generator=[torch.Generator().manual_seed(0)])
         return time.perf_counter() - began
 
-    def guarded() -> float:
-        given = {"stop": "LOVE"}
-        with guarding.guard(model.pipe, layers, words=["stop"], replacements=given):
-            return call()  # a service enters its guard once
+    def guarded(prompt: str) -> float:
+        with guarding.guard(model.pipe, layers, words=toxic):
+            return call(prompt)  # a service enters its guard once
 
-    def row() -> float:
+    def row(prompt: str) -> float:
+        (place,) = rendered(prompt)  # a list of its own, so that the guard's knows nothing yet
+        benign = rewrite.rewrite(prompt, words=[prompt[slice(*place)].casefold()])
+        patched = Run(prompt).patched(Patch(tuple(layers), Run(benign)))
         began = time.perf_counter()
         list(generate(model, [patched], model.defaults, lean=True))
         return time.perf_counter() - began
 
-    patched = Run(BAD).patched(Patch(tuple(layers), Run(GOOD)))
-    ways: dict[str, Callable[[], float]] = {PLAIN: call, GUARD: guarded, ROW: row}
+    ways: dict[str, Callable[[str], float]] = {PLAIN: call, GUARD: guarded, ROW: row}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    turns = random.Random(0)
     for repeat in range(repeats + 1):
-        for name, way in ways.items():
-            taken = way()
+        place, word = divmod(repeat, len(WORDS))
+        prompt = TEMPLATES[(repeat + place) % len(TEMPLATES)].format(WORDS[word])
+        for name in turns.sample(list(ways), len(ways)):  # none always follows the same one
+            taken = ways[name](prompt)
             if repeat:
                 seconds[name].append(taken)
         on_call(repeat)

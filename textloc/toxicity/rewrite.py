@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -183,22 +184,30 @@ def _answer(model: Model, text: str, options: Mapping[str, Any]) -> str | None:
 
 def _word(word: str, choice: int, options: Mapping[str, Any]) -> str:
     """A benign word for a toxic one, lower-case; the next one for each `choice` from 0."""
-    from rapidfuzz.distance import Levenshtein
-
     meant = toxicity.meant(word)
     table = _table()
     if not choice and meant in table and not toxicity.is_toxic(table[meant], **options):
         return table[meant]
     length = len(meant) or len(word)
-
-    def distance(other: str) -> tuple[int, int, str]:
-        return abs(len(other) - length), Levenshtein.distance(meant, other), other
-
-    likest = sorted(_benign(), key=distance)[: 10 * _CHOICES]
-    fine = [found for found in likest if not toxicity.is_toxic(found, **options)]
-    if choice >= len(fine):
+    likest = islice(_likest(meant, length), 10 * _CHOICES)
+    fine = (found for found in likest if not toxicity.is_toxic(found, **options))
+    found = next(islice(fine, choice, None), None)
+    if found is None:
         raise ToxicityError("no benign word is left by your lists; give a replacement")
-    return _longer(fine[choice], length, options)
+    return _longer(found, length, options)
+
+
+def _likest(meant: str, length: int) -> Iterator[str]:
+    """The benign words, those of the nearest length first, of these those most like what is
+    meant."""
+    from rapidfuzz.distance import Levenshtein
+
+    lengths = _lengths()
+    for apart in sorted({abs(each - length) for each in lengths}):
+        near = [
+            other for each in {length - apart, length + apart} for other in lengths.get(each, ())
+        ]
+        yield from sorted(near, key=lambda other: (Levenshtein.distance(meant, other), other))
 
 
 def _longer(word: str, length: int, options: Mapping[str, Any]) -> str:
@@ -216,6 +225,15 @@ def _longer(word: str, length: int, options: Mapping[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _benign() -> frozenset[str]:
     return read_words("benign.txt")
+
+
+@lru_cache(maxsize=1)
+def _lengths() -> dict[int, list[str]]:
+    """The benign words by their length."""
+    found: dict[int, list[str]] = {}
+    for word in sorted(_benign()):
+        found.setdefault(len(word), []).append(word)
+    return found
 
 
 @lru_cache(maxsize=1)
