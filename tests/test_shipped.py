@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
-from textloc import checkpoints, metrics, ocr, store
+from textloc import checkpoints, loras, metrics, ocr, store
 from textloc.checkpoints import Model
 from textloc.generation import generate
 from textloc.known import KNOWN
@@ -42,7 +43,12 @@ def test_at_least_three_results_are_shipped_and_one_is_the_default() -> None:
 def test_shipped_results_are_those_of_the_shipped_weights(result: str) -> None:
     document = store.load(result, RESULTS).document
     checkpoint = document["checkpoint"]
-    assert checkpoint["digest"] == checkpoints.digest(CHECKPOINTS / checkpoint["name"])
+    digest = checkpoints.digest(CHECKPOINTS / checkpoint["name"])
+    if (lora := checkpoint.get("lora")) is not None:
+        assert lora["base"] == digest
+        assert lora["digest"] == loras.find(lora["name"]).digest
+        digest = loras.joined(digest, lora["digest"], lora["scale"])
+    assert checkpoint["digest"] == digest
     assert document["complete"]
 
 
@@ -53,6 +59,38 @@ def test_files_stay_small(name: str) -> None:
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     assert max(sizes) <= 10_000_000
     assert sum(sizes) <= 30_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", loras.shipped())
+def test_a_shipped_lora_changes_the_words(name: str, shipped: Model) -> None:
+    """In a plain diffusers pipeline, of the checkpoint that it names."""
+    found = loras.find(name)
+    assert found.path.stat().st_size <= 10_000_000
+    assert (found.path.parent / "README.md").is_file()
+    assert found.about["base"]["digest"] == shipped.digest
+    prompt = 'a white sign that says "204"'
+    pipe = shipped.pipe
+
+    def letters() -> str:
+        image = pipe(
+            prompt,
+            num_inference_steps=shipped.defaults.steps,
+            guidance_scale=shipped.defaults.guidance,
+            height=shipped.defaults.height,
+            width=shipped.defaults.width,
+            generator=torch.Generator().manual_seed(0),
+        ).images[0]
+        return ocr.read([image])[0].text
+
+    before = letters()
+    pipe.load_lora_weights(found.path.parent)
+    try:
+        after = letters()
+    finally:
+        pipe.unload_lora_weights()
+    assert after != before
+    assert letters() == before
 
 
 @pytest.mark.slow

@@ -159,13 +159,18 @@ def attach(model: Model, name: str, scale: float = 1.0) -> Model:
             f"the LoRA {name} does not fit {model.name}: {said}. Was it trained for "
             "this checkpoint?"
         ) from error
-    both = f"{model.digest} {found.digest} {scale!r}"
     return replace(
         model,
-        digest=f"sha256:{hashlib.sha256(both.encode()).hexdigest()}",
+        digest=joined(model.digest, found.digest, scale),
         lora=Lora(found.name, found.digest, scale, model.digest),
         spelling=_spelling(found.about) or model.spelling,
     )
+
+
+def joined(base: str, lora: str, scale: float) -> str:
+    """`sha256:` of a checkpoint's digest, a LoRA's and its scale."""
+    both = f"{base} {lora} {float(scale)!r}"
+    return f"sha256:{hashlib.sha256(both.encode()).hexdigest()}"
 
 
 @contextmanager
