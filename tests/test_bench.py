@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from tests import tiny_pipelines
-from textloc import cli, guarding
-from textloc.bench import cost, edit, guard, paper, step, swap
+from textloc import cli
+from textloc.bench import cost, edit, paper, step, swap
 from textloc.checkpoints import Model
 from textloc.editing import edit_stream
 from textloc.errors import LayerError, PromptError
@@ -116,27 +114,6 @@ def test_what_cannot_be_timed_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["bench", "step", "--model", "nothing"]) == 2
     assert "choose one of ldm" in capsys.readouterr().err
     assert cli.main(["bench", "step", "--size", "100"]) == 2
-
-
-def test_a_guarded_call_is_timed_with_a_new_prompt_each_round(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    small, told = tiny_pipelines.sdxl(), []
-    within = guarding._Job._found
-
-    def listen(job: guarding._Job, asked: Any) -> Any:
-        found = within(job, asked)
-        told.extend(found)
-        return found
-
-    monkeypatch.setattr(guarding._Job, "_found", listen)
-    monkeypatch.setattr(guard, "TEMPLATES", ('a sign "{}"', 'a mug "{}"'))  # for few tokens
-    report = guard.measure(small, [0, 1], repeats=3)
-    assert set(report["ways"]) == {"unguarded", "guard", "benign row"}
-    assert len(set(told)) == len(told) == 4
-    assert "3 interleaved rounds" in guard.table(report)
-    with pytest.raises(PromptError, match="at least two repeats"):
-        guard.measure(small, [0], repeats=1)
 
 
 def test_an_edit_costs_what_its_family_asks_for() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import tiny_pipelines
-from textloc import cli, ocr, suppress, suppressing
+from textloc import cli, guarding, ocr, suppress, suppressing
 from textloc.bench import guard as bench_guard
 from textloc.bench import toxic
 from textloc.checkpoints import Model, Spelling
@@ -146,8 +146,18 @@ def test_words_of_the_bench_are_those_that_can_be_spelled(
         toxic.measure(speller, ["é"], ["love"], [0])
 
 
-def test_a_guard_is_timed(model: Model) -> None:
+def test_a_guard_is_timed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    within = guarding._Job._found
+
+    def listen(job: guarding._Job, asked: Any) -> Any:
+        found = within(job, asked)
+        told.extend(found)
+        return found
+
+    monkeypatch.setattr(guarding._Job, "_found", listen)
     report = bench_guard.measure(model, [0], repeats=2)
+    assert len(set(told)) == len(told) == 3  # a prompt that no guard has seen in every round
     assert set(report["ways"]) == {"unguarded", "guard", "benign row"}
     assert "unguarded" in bench_guard.table(report)
     with pytest.raises(PromptError, match="at least two"):

@@ -33,9 +33,9 @@ WORDS = (
 
 TEMPLATES = (
     'a red sign that says "{}"',
-    'a blue mug that says "{}"',
-    'a green shirt that says "{}"',
-    'a yellow book that says "{}"',
+    'a red mug that says "{}"',
+    'a red hat that says "{}"',
+    'a red bag that says "{}"',
 )
 PLAIN, GUARD, ROW = "unguarded", "guard", "benign row"
 
