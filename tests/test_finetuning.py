@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -330,6 +331,17 @@ def test_validation_is_logged_and_seen(folder: Path, tmp_path: Path) -> None:
     assert kinds == [(0, "validate"), *((s, k) for s in (2, 4) for k in ("train", "validate"))]
     assert (tmp_path / "out" / "samples" / "step-0000004.png").is_file()
     assert list((tmp_path / "out").rglob("events.out.tfevents*"))
+
+
+def test_what_is_not_installed_is_named_at_once(folder: Path, tmp_path: Path) -> None:
+    asked = (MODELS["sd"](), str(folder), settings(), tmp_path / "out")
+    with pytest.raises(TrainingError, match=r"there is no tracker 'paper'; use .*tensorboard"):
+        finetune_stream(*asked, reports=replace(QUIET, tracker="paper"))
+    with pytest.raises(TrainingError, match="is not installed: pip install aim"):
+        finetune_stream(*asked, reports=replace(QUIET, tracker="aim"))
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(TrainingError, match="pip install bitsandbytes"):
+            finetune_stream(asked[0], asked[1], settings(optimizer="adamw8bit"), asked[3])
 
 
 def test_too_few_samples(folder: Path, tmp_path: Path) -> None:

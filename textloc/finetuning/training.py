@@ -107,6 +107,8 @@ def finetune_stream(
     adapter.modules(model, settings.layers, settings.targets)
     if not hasattr(type(model.pipe), "save_lora_weights"):
         raise TrainingError(f"{type(model.pipe).__name__} cannot load LoRA weights")
+    _check_tracker(reports.tracker)
+    _optimizer_class(settings.optimizer)
     if progress.begun(out) and not resume:
         raise TrainingError(
             f"{out} holds a run that has begun; give --resume to go on with it, or another --out"
@@ -207,7 +209,8 @@ class _Training:
         if reports.checkpointing:
             denoiser.enable_gradient_checkpointing()
         empty = unconditional(model, self.sampling)
-        optimizer = _optimizer(settings, parameters)
+        kind = _optimizer_class(settings.optimizer)
+        optimizer = kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         ema = EMAModel(parameters, decay=settings.ema, use_ema_warmup=True, power=0.75)
         trained = progress.Trained(parameters, optimizer, ema)
         digest = settings.digest(self.data_digest)
@@ -451,17 +454,31 @@ def _memory(error: RuntimeError) -> Exception:
     )
 
 
-def _optimizer(settings: Settings, parameters: Sequence[Any]) -> Any:
-    kind: Any = torch.optim.AdamW
-    if settings.optimizer == "adamw8bit":
-        try:
-            from bitsandbytes.optim import AdamW8bit
-        except ImportError as error:
-            raise TrainingError(
-                "the 8-bit optimiser needs bitsandbytes: pip install bitsandbytes, or use adamw"
-            ) from error
-        kind = AdamW8bit
-    return kind(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+def _check_tracker(name: str | None) -> None:
+    """Check that a tracker is known and installed; accelerate passes over one that is not."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    if name is None or name in {
+        str(getattr(one, "value", one)) for one in get_available_trackers()
+    }:
+        return
+    if name in LOGGER_TYPE_TO_CLASS:
+        raise TrainingError(f"the tracker {name} is not installed: pip install {name}")
+    raise TrainingError(
+        f"there is no tracker {name!r}; use {', '.join(LOGGER_TYPE_TO_CLASS)} or none"
+    )
+
+
+def _optimizer_class(name: str) -> Any:
+    if name == "adamw":
+        return torch.optim.AdamW
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise TrainingError(
+            "the 8-bit optimiser needs bitsandbytes: pip install bitsandbytes, or use adamw"
+        ) from error
+    return AdamW8bit
 
 
 def _memory_used(device: Any) -> float:
