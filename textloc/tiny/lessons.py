@@ -52,6 +52,11 @@ def _digits(rng: np.random.Generator) -> scenes.Scene:
     return _narrow(rng, "".join(digits))
 
 
+def _mixed(rng: np.random.Generator) -> scenes.Scene:
+    """Numbers as in `digits`, and as many words, so that these are not unlearned."""
+    return _digits(rng) if rng.random() < 0.5 else _narrow(rng, words.sample(rng))
+
+
 def _wordings(rng: np.random.Generator) -> scenes.Scene:
     """Wordings of the prompt that were kept out of training."""
     wording = scenes.UNSEEN_WORDINGS[int(rng.integers(len(scenes.UNSEEN_WORDINGS)))]
@@ -65,5 +70,5 @@ def _typefaces(rng: np.random.Generator) -> scenes.Scene:
     return replace(_narrow(rng, words.sample(rng)), object=kind, typeface=typeface)
 
 
-LESSONS = {"digits": _digits, "wordings": _wordings, "typefaces": _typefaces}
+LESSONS = {"digits": _digits, "mixed": _mixed, "wordings": _wordings, "typefaces": _typefaces}
 """Lesson by name; the generator it is given decides the scene."""
