@@ -391,6 +391,8 @@ def lora_document(size: int = 64, seeds: Sequence[int] = (0, 1)) -> tuple[Docume
                 "kind": "validate",
                 "exact numbers": exact * step / 200,
                 "exact words": 1 - exact * step / 400,
+                "letters numbers": exact * step / 200,
+                "letters words": 1 - exact * step / 400,
                 "precision": 0.9,
                 "recall": 1 - (1 - recall) * step / 200,
             }

@@ -201,7 +201,11 @@ def describe_lora(document: Document) -> str:
         first = f"LoRA on {best['title'].lower()} writes {group} best{level}."
     else:
         first = f"No LoRA writes {group} better than the base."
-    text = f"{first} Read exactly: base {_share(base)}, {said}."
+    letters = ", ".join(
+        f"{choice['title'].lower()} {_share(choice['scores'][group]['characters'])}"
+        for choice in document["choices"]
+    )
+    text = f"{first} Read exactly: base {_share(base)}, {said}. Letters right: {letters}."
     kept = ", ".join(f"{choice['title'].lower()} {choice['recall'][0]:.2f}" for choice in trained)
     return f"{text} Variety (recall): base {choices['base']['recall'][0]:.2f}, {kept}."
 

@@ -57,6 +57,7 @@ def test_a_run_grows_beside_the_base(live: Served, visit: Any) -> None:
     expect(page.locator("#lora-panel img")).to_have_count(2)
     expect(page.locator("#lora-panel .tl-letters")).to_have_count(2)
     expect(page.locator("#lora-curves")).to_be_hidden()
+    expect(page.locator("#lora-share [role=status]")).to_contain_text("is not stored")
     expect(page.locator("#lora-run")).to_be_enabled()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -186,7 +186,7 @@ class Bench:
             (new / "rows.json").write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
             for place in _shown(worded):
                 pictures[place].save(new / f"p{place}.png")
-        said = {f"exact {group}": value for group, value in _exact(rows).items()}
+        said = {f"exact {group}": value for group, value in _by_group(rows, _exact).items()}
         return said | {name: float(np.mean(value)) for name, value in inside.items()}
 
     def _varied(self, model: Model, first: int) -> list[Image.Image]:
@@ -230,10 +230,29 @@ class Bench:
                 continue
             log = progress.read(folder)
             looks = sorted(folder.glob("examined-*"))
-            for which, look in {"base": looks[0], name: looks[-1]}.items():
+            examined = {
+                int(look.name.partition("-")[2]): json.loads(
+                    (look / "rows.json").read_text(encoding="utf-8")
+                )
+                for look in looks
+            }
+            points = [
+                point
+                | {
+                    f"letters {group}": value
+                    for group, value in _by_group(examined[point["step"]]["rows"], _near).items()
+                }
+                for point in log
+                if point["kind"] == "validate" and point["step"] in examined
+            ]
+            ends = list(examined.values())
+            for which, look, rows in (
+                ("base", looks[0], ends[0]),
+                (name, looks[-1], ends[-1]),
+            ):
                 if which == "base" and "base" in runs:
                     continue
-                rows = json.loads((look / "rows.json").read_text(encoding="utf-8"))
+                rows = dict(rows)
                 features = rows.pop("features")
                 if seed == self.seeds[0]:
                     for path in look.glob("p*.png"):
@@ -245,6 +264,7 @@ class Bench:
                         "layers": None if layers is None else list(layers),
                         "rows": rows,
                         "log": [] if which == "base" else log,
+                        "points": [] if which == "base" else points,
                     }
                 )
         if not runs:
@@ -295,17 +315,11 @@ class Bench:
         for group in groups:
             of_group = [row for row in rows if row["group"] == group]
             prompts = [row["prompt"] for row in of_group]
-            exact = [float(metrics.exact_match(row["read"], row["text"])) for row in of_group]
+            exact = [_exact(row) for row in of_group]
             both = [
                 metrics.ocr_precision_recall_f1(row["read"], row["text"])[:2] for row in of_group
             ]
-            near = [
-                1
-                - metrics.levenshtein_normalised(
-                    metrics.fold(row["read"]), metrics.fold(row["text"])
-                )
-                for row in of_group
-            ]
+            near = [_near(row) for row in of_group]
             scores[group] = {
                 "characters": list(metrics.bootstrap_interval(near, prompts)),
                 "exact": list(metrics.bootstrap_interval(exact, prompts)),
@@ -329,9 +343,7 @@ class Bench:
             "samples_per_second": _median(trained, "samples_per_second"),
             "memory_gb": max((line["memory_gb"] for line in trained), default=None),
             "curves": [
-                {"seed": run["seed"], "points": [x for x in run["log"] if x["kind"] == "validate"]}
-                for run in runs
-                if run["log"]
+                {"seed": run["seed"], "points": run["points"]} for run in runs if run["points"]
             ],
         }
 
@@ -372,12 +384,24 @@ def _shown(worded: Sequence[Asked]) -> list[int]:
     ]
 
 
-def _exact(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Share read exactly by group."""
-    found: dict[str, list[bool]] = {}
+def _exact(row: Mapping[str, str]) -> float:
+    """1 where it was read exactly, else 0."""
+    return float(metrics.exact_match(row["read"], row["text"]))
+
+
+def _near(row: Mapping[str, str]) -> float:
+    """Letters right: 1 - normalised Levenshtein distance."""
+    read, text = metrics.fold(row["read"]), metrics.fold(row["text"])
+    return 1 - metrics.levenshtein_normalised(read, text)
+
+
+def _by_group(
+    rows: Sequence[Mapping[str, str]], score: Callable[[Mapping[str, str]], float]
+) -> dict[str, float]:
+    """Means of a score by group."""
+    found: dict[str, list[float]] = {}
     for row in rows:
-        right = metrics.exact_match(row["read"], row["text"])
-        found.setdefault(row["group"], []).append(right)
+        found.setdefault(row["group"], []).append(score(row))
     return {group: float(np.mean(values)) for group, values in found.items()}
 
 

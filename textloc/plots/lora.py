@@ -11,13 +11,14 @@ _MARKS = ("circle", "square", "diamond", "triangle-up")
 
 
 def lora_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
-    """Small multiples over training steps: words of each group read exactly, and recall (variety).
+    """Small multiples over training steps: letters of each group right (1 - normalised Levenshtein
+    distance), and recall (variety).
 
     One hue, dash and mark a choice of layers: the thick line is the mean of its runs, thin ones are
     single runs; the dotted level is the base. Documents of `bench lora` only.
     """
     look = THEMES[theme]
-    panels = [(f"exact {group}", group) for group in document["groups"]]
+    panels = [(f"letters {group}", group) for group in document["groups"]]
     panels.append(("recall", "variety"))
     rows = -(-len(panels) // 2)
     figure = make_subplots(

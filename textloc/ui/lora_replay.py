@@ -144,23 +144,24 @@ def table(document: Document) -> str:
     if not is_experiment(document):
         return _beside_table(document)
     groups = document["groups"]
-    heads = ["LoRA on", "weights", "samples/s", "GiB"]
-    heads += [escape(group) for group in groups] + ["precision", "recall"]
+    heads = ["LoRA on", *(escape(group) for group in groups), "precision", "recall"]
+    heads += ["weights", "samples/s", "GiB"]
     rows = []
     for choice in document["choices"]:
         cells = [
+            *(_words(choice["scores"][group]) for group in groups),
+            *(_interval(choice[name]) for name in ("precision", "recall")),
             f"{choice['parameters']:,}" if choice["parameters"] else "–",
             number(choice["samples_per_second"], 0),
             number(choice["memory_gb"], 1),
-            *(_interval(choice["scores"][group]["exact"]) for group in groups),
-            *(_interval(choice[name]) for name in ("precision", "recall")),
         ]
         title = f'<th scope="row">{escape(choice["title"])}</th>'
         rows.append(f"<tr>{title}{parts.as_cells(cells)}</tr>")
     caption = (
-        "Words: share read exactly. Precision: fidelity, recall: variety, to the base's pictures "
-        f"with other seeds (k = {document['request']['neighbours']}; features of "
-        f"{escape(document['features'])}). In brackets 95 % intervals."
+        "Words: letters right (1 \u2212 normalised Levenshtein distance) · share read exactly. "
+        "Precision: fidelity, recall: variety, to the base's pictures with other seeds "
+        f"(k = {document['request']['neighbours']}; features of {escape(document['features'])}). "
+        "In brackets 95 % intervals."
     )
     return parts.table("Choices in numbers", caption, heads, rows)
 
@@ -181,7 +182,11 @@ def _interval(value: Sequence[float | None]) -> str:
     mean, low, high = value
     if mean is None or low is None or high is None:
         return number(mean)
-    return f"{mean:.2f} <small>[{low:.2f}, {high:.2f}]</small>"
+    return f"{mean:.2f}<br><small>[{low:.2f}, {high:.2f}]</small>"
+
+
+def _words(scores: Document) -> str:
+    return f"{number(scores['characters'][0])} · {_interval(scores['exact'])}"
 
 
 def prompts(document: Document) -> str:

@@ -46,7 +46,7 @@ class LoraTab(Tab):
         with gr.Column(elem_classes="tl-card", visible=False) as self.curve_card:
             gr.HTML(
                 '<h2 class="tl-title">While it is trained</h2><p class="tl-hint">By training step: '
-                "share of prompts whose words are read exactly, and variety (recall of the base's "
+                "share of letters that are read right, and variety (recall of the base's "
                 "pictures). Thin lines are single runs.</p>",
                 apply_default_css=False,
             )
@@ -64,7 +64,9 @@ class LoraTab(Tab):
             gr.HTML('<h2 class="tl-title">A LoRA beside its base</h2>', apply_default_css=False)
             self.lora = gr.Dropdown(
                 here,
-                value=here[0] if here else None,
+                value=next(
+                    (name for name in here if "localized" in name), here[0] if here else None
+                ),
                 label="LoRA",
                 info="Or type a folder, a .safetensors file, or a Hub name such as owner/model",
                 allow_custom_value=True,
@@ -74,7 +76,7 @@ class LoraTab(Tab):
                 label="Or upload a file",
                 file_types=[".safetensors"],
                 type="filepath",
-                height=110,
+                height=150,
                 elem_id="lora-upload",
             )
             self.prompts = gr.Textbox(

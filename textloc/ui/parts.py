@@ -116,7 +116,7 @@ def table(label: str, caption: str, heads: Sequence[str], rows: Iterable[str]) -
     columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
     return (
         f'<div class="tl-scroll" tabindex="0" role="region" aria-label="{label}">'
-        f'<table class="tl-table"><caption>{caption}</caption>'
+        f'<table class="tl-table"><caption><span>{caption}</span></caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

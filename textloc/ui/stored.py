@@ -93,10 +93,12 @@ def damaged(summaries: Iterable[store.Summary]) -> str:
 
 
 def share(view: View) -> dict[str, Any]:
-    """Value of the share bar: ID for the link (empty where not stored) and the files to save."""
+    """Value of the share bar: ID for the link (empty where not stored), whether the run is
+    complete, and the files to save."""
     document = view.document
     return {
         "id": document["id"] if view.stored else "",
+        "complete": document["complete"],
         "name": f"textloc-{document['id']}",
         "json": json.dumps(document, indent=1, ensure_ascii=False),
         "csv": sharing.to_csv(document),

@@ -1,4 +1,4 @@
-// Copy link and save files. props.value: {id, name, json, csv} or null.
+// Copy link and save files. props.value: {id, complete, name, json, csv} or null.
 const status = element.querySelector("[role=status]");
 const field = element.querySelector("input");
 const copy = element.querySelector("[data-copy]");
@@ -17,7 +17,10 @@ const show = () => {
   copy.disabled = archive.disabled = !link;
   field.value = link;
   field.hidden = !link;
-  status.textContent = value && !link ? "A link is there once the run is complete." : "";
+  const unlinked = value?.complete
+    ? "This result is not stored and has no link; save it as JSON."
+    : "A link is there once the run is complete.";
+  status.textContent = value && !link ? unlinked : "";
   if (link && value.follow) history.replaceState(history.state, "", link);
 };
 
