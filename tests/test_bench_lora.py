@@ -103,6 +103,9 @@ def test_a_comparison_is_trained_measured_and_stored(
         assert set(choice["scores"]) == {"words", "new"}
         assert 0 <= choice["recall"][0] <= 1
     assert [p["step"] for p in localized["curves"][0]["points"]] == [0, 2, 4]
+    for choice in document["choices"][1:]:
+        last = [curve["points"][-1]["letters words"] for curve in choice["curves"]]
+        assert sum(last) / len(last) == pytest.approx(choice["scores"]["words"]["characters"][0])
     assert {p["prompt"] for p in document["pictures"]} == {
         'a sign "AB"',
         'a book "CD"',

@@ -486,6 +486,13 @@ def test_scenes_are_drawn_alike_each_time() -> None:
         kept("scenes:nothing")
 
 
+def test_mixed_scenes_ask_for_numbers_and_words() -> None:
+    texts = [caption.split('"')[1] for caption in kept("scenes:mixed:40")[0]]
+    numbers = [text for text in texts if text.isdigit()]
+    assert 10 <= len(numbers) <= 30
+    assert all(text.isalpha() for text in texts if text not in numbers)
+
+
 def test_a_place_that_holds_no_data(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"metadata\.jsonl"):
         kept(tmp_path)

@@ -15,7 +15,7 @@ def lora_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
     distance), and recall (variety).
 
     One hue, dash and mark a choice of layers: the thick line is the mean of its runs, thin ones are
-    single runs; the dotted level is the base. Documents of `bench lora` only.
+    single runs. Step 0 is the base. Documents of `bench lora` only.
     """
     look = THEMES[theme]
     panels = [(f"letters {group}", group) for group in document["groups"]]
