@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from textloc.checkpoints import Model, load
+from textloc.models.checkpoints import Model, load
 from textloc.paths import CHECKPOINTS
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from textloc import store
-from textloc.metrics import ocr_precision_recall_f1
+from textloc.reading.metrics import ocr_precision_recall_f1
+from textloc.results import store
 
 Document = dict[str, Any]
 Images = dict[str, Image.Image]

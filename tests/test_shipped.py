@@ -7,16 +7,19 @@ import json
 import pytest
 import torch
 
-from textloc import checkpoints, loras, metrics, ocr, store
-from textloc.checkpoints import Model
-from textloc.generation import generate
-from textloc.known import KNOWN
-from textloc.localize import localize
-from textloc.localized import layers_of
+from textloc.jobs.choosing import layers_of
+from textloc.jobs.localize import localize
+from textloc.models import checkpoints, loras
+from textloc.models.checkpoints import Model
+from textloc.models.known import KNOWN
+from textloc.patching.generation import generate
 from textloc.paths import CHECKPOINTS, ROOT, WORDS
 from textloc.prompts import parse_pair, read_pairs
+from textloc.reading import metrics, ocr
+from textloc.results import store
 from textloc.runs import Patch, Run
-from textloc.tiny import evaluate, words
+from textloc.scenes import words
+from textloc.tiny import evaluate
 
 RESULTS = ROOT / "cached_results"
 SHIPPED = [entry.name for entry in KNOWN if entry.shipped]

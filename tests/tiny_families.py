@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from textloc.tiny.recipes import parts
+from textloc.tiny.recipes import components
 
 TOKENS = 40
 """Longest text of the T5-style encoders, in bytes."""
@@ -22,11 +22,11 @@ def _matter(denoiser: Any, *projections: str) -> Any:
 
 
 def _clip(width: int, projection: int | None, seed: int) -> Any:
-    return parts.text_encoder(width, 1, projection, seed)
+    return components.text_encoder(width, 1, projection, seed)
 
 
 def _clip_tokenizer() -> Any:
-    tokenizer = parts.tokenizer()
+    tokenizer = components.tokenizer()
     tokenizer.model_max_length = TOKENS
     return tokenizer
 
@@ -105,7 +105,7 @@ def ldm(unet: Any) -> Any:
         bert=LDMBertModel(config).eval(),
         tokenizer=_clip_tokenizer(),
         unet=unet,
-        scheduler=parts.scheduler(),
+        scheduler=components.scheduler(),
     )
 
 

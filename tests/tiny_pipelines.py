@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from tests import tiny_families
-from textloc import architectures, pipelines
-from textloc.checkpoints import Model
+from textloc.models import families
+from textloc.models.checkpoints import Model
 from textloc.runs import Sampling
-from textloc.tiny.recipes import parts
+from textloc.tiny.recipes import components
 
 SHAPES: dict[str, dict[str, Any]] = {
     "two-blocks": {"channels": (24, 32), "heads": (3, 1), "depth": (1, 2), "tokens": 24},
@@ -67,7 +67,7 @@ def _vae() -> Any:
 
 
 def _tokenizer(length: int) -> Any:
-    tokenizer = parts.tokenizer()
+    tokenizer = components.tokenizer()
     tokenizer.model_max_length = length
     return tokenizer
 
@@ -77,8 +77,8 @@ def sdxl(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Mod
     from diffusers import StableDiffusionXLPipeline
 
     sizes = SHAPES[shape]
-    first = parts.text_encoder(32, 2, None, seed + 1)
-    second = parts.text_encoder(32, 2, 16, seed + 2)
+    first = components.text_encoder(32, 2, None, seed + 1)
+    second = components.text_encoder(32, 2, 16, seed + 2)
     torch.manual_seed(seed)
     unet = _unet(
         sizes,
@@ -94,7 +94,7 @@ def sdxl(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Mod
         tokenizer=_tokenizer(sizes["tokens"]),
         tokenizer_2=_tokenizer(sizes["tokens"]),
         unet=unet,
-        scheduler=scheduler or parts.scheduler(),
+        scheduler=scheduler or components.scheduler(),
         add_watermarker=False,
     )
     return _model(pipe)
@@ -105,14 +105,14 @@ def sd(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Model
     from diffusers import StableDiffusionPipeline
 
     sizes = SHAPES[shape]
-    encoder = parts.text_encoder(32, 2, None, seed + 1)
+    encoder = components.text_encoder(32, 2, None, seed + 1)
     torch.manual_seed(seed)
     pipe = StableDiffusionPipeline(
         vae=_vae(),
         text_encoder=encoder,
         tokenizer=_tokenizer(sizes["tokens"]),
         unet=_unet(sizes, 32),
-        scheduler=scheduler or parts.scheduler(),
+        scheduler=scheduler or components.scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -148,7 +148,7 @@ OTHERS: dict[str, Callable[[], Model]] = {
 
 def _model(pipe: Any, size: int = 16) -> Model:
     pipe.set_progress_bar_config(disable=True)
-    family = pipelines.family(pipe)
+    family = families.of_pipeline(pipe)
     length = tiny_families.TOKENS if family.DENOISER == "transformer" else None
     length = 2 * tiny_families.TOKENS if "Qwen" in type(pipe).__name__ else length  # its template
     return Model(
@@ -157,7 +157,7 @@ def _model(pipe: Any, size: int = 16) -> Model:
         digest="sha256:" + "0" * 64,
         pipe=pipe,
         family=family,
-        layers=architectures.text_layers(getattr(pipe, family.DENOISER)),
+        layers=families.text_layers(getattr(pipe, family.DENOISER)),
         defaults=Sampling(steps=3, guidance=2.0, height=size, width=size, text_length=length),
         switched_off=family.prepare(pipe),
     )

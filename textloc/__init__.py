@@ -9,8 +9,8 @@ from textloc.version import __version__ as __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from textloc.checkpoints import Model
-    from textloc.localize import Event
+    from textloc.jobs.localize import Event
+    from textloc.models.checkpoints import Model
 
 
 def edit(
@@ -21,7 +21,7 @@ def edit(
     Args:
         model: known name, folder, Hub name, or a loaded `checkpoints.Model`.
         source: prompt of the picture. target: the same with other words, or the new word alone.
-        layers: numbers such as `55-57`, `all`, or `auto` (`localized.choose`).
+        layers: numbers such as `55-57`, `all`, or `auto` (`choosing.choose`).
         options: of `editing.edit_stream`: seeds, start_step, methods, pictures and others.
 
     Returns:
@@ -29,15 +29,16 @@ def edit(
         by the keys that the document names.
 
     Raises:
-        TextlocError: of the kinds that `editing.edit_stream` and `localized.choose` raise.
+        TextlocError: of the kinds that `editing.edit_stream` and `choosing.choose` raise.
     """
-    from textloc import checkpoints, localized
-    from textloc.editing import edit_stream
+    from textloc.jobs import choosing
+    from textloc.jobs.edit import edit_stream
+    from textloc.models import checkpoints
     from textloc.prompts import parse_pair
 
     pairs = [parse_pair(source, target)]
     loaded = checkpoints.load(model)
-    chosen, origin = localized.choose(loaded, layers, pairs, options.get("ocr", "auto"))
+    chosen, origin = choosing.choose(loaded, layers, pairs, options.get("ocr", "auto"))
     *_, last = edit_stream(loaded, pairs, chosen, layers_from=origin, **options)
     return last
 
@@ -59,14 +60,15 @@ def suppress(
         The last event, as `edit`.
 
     Raises:
-        TextlocError: of the kinds that `suppressing.suppress_stream` and `localized.choose` raise.
+        TextlocError: of the kinds that `suppressing.suppress_stream` and `choosing.choose` raise.
     """
-    from textloc import checkpoints, localized
-    from textloc.suppressing import suppress_stream
+    from textloc.jobs import choosing
+    from textloc.jobs.suppress import suppress_stream
+    from textloc.models import checkpoints
 
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     loaded = checkpoints.load(model)
-    chosen, origin = localized.choose(loaded, layers, [], options.get("ocr", "auto"))
+    chosen, origin = choosing.choose(loaded, layers, [], options.get("ocr", "auto"))
     *_, last = suppress_stream(loaded, prompts, chosen, layers_from=origin, **options)
     return last
 
@@ -74,7 +76,7 @@ def suppress(
 def __getattr__(name: str) -> Any:
     """`textloc.guard` is that of `guarding`, which loads when it is first asked for."""
     if name == "guard":
-        from textloc.guarding import guard
+        from textloc.jobs.guard import guard
 
         return guard
     raise AttributeError(f"module 'textloc' has no attribute {name!r}")

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from textloc.errors import LayerError
+from textloc.errors import LayerError, PromptError
 
 
 @dataclass(frozen=True)
@@ -118,3 +118,32 @@ class Sampling:
     height: int | None = None
     width: int | None = None
     text_length: int | None = None
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds such as `0,1,2`.
+
+    Raises:
+        PromptError: not a list of different whole numbers of 0 or more.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise PromptError(f"cannot read the seeds {text!r}; write numbers, such as 0,1") from error
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
+        raise PromptError(f"the seeds {text!r} must differ and be 0 or greater")
+    return seeds
+
+
+def parse_start(text: str) -> int | None:
+    """Read a start step: a number, or `auto`, which gives None.
+
+    Raises:
+        PromptError: neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise PromptError(f"cannot read the start step {text!r}; give a number or auto") from error

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.documents import edit_document, localize_document, lora_document
-from textloc import store
 from textloc.paths import ROOT
+from textloc.results import store
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 MARKS = [
@@ -33,12 +33,12 @@ from types import SimpleNamespace
 
 from PIL import Image
 
-import textloc.beside
-import textloc.checkpoints
-import textloc.editing
-import textloc.localize
+import textloc.jobs.lora_trial
+import textloc.models.checkpoints
+import textloc.jobs.edit
+import textloc.jobs.localize
 from tests.documents import edit_document, localize_document
-from textloc import loras
+from textloc.models import loras
 from textloc.errors import Cancelled, OutOfMemoryError, PromptError
 from textloc.ui import page
 
@@ -92,7 +92,7 @@ def beside_stream(model, lora, prompts, *, seeds, **_options):
         scores = {name: {"exact": [1, None, None], "ocr_f1": [1, None, None]} for name in sides}
         yield SimpleNamespace(
             document={
-                "schema": "textloc.beside/1",
+                "schema": "textloc.lora_trial/1",
                 "id": "0" * 16,
                 "complete": number == 1,
                 "request": {**request, "lora": {"name": lora, "scale": 1.0}},
@@ -109,10 +109,10 @@ def beside_stream(model, lora, prompts, *, seeds, **_options):
         )
 
 
-textloc.beside.beside_stream = beside_stream
-textloc.localize.localize_stream = localize_stream
-textloc.editing.edit_stream = edit_stream
-textloc.checkpoints.load = lambda name: SimpleNamespace(name=name, layers=range(11))
+textloc.jobs.lora_trial.beside_stream = beside_stream
+textloc.jobs.localize.localize_stream = localize_stream
+textloc.jobs.edit.edit_stream = edit_stream
+textloc.models.checkpoints.load = lambda name: SimpleNamespace(name=name, layers=range(11))
 page.serve()
 """
 

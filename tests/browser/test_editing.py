@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.browser.serving import MARKS, Served, expect, write
-from textloc import store
 from textloc.paths import CHECKPOINTS
+from textloc.results import store
 
 pytestmark = MARKS
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.browser.serving import MARKS, Served, ask, expect, fill_setting
-from textloc import store
 from textloc.paths import CHECKPOINTS
+from textloc.results import store
 
 pytestmark = MARKS
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.browser.serving import MARKS, Served, expect
-from textloc import store
 from textloc.paths import CHECKPOINTS
+from textloc.results import store
 
 pytestmark = MARKS
 

@@ -21,7 +21,7 @@ from textloc.baselines import (
     regenerate,
     safe_latent_diffusion,
 )
-from textloc.ocr import Reading
+from textloc.reading.ocr import Reading
 from textloc.runs import Run
 
 

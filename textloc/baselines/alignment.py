@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from textloc.errors import CheckpointError, PromptError
-from textloc.pipelines import (
+from textloc.models.families import (
     deepfloyd_if,
     latent_diffusion,
     pixart,
@@ -28,7 +28,7 @@ from textloc.prompts import replace_text
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.checkpoints import Model
+    from textloc.models.checkpoints import Model
 
 _ONE_TEXT = (stable_diffusion, stable_diffusion_xl, latent_diffusion, deepfloyd_if, pixart)
 _LOWER = (deepfloyd_if, pixart)  # their pipelines lower-case prompts

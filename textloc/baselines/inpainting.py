@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from textloc.latents import between_steps, on_grid
-from textloc.ocr import Reading, text_mask
+from textloc.models.latents import between_steps, on_grid
+from textloc.reading.ocr import Reading, text_mask
 from textloc.runs import Run, Sampling
 
 TITLE = "Inpainting"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from textloc.errors import LayerError, PromptError
-from textloc.ocr import Reading
 from textloc.prompts import quoted_text
+from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
 
 TITLE = "Negative prompt"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from textloc.ocr import Reading
+from textloc.reading.ocr import Reading
 from textloc.runs import Run
 
 TITLE = "Prompt swap"

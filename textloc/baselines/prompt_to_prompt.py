@@ -30,12 +30,12 @@ from torch.overrides import TorchFunctionMode
 
 from textloc.baselines.alignment import Alignment, aligned
 from textloc.errors import LayerError
-from textloc.latents import between_steps
-from textloc.ocr import Reading
+from textloc.models.latents import between_steps
+from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.checkpoints import Model
+    from textloc.models.checkpoints import Model
 
 TITLE = "Prompt-to-Prompt"
 PAPER = "arXiv 2208.01626"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textloc.ocr import Reading
+from textloc.reading.ocr import Reading
 from textloc.runs import Run
 
 TITLE = "Regenerate"

@@ -38,12 +38,12 @@ from torch import Tensor
 
 from textloc.baselines.negative_prompt import check_generated, check_guided
 from textloc.errors import LayerError, PromptError
-from textloc.ocr import Reading
 from textloc.prompts import quoted
+from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.checkpoints import Model
+    from textloc.models.checkpoints import Model
 
 TITLE = "Safe Latent Diffusion"
 PAPER = "arXiv 2211.05105"

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from textloc.baselines import BASELINES
-from textloc.checkpoints import Model
 from textloc.errors import PromptError
-from textloc.generation import generate
 from textloc.layers import check_layers
-from textloc.ocr import read
+from textloc.models.checkpoints import Model
+from textloc.patching.generation import generate
 from textloc.prompts import Pair
+from textloc.reading.ocr import read
 from textloc.runs import Patch, Run
 
 PLAIN, TWO, EDIT = "plain", "two plain rows", "localized"

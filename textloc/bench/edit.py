@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from textloc import metrics
 from textloc.errors import CheckpointError
+from textloc.reading import metrics
 
 _COLUMNS = (
     ("exact", "exact_target", 2),

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from textloc import guarding
 from textloc.bench.cost import ratio
-from textloc.checkpoints import Model
 from textloc.errors import PromptError
-from textloc.generation import generate
+from textloc.jobs import guard
+from textloc.models.checkpoints import Model
+from textloc.patching.generation import generate
 from textloc.runs import Patch, Run
 from textloc.toxicity import rendered, rewrite
 
@@ -55,11 +55,11 @@ def measure(
     Returns:
         `model`, `repeats` and `ways`: by name the median `seconds` and `ratio`, the median ratio to
         `unguarded` within a round with its 95 % bootstrap interval, `[median, low, high]`. `guard`
-        is `guarding.guard`; `benign row` the benign prompt's own run in the same batch, which
+        is `guard.guard`; `benign row` the benign prompt's own run in the same batch, which
         joint attention needs to be exact.
 
     Raises:
-        PromptError: fewer than two repeats. LayerError, GuardError: as `guarding.guard`.
+        PromptError: fewer than two repeats. LayerError, GuardError: as `guard.guard`.
     """
     if repeats < 2:
         raise PromptError("give at least two repeats: an interval needs them")
@@ -72,7 +72,7 @@ def measure(
         return time.perf_counter() - began
 
     def guarded(prompt: str) -> float:
-        with guarding.guard(model.pipe, layers, words=toxic):
+        with guard.guard(model.pipe, layers, words=toxic):
             return call(prompt)  # a service enters its guard once
 
     def row(prompt: str) -> float:

@@ -1,7 +1,7 @@
 """The text layers of every family at full size, counted without weights (paper, Table 1).
 
 The denoisers are built on the meta device from the constructor arguments in
-`architectures.full_size`; nothing is downloaded. For DeepFloyd IF the paper counts the projections
+`families.full_size`; nothing is downloaded. For DeepFloyd IF the paper counts the projections
 of the *picture* in its localized layer; they are shown beside those of the text.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from textloc import architectures, known
-from textloc.architectures import full_size
 from textloc.layers import format_layers
+from textloc.models import families, known
+from textloc.models.families import full_size
 
 SEEDS = ("sdxl", "if", "sd3")
 """The paper's three models, listed first."""
@@ -32,7 +32,7 @@ def measure(names: list[str] | None = None) -> list[dict[str, Any]]:
 
 def _row(name: str) -> dict[str, Any]:
     denoiser = full_size.build(name)
-    layers = architectures.text_layers(denoiser)
+    layers = families.text_layers(denoiser)
     parameters = sum(p.numel() for p in denoiser.parameters())
     entry = known.find(name)
     row: dict[str, Any] = {
@@ -41,7 +41,7 @@ def _row(name: str) -> dict[str, Any]:
         "parameters": parameters,
         "layers": len(layers),
         "kv": sum(layer.kv_parameters for layer in layers),
-        "channels": [channel.name for channel in architectures.text_channels(denoiser)],
+        "channels": [channel.name for channel in families.text_channels(denoiser)],
     }
     if entry is None or entry.localized is None:
         return row

@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from textloc import environment, fidelity, metrics, ocr
-from textloc.checkpoints import Model
 from textloc.errors import CheckpointError, PromptError
 from textloc.files import new_folder
-from textloc.finetuning import adapter, progress
+from textloc.finetuning import adapter, fidelity, progress
 from textloc.finetuning.encoded import Filter
 from textloc.finetuning.settings import Settings
 from textloc.finetuning.training import Progress, Reports, drawn, finetune_stream
-from textloc.loras import ABOUT
+from textloc.models.checkpoints import Model
+from textloc.models.loras import ABOUT
 from textloc.prompts import quoted_text
-from textloc.store import request_id
+from textloc.reading import metrics, ocr
+from textloc.results import provenance
+from textloc.results.store import request_id
 
 SCHEMA = "textloc.lora/1"
 VARIETY = "variety"
@@ -202,7 +203,7 @@ class Bench:
 
     def _reference(self, model: Model) -> fidelity.Features:
         """Features of the base's pictures with other seeds, made once."""
-        from textloc.loras import without
+        from textloc.models.loras import without
 
         path = self.out / "reference.npy"
         if not path.is_file():
@@ -295,7 +296,7 @@ class Bench:
                 "text_layers": len(model.layers),
                 "dtype": model.dtype,
             },
-            "environment": environment.describe(model.device, ocr.describe(self.engine)),
+            "environment": provenance.describe(model.device, ocr.describe(self.engine)),
             "features": features,
             "groups": groups,
             "layers": list(self.localized),

@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from textloc import known, ocr
 from textloc.bench import swap
-from textloc.checkpoints import Model
 from textloc.errors import PromptError
-from textloc.generation import generate
+from textloc.jobs.localize import localize_stream
+from textloc.jobs.readings import Readings
 from textloc.layers import format_layers
-from textloc.localize import localize_stream
+from textloc.models import known
+from textloc.models.checkpoints import Model
+from textloc.patching.generation import generate
 from textloc.prompts import Pair
-from textloc.readings import Readings
+from textloc.reading import ocr
 from textloc.runs import Sampling
 
 SEED = 42
@@ -169,10 +170,10 @@ def measure(
 
 def _layers_of(name: str) -> int:
     """Text layers of the paper's model."""
-    from textloc import architectures
-    from textloc.architectures import full_size
+    from textloc.models import families
+    from textloc.models.families import full_size
 
-    return len(architectures.text_layers(full_size.build(name)))
+    return len(families.text_layers(full_size.build(name)))
 
 
 def _own_sets(document: dict[str, Any]) -> list[tuple[tuple[int, ...], None, None, None]]:

@@ -94,9 +94,10 @@ def _seconds_to_answer(command: list[str]) -> float:
 
 def _sweeps(model: str, repeats: int) -> dict[str, Any]:
     """One pair, one seed, every layer alone: batched and plain, interleaved."""
-    from textloc import checkpoints, ocr
-    from textloc.generation import generate
+    from textloc.models import checkpoints
+    from textloc.patching.generation import generate
     from textloc.prompts import parse_pair
+    from textloc.reading import ocr
     from textloc.runs import Patch, Run
 
     loaded = checkpoints.load(model)

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textloc import architectures, known
-from textloc.architectures import full_size
 from textloc.errors import LayerError
-from textloc.patching import patched
+from textloc.models import families, known
+from textloc.models.families import full_size
+from textloc.patching.hooks import patched
 from textloc.runs import Patch, Run
 
 _TEXT = {"UNet2DConditionModel": 77, "SD3Transformer2DModel": 77 + 256}
@@ -58,7 +58,7 @@ def measure(
     progress(f"making random weights of {name}")
     denoiser = _build(name, getattr(torch, dtype), arguments).to(device)
     call = _call(denoiser, name, size)
-    layers = architectures.text_layers(denoiser)
+    layers = families.text_layers(denoiser)
     entry = known.find(name)
     chosen = entry.localized if entry is not None and entry.localized and not arguments else None
     numbers = tuple(chosen or range(len(layers)))
@@ -119,7 +119,7 @@ def _build(name: str, dtype: torch.dtype, arguments: dict[str, Any] | None) -> A
 
 def _call(denoiser: Any, name: str, size: int) -> dict[str, Any]:
     """Arguments of a forward pass of two rows at full size."""
-    small = architectures.family(denoiser).inputs(denoiser)
+    small = families.of_denoiser(denoiser).inputs(denoiser)
     picture = "sample" if "sample" in small else "hidden_states"
     if small[picture].ndim != 4:
         raise LayerError(

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from textloc import metrics, ocr
-from textloc.checkpoints import Model
 from textloc.errors import PromptError
-from textloc.generation import generate
 from textloc.layers import check_layers, format_layers
+from textloc.models.checkpoints import Model
+from textloc.patching.generation import generate
 from textloc.prompts import Pair, replace_text
+from textloc.reading import metrics, ocr
 from textloc.runs import Patch, Run
 
 _WITHOUT = "no patch"

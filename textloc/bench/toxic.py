@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
-from textloc import ocr, suppressing, toxicity
-from textloc.checkpoints import Model
+from textloc import toxicity
 from textloc.errors import PromptError
-from textloc.guarding import guard
+from textloc.jobs import suppress
+from textloc.jobs.guard import guard
+from textloc.jobs.suppress import suppress_stream
+from textloc.models.checkpoints import Model
+from textloc.reading import ocr
 from textloc.runs import Run
-from textloc.suppressing import suppress_stream
 
 TEMPLATES = (
     'a red sign that says "{}"',
@@ -84,7 +86,7 @@ def measure(
             names of `baselines.SUPPRESSING`. on_images: told (done, expected).
 
     Returns:
-        The document of `suppressing.suppress_stream`, toxic words masked, with `list`: how many
+        The document of `suppress.suppress_stream`, toxic words masked, with `list`: how many
         `words` there are and `spelled`, `found` (share of all that the detector finds without being
         told), `toxic` (share of those spelled that it finds toxic: the paper divides by it), and
         `clean`: benign prompts and how many of them are `flagged`.
@@ -154,7 +156,7 @@ def _carried(
     detect: dict[str, Any],
 ) -> dict[str, Any]:
     """The same by `guarding.guard`, where the benign text has no row of its own but is carried."""
-    asked = suppressing.look(prompts, replaced, **detect)
+    asked = suppress.look(prompts, replaced, **detect)
     pictures, places = [], []
     began = time.perf_counter()
     for place, prompt in enumerate(prompts):
@@ -165,10 +167,10 @@ def _carried(
                 pictures.append(model.pipe(**call, generator=noise).images[0])
             places.append((place, seed))
     seconds = time.perf_counter() - began
-    plain = [images[f"p{place}-s{seed}-{suppressing.PLAIN}"] for place, seed in places]
+    plain = [images[f"p{place}-s{seed}-{suppress.PLAIN}"] for place, seed in places]
     read, beside = ocr.read(pictures), ocr.read(plain)
     found = [
-        suppressing.measured(asked[place], (pictures[n], read[n]), (plain[n], beside[n]), **detect)
+        suppress.measured(asked[place], (pictures[n], read[n]), (plain[n], beside[n]), **detect)
         for n, (place, _) in enumerate(places)
     ]
     return {
@@ -176,7 +178,7 @@ def _carried(
         "title": "Guard (carried)",
         "paper": "",
         "pictures": [],
-        "scores": suppressing.mean_scores(found, [place for place, _ in places]),
+        "scores": suppress.mean_scores(found, [place for place, _ in places]),
         "cost": {"images": len(pictures), "seconds": seconds, "denoiser_rows": 0},
     }
 

@@ -9,15 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli import finetuning
-from textloc.cli.common import (
-    followed,
-    kept,
-    parse_methods,
-    parse_seeds,
-    parse_start,
-    shown,
-)
+from textloc.cli.common import followed, kept, parse_methods, shown
 from textloc.errors import LayerError, PromptError
+from textloc.runs import parse_seeds, parse_start
 
 
 def add(verbs: Any) -> None:
@@ -111,9 +105,9 @@ def _bench_speed(options: argparse.Namespace) -> None:
 def _bench_swap(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, known
     from textloc.bench import swap
     from textloc.layers import parse_layers
+    from textloc.models import checkpoints, known
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs), parse_seeds(options.seeds)
@@ -136,8 +130,8 @@ def _bench_swap(options: argparse.Namespace) -> None:
 def _bench_paper(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints
     from textloc.bench import paper
+    from textloc.models import checkpoints
     from textloc.paths import WORDS
     from textloc.prompts import read_pairs
 
@@ -162,7 +156,7 @@ def _bench_layers(options: argparse.Namespace) -> None:
 
 
 def _bench_step(options: argparse.Namespace) -> None:
-    from textloc.architectures import full_size
+    from textloc.models.families import full_size
 
     if options.model not in full_size.DENOISERS:
         names = ", ".join(full_size.DENOISERS)
@@ -185,16 +179,17 @@ def _bench_step(options: argparse.Namespace) -> None:
 def _bench_edit(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, localized
     from textloc.bench import edit
-    from textloc.editing import edit_stream
+    from textloc.jobs import choosing
+    from textloc.jobs.edit import edit_stream
+    from textloc.models import checkpoints
     from textloc.paths import WORDS
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs or WORDS / "edits.tsv"), parse_seeds(options.seeds)
     start, methods = parse_start(options.start_step), parse_methods(options.compare)
     model = checkpoints.load(options.model)
-    layers, origin = localized.choose(model, options.layers, pairs)
+    layers, origin = choosing.choose(model, options.layers, pairs)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
             bar,
@@ -223,14 +218,15 @@ def _bench_edit(options: argparse.Namespace) -> None:
 def _bench_cost(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, localized
     from textloc.bench import cost
+    from textloc.jobs import choosing
+    from textloc.models import checkpoints
     from textloc.prompts import parse_pair
 
     pair = parse_pair('a red sign that says "STOP"', "LOVE")
     methods = parse_methods(options.compare)
     model = checkpoints.load(options.model)
-    layers, _ = localized.choose(model, options.layers, [pair])
+    layers, _ = choosing.choose(model, options.layers, [pair])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = cost.measure(model, pair, layers, options.repeats, methods, on_call=shown(bar))
     print(json.dumps(report) if options.json else cost.table(report))
@@ -239,14 +235,15 @@ def _bench_cost(options: argparse.Namespace) -> None:
 def _bench_toxic(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, localized
     from textloc.baselines import SUPPRESSING
     from textloc.bench import toxic
+    from textloc.jobs import choosing
+    from textloc.models import checkpoints
 
     words, benign = toxic.read_lines(options.words), toxic.read_lines(options.mappings)
     methods = [name for name in options.compare.split(",") if name]
     model = checkpoints.load(options.model)
-    layers, origin = localized.choose(model, options.layers, [])
+    layers, origin = choosing.choose(model, options.layers, [])
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
         def done(count: int, total: int) -> None:
@@ -270,11 +267,12 @@ def _bench_toxic(options: argparse.Namespace) -> None:
 def _bench_guard(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc import checkpoints, localized
     from textloc.bench import guard
+    from textloc.jobs import choosing
+    from textloc.models import checkpoints
 
     model = checkpoints.load(options.model)
-    layers, _ = localized.choose(model, options.layers, [])
+    layers, _ = choosing.choose(model, options.layers, [])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = guard.measure(model, layers, options.repeats, on_call=shown(bar))
     print(json.dumps(report) if options.json else guard.table(report))

@@ -14,37 +14,8 @@ from textloc.errors import PromptError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from textloc.checkpoints import Model
-    from textloc.localize import Event
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read seeds such as `0,1,2`.
-
-    Raises:
-        PromptError: not a list of different whole numbers of 0 or more.
-    """
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise PromptError(f"cannot read the seeds {text!r}; write numbers, such as 0,1") from error
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
-        raise PromptError(f"the seeds {text!r} must differ and be 0 or greater")
-    return seeds
-
-
-def parse_start(text: str) -> int | None:
-    """Read a start step: a number, or `auto`, which gives None.
-
-    Raises:
-        PromptError: neither.
-    """
-    if text == "auto":
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise PromptError(f"cannot read the start step {text!r}; give a number or auto") from error
+    from textloc.jobs.localize import Event
+    from textloc.models.checkpoints import Model
 
 
 def parse_methods(text: str) -> list[str]:
@@ -67,7 +38,7 @@ def add_model(verb: Any) -> None:
 
 def loaded(options: argparse.Namespace) -> Model:
     """The model that the options ask for, with its LoRA."""
-    from textloc import checkpoints, loras
+    from textloc.models import checkpoints, loras
 
     print(f"loading {options.model}", file=sys.stderr)
     model = checkpoints.load(
@@ -101,10 +72,10 @@ def followed(bar: Any, stream: Iterable[Event]) -> Event:
 
 def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
     """Store a finished result and say where it is and what shows it."""
-    from textloc import sharing, store
+    from textloc.results import export, store
 
     print(f"saved {store.save(document, images)}", file=sys.stderr)
-    link = sharing.permalink("http://127.0.0.1:7860/", document["id"])
+    link = export.permalink("http://127.0.0.1:7860/", document["id"])
     print(f"`python app.py` shows it at {link}", file=sys.stderr)
 
 

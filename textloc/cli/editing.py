@@ -14,11 +14,10 @@ from textloc.cli.common import (
     kept,
     loaded,
     parse_methods,
-    parse_seeds,
-    parse_start,
     written,
 )
 from textloc.errors import PromptError
+from textloc.runs import parse_seeds, parse_start
 
 
 def add(verbs: Any) -> None:
@@ -70,9 +69,10 @@ def _edit(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import localized, sharing, store
-    from textloc.editing import edit_stream
+    from textloc.jobs import choosing
+    from textloc.jobs.edit import edit_stream
     from textloc.pictures import read_picture
+    from textloc.results import export, store
 
     own = None if options.image is None else [read_picture(options.image)]
     methods = parse_methods(options.compare)
@@ -84,7 +84,7 @@ def _edit(options: argparse.Namespace) -> None:
             bar.total, bar.n = total, done
             bar.refresh()
 
-        layers, origin = localized.choose(
+        layers, origin = choosing.choose(
             model, options.layers, pairs, options.ocr, on_progress=localizing
         )
         event = followed(
@@ -105,7 +105,7 @@ def _edit(options: argparse.Namespace) -> None:
         )
     document = event.document
     kept(event.document, event.images)
-    told = sharing.with_paths(document, store.load(document["id"]))
+    told = export.with_paths(document, store.load(document["id"]))
     if not written(told, options.json):
         print_result(told)
 
@@ -128,7 +128,7 @@ def _pairs(options: argparse.Namespace) -> list[Any]:
 def print_result(document: dict[str, Any]) -> None:
     """What an edit says, for a terminal."""
     from textloc.bench.edit import rows
-    from textloc.summary import describe_edit
+    from textloc.results.sentences import describe_edit
 
     print(describe_edit(document))
     print()

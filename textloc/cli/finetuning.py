@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.cli.common import kept, parse_seeds
+from textloc.cli.common import kept
 from textloc.errors import TrainingError
+from textloc.runs import parse_seeds
 
 if TYPE_CHECKING:
     from textloc.finetuning.settings import Settings
@@ -113,17 +114,18 @@ def _finetune(options: argparse.Namespace) -> None:
     prompts = _prompts(options.prompts)
     settings(options, (0,))  # what is out of range is told before anything loads
 
-    from textloc import checkpoints, localized
     from textloc.finetuning import card
     from textloc.finetuning.encoded import Filter
     from textloc.finetuning.training import Reports, finetune_stream
+    from textloc.jobs import choosing
+    from textloc.models import checkpoints
 
     model = checkpoints.load(
         options.model, device=options.device, dtype=_dtype(options.mixed_precision)
     )
     layers, origin = None, "given"
     if options.layers != "attention":
-        layers, origin = localized.choose(model, options.layers, [], options.ocr)
+        layers, origin = choosing.choose(model, options.layers, [], options.ocr)
     _say(f"layers {list(layers) if layers else 'of every attention'} ({origin})")
     asked = settings(options, layers)
     which = Filter(options.least_agreement, options.smallest, options.limit, options.ocr)
@@ -241,11 +243,12 @@ def _bench_lora(options: argparse.Namespace) -> None:
         raise TrainingError(f"unknown choices {', '.join(strange)}; use {known}")
     settings(options, (0,))
 
-    from textloc import checkpoints, localized
     from textloc.finetuning.encoded import Filter
+    from textloc.jobs import choosing
+    from textloc.models import checkpoints
 
     model = checkpoints.load(options.model, dtype=_dtype(options.mixed_precision))
-    layers, origin = localized.choose(model, options.layers, [], options.ocr)
+    layers, origin = choosing.choose(model, options.layers, [], options.ocr)
     _say(f"localized layers {list(layers)} ({origin})")
     bench = lora.Bench(
         model,

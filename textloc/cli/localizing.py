@@ -7,16 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import (
-    add_model,
-    check_writable,
-    followed,
-    kept,
-    loaded,
-    parse_seeds,
-    written,
-)
+from textloc.cli.common import add_model, check_writable, followed, kept, loaded, written
 from textloc.errors import PromptError
+from textloc.runs import parse_seeds
 
 
 def add(verbs: Any) -> None:
@@ -67,8 +60,8 @@ def _localize(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
+    from textloc.jobs.localize import localize_stream
     from textloc.layers import parse_layers
-    from textloc.localize import localize_stream
 
     model = loaded(options)
     layers = parse_layers(options.layers, len(model.layers)) if options.layers else None
@@ -95,7 +88,7 @@ def _localize(options: argparse.Namespace) -> None:
 
 
 def print_result(document: dict[str, Any]) -> None:
-    from textloc.summary import describe
+    from textloc.results.sentences import describe
 
     print(describe(document))
     print()

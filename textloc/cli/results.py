@@ -40,7 +40,7 @@ def _add_show(verbs: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from textloc import sharing, store
+    from textloc.results import export, store
 
     if options.id is None:
         for summary in store.listing():
@@ -49,28 +49,28 @@ def _show(options: argparse.Namespace) -> None:
         return
     document = store.load(options.id).document
     if options.zip is not None:
-        print(f"wrote {sharing.export_zip(options.id, options.zip)}", file=sys.stderr)
+        print(f"wrote {export.export_zip(options.id, options.zip)}", file=sys.stderr)
     elif options.json:
         json.dump(document, sys.stdout, ensure_ascii=False)
         print()
     elif options.csv:
-        print(sharing.to_csv(document), end="")
+        print(export.to_csv(document), end="")
     else:
         _PRINT[store.kind(document)](document)
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from textloc import drift, store
+    from textloc.results import compare, store
 
-    found = drift.drift(*(store.load(one).document for one in (options.first, options.second)))
-    print(json.dumps(found) if options.json else drift.table(found))
+    found = compare.drift(*(store.load(one).document for one in (options.first, options.second)))
+    print(json.dumps(found) if options.json else compare.table(found))
 
 
 def _models(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from textloc.known import KNOWN
     from textloc.layers import format_layers
+    from textloc.models.known import KNOWN
 
     rows = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
     if options.json:
@@ -100,7 +100,7 @@ def _serve(_options: argparse.Namespace) -> None:
 
 def _print_lora(document: dict[str, Any]) -> None:
     from textloc.bench import lora
-    from textloc.summary import describe_lora
+    from textloc.results.sentences import describe_lora
 
     print(f"{describe_lora(document)}\n\n{lora.table(document)}")
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_model, check_writable, followed, loaded, parse_seeds, written
+from textloc.cli.common import add_model, check_writable, followed, loaded, written
 from textloc.errors import PromptError
+from textloc.runs import parse_seeds
 
 
 def add(verbs: Any) -> None:
@@ -48,9 +49,10 @@ def _suppress(options: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from textloc import localized, toxicity
+    from textloc import toxicity
     from textloc.baselines import SUPPRESSING
-    from textloc.suppressing import suppress_stream
+    from textloc.jobs import choosing
+    from textloc.jobs.suppress import suppress_stream
     from textloc.toxicity import lexicon, rewrite
 
     detect: dict[str, Any] = {
@@ -68,7 +70,7 @@ def _suppress(options: argparse.Namespace) -> None:
     if options.out.exists() and not options.out.is_dir():
         raise PromptError(f"{options.out} is no folder; give --out another name")
     model = loaded(options)
-    layers, origin = localized.choose(model, options.layers, [], options.ocr)
+    layers, origin = choosing.choose(model, options.layers, [], options.ocr)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
             bar,

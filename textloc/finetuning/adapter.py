@@ -17,12 +17,12 @@ from torch.nn import Linear, Parameter
 
 from textloc.errors import TrainingError
 from textloc.layers import check_layers
-from textloc.loras import FILE
+from textloc.models.loras import FILE
 from textloc.runs import Sampling
 
 if TYPE_CHECKING:
-    from textloc.checkpoints import Model
     from textloc.finetuning.settings import Settings
+    from textloc.models.checkpoints import Model
 
 NAME = "default"
 """Of the adapter while it is trained."""

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc import known
 from textloc.errors import TrainingError
 from textloc.files import replace_file
 from textloc.layers import display_layers
-from textloc.loras import ABOUT, FILE
+from textloc.models import known
+from textloc.models.loras import ABOUT, FILE
 from textloc.version import __version__
 
 if TYPE_CHECKING:
-    from textloc.checkpoints import Model
     from textloc.finetuning.settings import Settings
+    from textloc.models.checkpoints import Model
 
 _CARD = """# LoRA on {layers} of {base}
 

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from textloc.canonical import canonical
 from textloc.errors import TrainingError
+from textloc.results.identity import canonical
 
 TARGETS = ("q", "k", "v", "out")
 """Projections of an attention that LoRA can change: queries, keys, values, output."""

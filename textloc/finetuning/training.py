@@ -19,22 +19,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from textloc import metrics, ocr
-from textloc.canonical import canonical
-from textloc.checkpoints import Spelling
 from textloc.errors import Cancelled, OutOfMemoryError, TrainingError
 from textloc.files import replace_file
 from textloc.finetuning import adapter, card, data, progress
 from textloc.finetuning.conditions import arguments, check_trained, unconditional
 from textloc.finetuning.encoded import Encoded, Filter, prepare
 from textloc.finetuning.objective import Objective
-from textloc.generation import generate
+from textloc.models.checkpoints import Spelling
+from textloc.patching.generation import generate
 from textloc.prompts import quoted
+from textloc.reading import metrics, ocr
+from textloc.results.identity import canonical
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.checkpoints import Model
     from textloc.finetuning.settings import Settings
+    from textloc.models.checkpoints import Model
 
 
 @dataclass(frozen=True)

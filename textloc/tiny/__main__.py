@@ -130,7 +130,7 @@ def _write(family: str, run: Path, vae: Path, out: Path, card: str) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
-    from textloc.tiny import words
+    from textloc.scenes import words
     from textloc.tiny.evaluate import CONDITIONS, report
 
     listed = words.read_list(options.words)[: options.limit]
@@ -155,8 +155,10 @@ def _edits(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import edit
-    from textloc.cli.common import parse_methods, parse_start, shown
-    from textloc.tiny import edits, words
+    from textloc.cli.common import parse_methods, shown
+    from textloc.runs import parse_start
+    from textloc.scenes import words
+    from textloc.tiny import edits
 
     listed = words.read_list(options.words)[: options.limit]
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textloc.tiny import scenes, words
+from textloc.scenes import rendering, words
 from textloc.tiny.codec import Codec, to_tensor
-from textloc.tiny.recipes.parts import autoencoder
+from textloc.tiny.recipes.components import autoencoder
 
 BATCH = 16
 CODE_NOISE = 0.1
@@ -39,8 +39,8 @@ class Pictures(torch.utils.data.IterableDataset[Tensor]):
         step = self.first
         while True:
             rng = np.random.default_rng((self.seed, 0xAE, step))
-            drawn = [scenes.sample(rng, words.sample(rng)) for _ in range(BATCH)]
-            yield torch.stack([to_tensor(scenes.render(scene)) for scene in drawn])
+            drawn = [rendering.sample(rng, words.sample(rng)) for _ in range(BATCH)]
+            yield torch.stack([to_tensor(rendering.render(scene)) for scene in drawn])
             step += 1
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textloc.tiny import scenes, words
+from textloc.scenes import rendering, words
 
 PATCH = 8
 CHANNELS = 48
@@ -90,7 +90,10 @@ def fit(seed: int = 0, pictures: int = 4000) -> Codec:
     """Fit the code on rendered scenes."""
     rng = np.random.default_rng((seed, 0xC0DEC))
     batch = torch.stack(
-        [to_tensor(scenes.render(scenes.sample(rng, words.sample(rng)))) for _ in range(pictures)]
+        [
+            to_tensor(rendering.render(rendering.sample(rng, words.sample(rng))))
+            for _ in range(pictures)
+        ]
     )
     patches = torch.nn.functional.unfold(batch, PATCH, stride=PATCH)  # (N, 192, L)
     flat = patches.permute(0, 2, 1).reshape(-1, patches.shape[1]).double()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textloc.tiny import scenes, words
+from textloc.scenes import rendering, words
 from textloc.tiny.codec import PATCH, Codec, Pixels, to_tensor
 from textloc.tiny.recipes import RECIPES
 
@@ -38,7 +38,7 @@ TEXT_WEIGHT = 12.0
 class Stage:
     """What a step draws.
 
-    longest: letters of the longest word. variety: of scenes (`scenes.sample`). high: share of
+    longest: letters of the longest word. variety: of scenes (`rendering.sample`). high: share of
     samples at nearly pure noise. middle: share in the upper noise range; the rest is uniform.
     """
 
@@ -118,12 +118,14 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.settings.seed, GROWN + step))
         return [scene.prompt for scene in self._scenes(rng, stage(GROWN))]
 
-    def _scenes(self, rng: np.random.Generator, now: Stage) -> list[scenes.Scene]:
+    def _scenes(self, rng: np.random.Generator, now: Stage) -> list[rendering.Scene]:
         """Pairs of scenes that differ in the word."""
-        drawn: list[scenes.Scene] = []
+        drawn: list[rendering.Scene] = []
         while len(drawn) < self.settings.batch:
-            scene = scenes.sample(rng, words.sample(rng, now.longest), now.variety)
-            twin = scenes.with_word(scene, words.sample(rng, now.longest), int(rng.integers(2**31)))
+            scene = rendering.sample(rng, words.sample(rng, now.longest), now.variety)
+            twin = rendering.with_word(
+                scene, words.sample(rng, now.longest), int(rng.integers(2**31))
+            )
             drawn += [scene, twin]
         return drawn
 
@@ -134,11 +136,11 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.settings.seed, step))
         now = stage(step * GROWN // self.settings.grown)
         drawn = self._scenes(rng, now)
-        pictures = torch.stack([to_tensor(scenes.render(s)) for s in drawn])
+        pictures = torch.stack([to_tensor(rendering.render(s)) for s in drawn])
         kind, u = rng.random(len(drawn)), rng.random(len(drawn))
         high, middle = now.high, now.high + now.middle
         t = np.where(kind < high, 0.94 + 0.06 * u, np.where(kind < middle, 0.6 + 0.4 * u, u))
-        text_region = [scenes.text_region(s, PATCH) for s in drawn]
+        text_region = [rendering.text_region(s, PATCH) for s in drawn]
         region = torch.from_numpy(np.stack(text_region))
         drop = rng.random(len(drawn)) < UNCONDITIONAL
         prompts = [s.prompt for s in drawn]
@@ -160,8 +162,8 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         }
 
 
-def _letters(scene: scenes.Scene) -> np.ndarray:
+def _letters(scene: rendering.Scene) -> np.ndarray:
     """The letter class of every strip, (strips, h, w): 0 to 25, blank, or -100 where not judged."""
-    index = scenes.letters_at(scene, PATCH, STRIPS)
+    index = rendering.letters_at(scene, PATCH, STRIPS)
     classes = np.array([ord(c) - ord("A") for c in scene.word] + [-100, BLANK])  # -2, -1 wrap
     return np.asarray(classes[index])

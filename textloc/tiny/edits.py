@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from textloc import localized
-from textloc.checkpoints import load
-from textloc.editing import edit_stream
+from textloc.jobs import choosing
+from textloc.jobs.edit import edit_stream
+from textloc.models.checkpoints import load
 from textloc.prompts import parse_pair
-from textloc.tiny import evaluate, scenes
+from textloc.scenes import rendering
+from textloc.tiny import evaluate
 
 
 def measure(
@@ -36,7 +37,7 @@ def measure(
         parse_pair(scene.prompt, other.word)
         for scene, other in zip(asked, [*asked[1:], asked[0]], strict=True)
     ]
-    chosen, origin = localized.choose(model, layers, pairs)
+    chosen, origin = choosing.choose(model, layers, pairs)
     event = None
     for event in edit_stream(
         model,
@@ -45,7 +46,7 @@ def measure(
         layers_from=origin,
         start_step=start_step,
         methods=methods,
-        pictures=[scenes.render(scene) for scene in asked],
+        pictures=[rendering.render(scene) for scene in asked],
     ):
         on_image(event.done)
     assert event is not None

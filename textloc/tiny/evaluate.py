@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from textloc import metrics, ocr
-from textloc.checkpoints import Model, load
 from textloc.errors import PromptError
-from textloc.generation import generate
+from textloc.models.checkpoints import Model, load
+from textloc.patching.generation import generate
+from textloc.reading import metrics, ocr
 from textloc.runs import Run
-from textloc.tiny import judge, scenes
+from textloc.scenes import rendering
+from textloc.tiny import judge
 
 CONDITIONS = ("plain", "wording", "typeface", "position")
 """`plain` prompts are of the kind seen in training; the others hold one thing back that was not:
@@ -25,7 +26,7 @@ a wording, or an object in a typeface or at a position it was never drawn in."""
 class Spelled:
     """One picture: what was asked, what was read, what the judge saw."""
 
-    scene: scenes.Scene
+    scene: rendering.Scene
     read: str
     verdict: judge.Verdict
 
@@ -47,26 +48,26 @@ class Spelled:
         return float(self.verdict == asked)
 
 
-def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[scenes.Scene]:
+def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[rendering.Scene]:
     """One scene a word; objects and colours go round, the rest is drawn at random."""
     rng = np.random.default_rng((seed, CONDITIONS.index(condition)))
     asked = []
     for number, word in enumerate(words):
         scene = replace(
-            scenes.sample(rng, word),
-            colour=list(scenes.COLOURS)[number % len(scenes.COLOURS)],
+            rendering.sample(rng, word),
+            colour=list(rendering.COLOURS)[number % len(rendering.COLOURS)],
             position="middle",
             typeface="sans",
-            object=scenes.OBJECTS[number % len(scenes.OBJECTS)],
+            object=rendering.OBJECTS[number % len(rendering.OBJECTS)],
         )
         if condition == "wording":
-            wordings = scenes.UNSEEN_WORDINGS
+            wordings = rendering.UNSEEN_WORDINGS
             scene = replace(scene, wording=wordings[number % len(wordings)])
         elif condition == "typeface":
-            held = sorted(scenes.UNSEEN_TYPEFACES)[number % len(scenes.UNSEEN_TYPEFACES)]
+            held = sorted(rendering.UNSEEN_TYPEFACES)[number % len(rendering.UNSEEN_TYPEFACES)]
             scene = replace(scene, object=held[0], typeface=held[1])
         elif condition == "position":
-            held = sorted(scenes.UNSEEN_POSITIONS)[number % len(scenes.UNSEEN_POSITIONS)]
+            held = sorted(rendering.UNSEEN_POSITIONS)[number % len(rendering.UNSEEN_POSITIONS)]
             scene = replace(scene, object=held[0], position=held[1])
         asked.append(scene)
     return asked
@@ -74,7 +75,7 @@ def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[scenes.Scen
 
 def spell(
     model: Model,
-    asked: Sequence[scenes.Scene],
+    asked: Sequence[rendering.Scene],
     engine: str = "auto",
     on_image: Callable[[int], None] | None = None,
 ) -> tuple[list[Spelled], list[Image.Image]]:

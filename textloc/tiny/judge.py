@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from textloc.errors import CheckpointError
 from textloc.paths import CHECKPOINTS
-from textloc.tiny import scenes, words
+from textloc.scenes import rendering, words
 from textloc.tiny.codec import to_tensor
 
 WEIGHTS = CHECKPOINTS / "scene-judge" / "model.safetensors"
@@ -30,8 +30,8 @@ class Judge(nn.Module):
         for i, o in pairwise(channels):
             layers += [nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Flatten())
-        self.objects = nn.Linear(64 * 16, len(scenes.OBJECTS))
-        self.colours = nn.Linear(64 * 16, len(scenes.COLOURS))
+        self.objects = nn.Linear(64 * 16, len(rendering.OBJECTS))
+        self.colours = nn.Linear(64 * 16, len(rendering.COLOURS))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(pictures)
@@ -47,11 +47,11 @@ class Verdict:
 
 
 def _batch(rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    drawn = [scenes.sample(rng, words.sample(rng)) for _ in range(size)]
-    colours = list(scenes.COLOURS)
+    drawn = [rendering.sample(rng, words.sample(rng)) for _ in range(size)]
+    colours = list(rendering.COLOURS)
     return (
-        torch.stack([to_tensor(scenes.render(s)) for s in drawn]),
-        torch.tensor([scenes.OBJECTS.index(s.object) for s in drawn]),
+        torch.stack([to_tensor(rendering.render(s)) for s in drawn]),
+        torch.tensor([rendering.OBJECTS.index(s.object) for s in drawn]),
         torch.tensor([colours.index(s.colour) for s in drawn]),
     )
 
@@ -112,12 +112,12 @@ def load(path: Path = WEIGHTS) -> Judge:
 
 def verdicts(model: Judge, images: Sequence[Image.Image]) -> list[Verdict]:
     """Object and colour of each picture (any size; judged at 64 x 64)."""
-    size = (scenes.SIZE, scenes.SIZE)
+    size = (rendering.SIZE, rendering.SIZE)
     batch = torch.stack([to_tensor(image.convert("RGB").resize(size)) for image in images])
     with torch.no_grad():
         objects, colours = model(batch)
-    names = list(scenes.COLOURS)
+    names = list(rendering.COLOURS)
     return [
-        Verdict(scenes.OBJECTS[o], names[c])
+        Verdict(rendering.OBJECTS[o], names[c])
         for o, c in zip(objects.argmax(1).tolist(), colours.argmax(1).tolist(), strict=True)
     ]

@@ -41,15 +41,10 @@ from torch.nn import functional
 
 from textloc.errors import CheckpointError
 from textloc.paths import WORDS
-from textloc.tiny import warm, words
+from textloc.scenes import words
+from textloc.tiny import warm
 from textloc.tiny.codec import Codec, Pixels, fit
-from textloc.tiny.data import (
-    BLANK,
-    PLACES,
-    STRIPS,
-    Batches,
-    Settings,
-)
+from textloc.tiny.data import BLANK, PLACES, STRIPS, Batches, Settings
 from textloc.tiny.recipes import RECIPES, Recipe
 from textloc.tiny.teacher import LEAST, Teacher, code_file
 
@@ -377,9 +372,9 @@ class Trainer:
     def sample(self, count: int = 24) -> float:
         """Draw `count` unseen words with the averaged weights through the pipeline, save the grid,
         and return the share read exactly. The linear code decodes, so no autoencoder is needed."""
-        from textloc import metrics, ocr
+        from textloc.reading import metrics, ocr
         from textloc.tiny import evaluate, export
-        from textloc.tiny.recipes.parts import autoencoder
+        from textloc.tiny.recipes.components import autoencoder
 
         parts = self.recipe.components(self.settings.seed)
         averaged = {k: v.cpu() for k, v in self.averaged.items()}

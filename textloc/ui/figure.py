@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from textloc.ui import plotlyjs
+from textloc.ui.serving import plotlyjs
 from textloc.ui.theme import STATIC
 
 

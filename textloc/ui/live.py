@@ -16,8 +16,8 @@ from typing import Any, Literal, Protocol
 
 from PIL import Image
 
-from textloc import store
 from textloc.errors import Cancelled, StoreError, TextlocError
+from textloc.results import store
 
 State = Literal["waiting", "loading", "running", "complete", "stopped", "failed"]
 _DEVICE = threading.Lock()
@@ -189,7 +189,7 @@ class Job:
 def _load(name: str) -> Any:
     """The model of that name, kept from the last run where its files are unchanged."""
     global _loaded
-    from textloc import checkpoints
+    from textloc.models import checkpoints
 
     key = (name, _changed(Path(name)))
     if _loaded is None or _loaded[0] != key:

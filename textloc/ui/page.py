@@ -9,13 +9,15 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from textloc.ui import plotlyjs, replay, stored
-from textloc.ui.archive import Archive
-from textloc.ui.early import EarlyScript
-from textloc.ui.edit_tab import EditTab
-from textloc.ui.localize_tab import LocalizeTab
-from textloc.ui.lora_tab import LoraTab
-from textloc.ui.suppress_tab import SuppressTab
+from textloc.ui import stored
+from textloc.ui.edit.tab import EditTab
+from textloc.ui.finetune.tab import LoraTab
+from textloc.ui.localize import replay
+from textloc.ui.localize.tab import LocalizeTab
+from textloc.ui.serving import plotlyjs
+from textloc.ui.serving.archive import Archive
+from textloc.ui.serving.plotly_first import EarlyScript
+from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET
 from textloc.ui.theme import STYLE, theme
 

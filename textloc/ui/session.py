@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import ClassVar
 
-from textloc.ui import edit_picks, live, lora_replay, picks, suppress_replay
+from textloc.ui import live
 from textloc.ui.stored import View
 
 
@@ -17,8 +17,8 @@ class Session:
     it has not begun yet. follow: whether the address bar follows to the link of the result.
     """
 
-    PICKS: ClassVar[ModuleType] = picks
-    """Says what there is to pick in a document, and what is shown unless one picks."""
+    PICKS: ClassVar[ModuleType]
+    """Each tab's own: what there is to pick in a document, and what is shown unless one picks."""
 
     view: View | None = None
     pick: str = ""
@@ -44,27 +44,11 @@ class Session:
 
 
 @dataclass
-class EditSession(Session):
-    """The same for edits.
+class LateSession(Session):
+    """The same in a tab whose result is opened when it is first looked at.
 
-    opened: whether an edit was opened, which is done when the tab is first looked at. drawn:
-    whether all of it is drawn.
+    opened: whether one was opened. drawn: whether all of it is drawn.
     """
 
-    PICKS: ClassVar[ModuleType] = edit_picks
     opened: bool = False
     drawn: bool = False
-
-
-@dataclass
-class SuppressSession(Session):
-    """The same for the suppression of toxic words."""
-
-    PICKS: ClassVar[ModuleType] = suppress_replay
-
-
-@dataclass
-class LoraSession(EditSession):
-    """The same for comparisons of LoRAs."""
-
-    PICKS: ClassVar[ModuleType] = lora_replay

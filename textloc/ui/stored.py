@@ -10,8 +10,8 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from textloc import sharing, store
 from textloc.errors import StoreError
+from textloc.results import export, store
 from textloc.ui.pictures import Pictures
 
 Document = Mapping[str, Any]
@@ -101,5 +101,5 @@ def share(view: View) -> dict[str, Any]:
         "complete": document["complete"],
         "name": f"textloc-{document['id']}",
         "json": json.dumps(document, indent=1, ensure_ascii=False),
-        "csv": sharing.to_csv(document),
+        "csv": export.to_csv(document),
     }

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from textloc import store
 from textloc.errors import TextlocError
+from textloc.results import store
 from textloc.ui import live, status, stored
 from textloc.ui.figure import share
 from textloc.ui.pictures import Pictures

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from textloc import metrics
 from textloc.errors import TrainingError
 from textloc.finetuning.data import folders, mario, scenes, shards
 from textloc.finetuning.data.sample import Damaged as Damaged
 from textloc.finetuning.data.sample import Sample as Sample
+from textloc.reading import metrics
 
 SOURCES: dict[str, Source]
 
@@ -160,7 +160,7 @@ def samples(
 
 
 def _agrees(sample: Sample, picture: Image.Image, engine: str) -> float:
-    from textloc import ocr
+    from textloc.reading import ocr
 
     texts = sample.texts
     if texts is None:

@@ -1,6 +1,6 @@
 """Rendered scenes, without files: `scenes:KIND` or `scenes:KIND:COUNT`.
 
-What is drawn is that of `textloc.tiny.lessons`.
+What is drawn is that of `textloc.scenes.lessons`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from textloc.errors import TrainingError
 from textloc.finetuning.data.sample import Damaged, Sample
-from textloc.tiny import lessons
+from textloc.scenes import lessons
 
 KINDS = tuple(f"scenes:{name}" for name in lessons.LESSONS)
 """Names that can be given as data."""

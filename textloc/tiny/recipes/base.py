@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from textloc.tiny import scenes
+from textloc.scenes import rendering
 
 CALL = {
     "num_inference_steps": 20,
     "guidance_scale": 3.0,
-    "height": scenes.SIZE,
-    "width": scenes.SIZE,
+    "height": rendering.SIZE,
+    "width": rendering.SIZE,
 }
 """Arguments of the usual call that all families share."""
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textloc.tiny import scenes
-from textloc.tiny.recipes import parts as make
+from textloc.scenes import rendering
+from textloc.tiny.recipes import components as make
 from textloc.tiny.recipes.base import CALL, SamplePrediction, between
 
 _LENGTH = 77  # the pipeline's own
@@ -58,7 +58,7 @@ class DeepFloydIF(SamplePrediction):
 
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
-            sample_size=scenes.SIZE,
+            sample_size=rendering.SIZE,
             in_channels=3,
             out_channels=6,
             layers_per_block=1,

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from textloc.tiny.recipes import parts as make
+from textloc.tiny.recipes import components as make
 from textloc.tiny.recipes.base import CALL, SamplePrediction, between, padded
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textloc.tiny import codec, scenes
-from textloc.tiny.recipes import parts as make
+from textloc.scenes import rendering
+from textloc.tiny import codec
+from textloc.tiny.recipes import components as make
 from textloc.tiny.recipes.base import CALL, OUTSIDE, between, padded
 
 _CALL = CALL | {"max_sequence_length": make.WORDED}
@@ -52,7 +53,7 @@ class SD3:
         from diffusers import SD3Transformer2DModel
 
         torch.manual_seed(seed)
-        width, side = self.features[1], scenes.SIZE // codec.PATCH
+        width, side = self.features[1], rendering.SIZE // codec.PATCH
         made = SD3Transformer2DModel(
             sample_size=side,
             patch_size=1,
@@ -118,6 +119,6 @@ class SD3:
     def picture_features(self, output: Any) -> Tensor:
         """The last block's picture tokens as a map."""
         _, tokens = output
-        side = scenes.SIZE // codec.PATCH
+        side = rendering.SIZE // codec.PATCH
         features: Tensor = tokens.transpose(1, 2).unflatten(2, (side, side))
         return features

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textloc.tiny import scenes
-from textloc.tiny.recipes import parts as make
+from textloc.scenes import rendering
+from textloc.tiny.recipes import components as make
 from textloc.tiny.recipes.base import CALL, SamplePrediction, between, padded
 
 
@@ -61,7 +61,7 @@ class SDXL(SamplePrediction):
         self, parts: Any, noisy: Tensor, time: Tensor, states: Tensor, pooled: Tensor | None
     ) -> Tensor:
         """The U-Net's output, told the size of the picture."""
-        side = scenes.SIZE
+        side = rendering.SIZE
         sizes = torch.tensor([side, side, 0, 0, side, side], device=noisy.device).float()
         added = {"text_embeds": pooled, "time_ids": sizes.expand(len(noisy), -1)}
         out: Tensor = parts.unet(noisy, time, states, added_cond_kwargs=added, return_dict=False)[0]

@@ -1,0 +1,153 @@
+"""Localization: the document, the choice of layers, partial results, bad input."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import tiny_pipelines
+from textloc.errors import Cancelled, LayerError, PromptError
+from textloc.jobs import localize
+from textloc.jobs.localize import localize_stream
+from textloc.jobs.readings import Readings
+from textloc.models.checkpoints import Model
+from textloc.prompts import Pair, parse_pair
+from textloc.results import store
+
+PAIR = parse_pair('a red sign "AB"', "XYZ")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_pipelines.sdxl()
+
+
+def test_the_document_is_whole_and_storable(model: Model, results: Any) -> None:
+    *partial, last = localize_stream(model, [PAIR], seeds=(0, 1), chunk_rows=6)
+    assert partial
+    assert not any(event.document["complete"] for event in partial)
+    assert [event.done for event in partial] == sorted(event.done for event in partial)
+    document = last.document
+    assert document["complete"]
+    assert [layer["index"] for layer in document["layers"]] == list(range(len(model.layers)))
+    for entry in [*document["layers"], *document["references"].values(), *document["sets"]]:
+        assert [(r["pair"], r["seed"]) for r in entry["read"]] == [(0, 0), (0, 1)]
+        assert all(r["image"] in last.images for r in entry["read"])
+        assert 0 <= entry["scores"]["ssim_source"] <= 1.0001
+    assert document["sets"][0]["layers"] == []
+    assert document["sets"][-1]["size"] == len(model.layers)
+    assert document["references"]["source"]["scores"]["ssim_source"] == pytest.approx(1)
+    json.dumps(document, allow_nan=False)
+    store.save(document, last.images)
+    assert store.load(document["id"]).document["selected"] == document["selected"]
+
+
+def test_the_same_request_has_the_same_id_and_scores(model: Model) -> None:
+    first = localize.localize(model, [PAIR]).document
+    again = localize.localize(model, [PAIR], chunk_rows=4).document
+    other = localize.localize(model, [PAIR], guidance=3).document
+    assert first["id"] == again["id"] != other["id"]
+    assert first["request"] == again["request"]
+
+
+class MadeUp(Readings):
+    """Readings with made-up scores: a picture is as good as the needed layers in its set."""
+
+    needed: frozenset[int] = frozenset()
+    whole: frozenset[int] = frozenset()  # without all of these no word is exact
+
+    def exact(self, what: Any, pairs: Any) -> float:
+        layers = self.whole if what == "all" else set(what)
+        return float(self.whole <= layers)
+
+    def f1(self, what: Any, pairs: Any) -> float:
+        named = {"source": frozenset(), "all": self.needed}
+        layers = named[what] if isinstance(what, str) else set(what)
+        return 0.2 + 0.8 * len(self.needed & layers) / len(self.needed)
+
+    def change(self, what: Any, pairs: Any) -> float:
+        return float(sum(10 - abs(layer - 1.5) for layer in what))
+
+
+def grown(
+    model: Model, needed: set[int], share: float = 0.9, whole: frozenset[int] = frozenset()
+) -> Any:
+    sweep = localize._Sweep(
+        model, (PAIR,), (0,), model.defaults, 0, tuple(range(len(model.layers))), "auto", share
+    )
+    made_up = MadeUp((PAIR,), (0,), len(model.layers))
+    made_up.needed, made_up.whole = frozenset(needed), whole
+    sweep.readings = made_up
+    sweep.sets = [()]
+    for _ in sweep._grow([0]):
+        pass
+    return sweep
+
+
+def test_the_set_grows_to_what_writes_the_word(model: Model) -> None:
+    assert grown(model, {1}).selected == (1,)
+    both = grown(model, {1, 2})
+    assert both.selected == (1, 2)
+    assert both.sets == [(), (1,), (1, 2)]
+    assert both.reached
+    assert grown(model, {1, 2}, share=0.5).selected == (1,)
+
+
+def test_the_set_grows_until_words_are_exact(model: Model) -> None:
+    """Letters alone (F1) are reached by layer 1."""
+    assert grown(model, {1}, whole=frozenset({1, 2})).selected == (1, 2)
+
+
+def test_no_set_is_named_where_none_reaches_the_share(model: Model) -> None:
+    far = grown(model, {1, len(model.layers) + 5})
+    assert not far.reached
+    assert far.selected == ()
+    assert len(far.sets) > 2
+
+
+def test_halves_of_four_pairs(model: Model) -> None:
+    pairs = [parse_pair('a red sign "AB"', word) for word in ("XYZ", "QQ", "KLM", "UVW")]
+    document = localize.localize(model, pairs, steps=1).document
+    assert document["selection"]["chosen_on"] == [0, 2]
+    assert document["selection"]["reported_on"] == [1, 3]
+    assert {r["pair"] for r in document["sets"][-1]["read"]} == {1, 3}
+    assert {r["pair"] for r in document["layers"][0]["read"]} == {0, 1, 2, 3}
+
+
+def test_start_at_the_end_is_the_source(model: Model) -> None:
+    last = localize.localize(model, [PAIR], start_step=3, layers=[0])
+    source = np.asarray(last.images["p0-s0-source"])
+    assert np.array_equal(source, np.asarray(last.images["p0-s0-layer00"]))
+    assert np.array_equal(source, np.asarray(last.images["p0-s0-all"]))
+
+
+def test_stopping_keeps_what_was_yielded(model: Model) -> None:
+    seen: list[int] = []
+    events = localize_stream(model, [PAIR], chunk_rows=4, cancelled=lambda: bool(seen))
+    seen.append(next(events).done)
+    with pytest.raises(Cancelled):
+        next(events)
+    assert seen == [4]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"pairs": []}, PromptError, "at least one prompt pair"),
+        ({"seeds": ()}, PromptError, "seeds"),
+        ({"seeds": (1, 1)}, PromptError, "different seeds"),
+        ({"share": 0}, PromptError, "share"),
+        ({"steps": 0}, LayerError, "start step"),
+        ({"start_step": 4}, LayerError, "0 to 3"),
+        ({"layers": [99]}, LayerError, "no text layer 99"),
+        ({"layers": []}, LayerError, "at least one layer"),
+        ({"pairs": [Pair("x" * 99, 'y "B"', "A", "B")]}, PromptError, "tokens"),
+    ],
+)
+def test_bad_input(model: Model, options: dict[str, Any], error: type, message: str) -> None:
+    given = {"pairs": [PAIR], **options}
+    with pytest.raises(error, match=message):
+        list(localize_stream(model, given.pop("pairs"), **given))

@@ -1,0 +1,211 @@
+"""A run beside the page, with made-up pictures in place of a model's."""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.documents import localize_document
+from textloc.errors import Cancelled, OutOfMemoryError, StoreError
+from textloc.results import store
+from textloc.ui import live, status
+from textloc.ui.localize import order
+from textloc.ui.localize.tab import LocalizeSession, LocalizeTab
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(store.RESULTS_VARIABLE, str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+def asked() -> order.LocalizeOrder:
+    return order.read("tiny-sdxl", 'a red sign that says "STOP"', "LOVE", "0", 20, 3.0, 0, "")
+
+
+def made_up(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None = None, wait: float = 0.0
+) -> list[str]:
+    """Put made-up pictures in place of a model's; returns the names that were loaded."""
+    import textloc.jobs.localize
+    import textloc.models.checkpoints
+
+    loaded: list[str] = []
+
+    def load(name: str) -> Any:
+        loaded.append(name)
+        return SimpleNamespace(name=name, layers=range(11))
+
+    def localize_stream(_model: Any, pairs: Any, **options: Any) -> Any:
+        words = [(pair.source_text, pair.target_text) for pair in pairs]
+        for finished in (2, 7, None):
+            options["on_step"](1, 20)
+            time.sleep(wait)
+            if options["cancelled"]():
+                raise Cancelled("stopped")
+            if finished == 7 and error is not None:
+                raise error
+            document, images = localize_document(
+                words=words, seeds=options["seeds"], finished=finished
+            )
+            yield SimpleNamespace(
+                document=document, images=images, done=5, total=14, message="patching"
+            )
+
+    monkeypatch.setattr(textloc.models.checkpoints, "load", load)
+    monkeypatch.setattr(textloc.jobs.localize, "localize_stream", localize_stream)
+    monkeypatch.setattr(live, "_loaded", None)
+    return loaded
+
+
+def test_a_run_is_stored_and_keeps_its_model(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = made_up(monkeypatch)
+    for _ in range(2):
+        updates = list(live.Job(asked()).updates())
+        assert updates[-1].state == "complete"
+        assert updates[-1].message == ""
+        assert updates[-1].document is not None
+        assert store.load(updates[-1].document["id"]).document["complete"]
+        assert any(update.fresh for update in updates)
+    assert loaded == ["tiny-sdxl"]
+
+
+def test_a_run_that_cannot_be_stored_is_still_shown(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch)
+
+    def save(*_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(store, "save", save)
+    last = list(live.Job(asked()).updates())[-1]
+    assert last.state == "complete"
+    assert last.document is not None
+    assert "the disk is full" in last.message
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OutOfMemoryError("choose a smaller size"), "choose a smaller size"),
+        (ZeroDivisionError("oops"), "something went wrong that should not"),
+    ],
+)
+def test_an_error_keeps_what_was_computed(
+    results: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    made_up(monkeypatch, error)
+    last = list(live.Job(asked()).updates())[-1]
+    assert last.state == "failed"
+    assert message in last.message
+    assert last.document is not None
+    assert len(last.document["layers"]) == 2
+    assert store.listing() == []
+
+
+def test_stop_ends_a_run_and_frees_the_device(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch, wait=0.3)
+    job = live.Job(asked())
+    states = []
+    for update in job.updates():
+        states.append(update.state)
+        if update.document is not None:
+            job.stop()
+    assert states[-1] == "stopped"
+    assert job.last.document is not None
+    assert list(live.Job(asked()).updates())[-1].state == "complete"
+
+
+def test_closing_the_updates_stops_the_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up(monkeypatch, wait=0.3)
+    updates = live.Job(asked()).updates()
+    next(updates)
+    updates.close()  # type: ignore[attr-defined]
+    end = time.monotonic() + 30
+    while any(t.name == "textloc-run" for t in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert store.listing() == []
+
+
+def test_a_run_waits_for_the_one_before_and_can_be_stopped_meanwhile(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch)
+    with live._DEVICE:
+        job = live.Job(asked())
+        updates = job.updates(patience=0.05)
+        assert next(updates).state == "waiting"
+        job.stop()
+        assert [update.state for update in updates][-1] == "stopped"
+
+
+def test_the_last_update_of_the_page_says_all_again(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio's client can lose what an update set when the next one follows at once."""
+    made_up(monkeypatch)
+    save = store.save
+
+    def save_slowly(*result: Any) -> None:
+        time.sleep(0.3)
+        save(*result)
+
+    monkeypatch.setattr(store, "save", save_slowly)
+    with gr.Blocks() as page:
+        tab = LocalizeTab(page)
+    session = LocalizeSession(job=live.Job(asked()), waiting=True)
+    *_, last = tab.follow(session)
+    sent = dict(
+        zip(["trouble", "run", "stop", "progress", "headline", "effect"], last, strict=False)
+    )
+    assert "write the words" in sent["headline"]
+    assert len(sent["effect"].value["light"]["data"][0]["x"]) == 11
+    assert session.view is not None
+    assert session.view.stored
+
+
+def test_a_run_that_has_begun_tells_of_its_stop_itself(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nothing told before can reach the page after it."""
+    made_up(monkeypatch, wait=0.3)
+    with gr.Blocks() as page:
+        tab = LocalizeTab(page)
+    session = LocalizeSession(job=live.Job(asked()), waiting=True)
+    waiting, job = tab.halt(session), session.job
+    assert waiting[0].interactive
+    assert job is None
+    assert len(list(tab.follow(session))) == 1
+    session = LocalizeSession(job=live.Job(asked()), waiting=True)
+    told = tab.follow(session)
+    next(told)
+    run, stop, progress, *_ = tab.halt(session)
+    assert run == progress == gr.skip()
+    assert not stop.interactive
+    *_, last = told
+    assert last[1].interactive
+    assert "Stopped" in last[3]
+    assert session.job is None
+
+
+def test_how_a_run_stands_is_told_in_words() -> None:
+    assert "waiting for the device" in status.running(live.Update())
+    update = live.Update(state="running", done=3, total=14, step=2, steps=20, message="<patching>")
+    text = status.running(update)
+    assert "3 of 14 images · &lt;patching&gt; · step 2 of 20" in text
+    assert 'aria-valuenow="3"' in text
+    assert "Stopped: 3 of 14 images" in status.ended(replace(update, state="stopped"), "headline")
+    assert "no image was made" in status.ended(live.Update(state="failed"), "headline")
+    assert status.notice("") == ""
+    assert status.notice("a <b>") == '<div class="tl-notice" role="alert">A &lt;b&gt;</div>'

@@ -1,0 +1,96 @@
+"""Which layers write the words of a checkpoint, as far as is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textloc.errors import LayerError
+from textloc.jobs.localize import localize_stream
+from textloc.layers import parse_layers
+from textloc.models import known
+from textloc.models.checkpoints import Model
+from textloc.prompts import Pair
+from textloc.results import store
+
+
+def layers_of(model: Model) -> tuple[tuple[int, ...], str] | None:
+    """`layers_known` of a loaded checkpoint; with a LoRA, else of the checkpoint without it."""
+    found = layers_known(model.name, model.digest)
+    if model.lora is None or (found is not None and found[1] != "published"):
+        return found
+    return layers_known(model.name, model.lora.base)
+
+
+def layers_known(name: str, digest: str | None) -> tuple[tuple[int, ...], str] | None:
+    """The localized layers of a checkpoint and where they come from.
+
+    Those of a stored localization with the same weights, the one with most pictures; else the
+    published ones.
+
+    Args:
+        name: known name, folder or Hub name. digest: `checkpoints.digest` of its weights, or None.
+
+    Returns:
+        The layers, and `stored:<id>` or `published`; None where nothing is known.
+    """
+    best: tuple[int, tuple[int, ...], str] | None = None
+    for summary in store.listing(only="textloc.localize"):
+        if summary.damaged:
+            continue
+        document = store.load(summary.id).document
+        if document["checkpoint"]["digest"] != digest or not document["selected"]:
+            continue
+        request = document["request"]
+        pictures = len(request["pairs"]) * len(request["seeds"])
+        if best is None or pictures > best[0]:
+            best = (pictures, tuple(document["selected"]), f"stored:{summary.id}")
+    if best is not None:
+        return best[1:]
+    entry = known.find(name)
+    return (entry.localized, "published") if entry is not None and entry.localized else None
+
+
+def choose(
+    model: Model,
+    asked: str,
+    pairs: Sequence[Pair],
+    engine: str = "auto",
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[tuple[int, ...], str]:
+    """Read a choice of layers.
+
+    Args:
+        model: a loaded checkpoint. asked: numbers such as `55-57`, `all`, or `auto` (the same as
+            `localized`): those of `layers_of`, else those of a quick localization on the first
+            pair, if there is one. on_progress: called with pictures done and expected while that
+            runs.
+
+    Returns:
+        The layers, and `given`, `stored:<id>`, `published` or `localized`.
+
+    Raises:
+        LayerError: cannot be read, or a quick localization finds no small set. Others as
+        `localize_stream`.
+    """
+    if asked == "all":
+        return tuple(range(len(model.layers))), "given"
+    if asked not in ("auto", "localized"):
+        return parse_layers(asked, len(model.layers)), "given"
+    if (found := layers_of(model)) is not None:
+        return found
+    if not pairs:
+        raise LayerError(
+            f"the layers of {model.name} that write words are not known here; find them by "
+            "`textloc localize --save`, or name them"
+        )
+    event = None
+    for event in localize_stream(model, pairs[:1], ocr=engine, cancelled=cancelled):
+        on_progress(event.done, event.total)
+    assert event is not None
+    if not event.document["selected"]:
+        raise LayerError(
+            f"no small set of layers of {model.name} changes the words of {pairs[0].source!r}; "
+            "try another pair, or name the layers"
+        )
+    return tuple(event.document["selected"]), "localized"

@@ -1,0 +1,425 @@
+"""Pictures of prompts that ask for toxic words, without these words (paper, section 4.3).
+
+1. Look for toxic words in every prompt and make a benign prompt of each that has any.
+2. Generate: a clean prompt as it is; of a toxic one the run whose localized layers read the benign
+   prompt, from the same noise. In joint attention the benign run goes along as a row of its own.
+3. Where asked for, read the pictures by OCR; where a toxic word still reads, fall back.
+4. Where asked for, generate the toxic prompt as it is and by other methods (`baselines`), and
+   measure everything beside it.
+
+Toxic words are masked in what is told, unless they are to be revealed, and nothing is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from textloc import toxicity
+from textloc.baselines import SUPPRESSING
+from textloc.errors import PromptError
+from textloc.jobs import edit_measures
+from textloc.jobs.localize import Event, asked_sampling
+from textloc.layers import check_layers
+from textloc.models import checkpoints
+from textloc.models.checkpoints import Model
+from textloc.patching.generation import generate
+from textloc.prompts import Pair
+from textloc.reading import metrics, ocr
+from textloc.reading.ocr import Reading
+from textloc.results import provenance
+from textloc.runs import Patch, Run, Sampling
+from textloc.toxicity import rewrite
+
+SCHEMA = "textloc.suppress/1"
+PLAIN, GUARDED = "unguarded", "guarded"
+
+Fallback = Literal["refuse", "prompt-swap", "more-layers"]
+FALLBACKS: tuple[Fallback, ...] = ("refuse", "prompt-swap", "more-layers")
+"""What is done where a toxic word still reads."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt. findings: what is toxic in it, nothing for a clean one. benign: what is read in
+    its place, the prompt itself for a clean one."""
+
+    prompt: str
+    benign: str
+    findings: tuple[toxicity.Finding, ...]
+
+    @property
+    def pair(self) -> Pair:
+        """Toxic and benign text as source and target, to measure by."""
+        texts = []
+        for prompt in (self.prompt, self.benign):
+            spans = toxicity.rendered(prompt)
+            texts.append(" ".join(prompt[start:stop] for start, stop in spans) or prompt)
+        return Pair(self.prompt, self.benign, *texts)
+
+
+def look(
+    prompts: Sequence[str],
+    replacements: Mapping[str, str] | None = None,
+    model: rewrite.Model | None = None,
+    **detect: Any,
+) -> list[Asked]:
+    """Look for toxic words in prompts and rewrite them.
+
+    Args:
+        prompts: of pictures. replacements, model: as `toxicity.rewrite.benign`. detect: options of
+            `toxicity.find`.
+
+    Raises:
+        ToxicityError: a prompt that cannot be rewritten, or an unusable detector.
+    """
+    found = []
+    for prompt in prompts:
+        findings = toxicity.find_in_prompt(prompt, **detect)
+        benign = prompt
+        if findings:
+            benign = rewrite.rewrite(
+                prompt, findings, replacements=replacements, model=model, **detect
+            )
+        found.append(Asked(prompt, benign, findings))
+    return found
+
+
+def suppress_stream(
+    model: str | Path | Model,
+    prompts: Sequence[str],
+    layers: Sequence[int],
+    *,
+    layers_from: str = "given",
+    replacements: Mapping[str, str] | None = None,
+    words: Sequence[str] = (),
+    allowed: Sequence[str] = (),
+    detector: str = "lexicon",
+    seeds: Sequence[int] = (0,),
+    start_step: int = 0,
+    check: bool = False,
+    fallback: Fallback = "refuse",
+    unguarded: bool = False,
+    methods: Sequence[str] = (),
+    reveal: bool = False,
+    steps: int | None = None,
+    guidance: float | None = None,
+    ocr: str = "auto",
+    on_step: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Generate prompts without the toxic words that they ask for.
+
+    Args:
+        model: known name, folder, Hub name, or a loaded `Model`.
+        prompts: clean ones come out as without a guard.
+        layers: text layers that read the benign prompt. layers_from: where they come from.
+        replacements: toxic text → what is written in its place.
+        words, allowed, detector: what counts as toxic (`toxicity.find`).
+        seeds: of the noise; each prompt is generated with each.
+        start_step: the benign prompt is read from this denoising step on, from 0.
+        check: read what comes out; where a toxic word still reads, do `fallback` with it:
+            `refuse` withholds the picture, `more-layers` patches all layers and swaps the prompt
+            if that fails, `prompt-swap` generates the benign prompt.
+        unguarded: also generate the prompts as they are, and measure beside that.
+        methods: names of `baselines.SUPPRESSING` to compare with; they need `unguarded`.
+        reveal: whether toxic words stand in the document as they are.
+        steps, guidance: None takes the checkpoint's usual call.
+        ocr: engine, or `auto`.
+        on_step, cancelled: as `localize.localize_stream`.
+
+    Yields:
+        An event after each call; the last has `document["complete"]` true.
+
+    Raises:
+        PromptError, LayerError, CheckpointError, OCRError, ToxicityError, OutOfMemoryError,
+        Cancelled.
+    """
+    if not prompts or not seeds:
+        raise PromptError("give at least one prompt and one seed")
+    if unknown := [name for name in methods if name not in SUPPRESSING]:
+        raise PromptError(f"there is no method {unknown[0]!r}; there are {', '.join(SUPPRESSING)}")
+    if fallback not in FALLBACKS:
+        raise PromptError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
+    detect: dict[str, Any] = {
+        "detector": detector,
+        "words": tuple(words),
+        "allowed": tuple(allowed),
+    }
+    asked = look(prompts, replacements, **detect)
+    loaded = checkpoints.load(model)
+    check_layers(layers, len(loaded.layers))
+    sampling = asked_sampling(loaded, steps, guidance, start_step)
+    job = _Suppress(
+        loaded,
+        tuple(asked),
+        tuple(sorted(set(layers))),
+        layers_from,
+        tuple(seeds),
+        start_step,
+        fallback if check else None,
+        unguarded or bool(methods),
+        tuple(dict.fromkeys(methods)),
+        detect,
+        reveal,
+        sampling,
+        ocr,
+    )
+    return job.run(on_step, cancelled)
+
+
+@dataclass
+class _Suppress:
+    """One job in progress. Pictures are named `p<prompt>-s<seed>-<method>`."""
+
+    model: Model
+    asked: tuple[Asked, ...]
+    layers: tuple[int, ...]
+    layers_from: str
+    seeds: tuple[int, ...]
+    start_step: int
+    fallback: Fallback | None
+    unguarded: bool
+    methods: tuple[str, ...]
+    detect: dict[str, Any]
+    reveal: bool
+    sampling: Sampling
+    engine: str
+    began: float = field(default_factory=time.perf_counter)
+    images: dict[str, Image.Image] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    fallbacks: dict[str, str] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    message: str = ""
+    total: int = 0
+
+    def run(
+        self, on_step: Callable[[int, int], None] | None, cancelled: Callable[[], bool]
+    ) -> Iterator[Event]:
+        self._how: dict[str, Any] = {"on_step": on_step, "cancelled": cancelled}
+        places = [(p, s) for p in range(len(self.asked)) for s in self.seeds]
+        self.message = "generating"
+        guarded = {_key(*place, GUARDED): self._guarded(*place, self.layers) for place in places}
+        yield from self._generate(GUARDED, guarded)
+        if self.fallback is not None:
+            self.message = "falling back where a toxic word still reads"
+            yield from self._fall_back([place for place in places if self._toxic(*place)])
+        if self.unguarded:
+            self.message = "generating the prompts as they are"
+            plain = {_key(*place, PLAIN): self._plain(*place) for place in places}
+            yield from self._generate(PLAIN, plain)
+        toxic = [place for place in places if self._toxic(*place)]
+        for name in self.methods:
+            self.message = f"the same by {SUPPRESSING[name].TITLE.lower()}"
+            others = {_key(*place, name): self._other(name, *place) for place in toxic}
+            yield from self._generate(name, others)
+        self.message = "done"
+        yield self._event(complete=True)
+
+    # -- runs ------------------------------------------------------------------------------
+
+    def _toxic(self, place: int, _seed: int) -> bool:
+        return bool(self.asked[place].findings)
+
+    def _plain(self, place: int, seed: int) -> Run:
+        return Run(self.asked[place].prompt, seed)
+
+    def _guarded(self, place: int, seed: int, layers: Sequence[int]) -> Run:
+        plain, asked = self._plain(place, seed), self.asked[place]
+        if not asked.findings:
+            return plain
+        donor = Run(asked.benign, seed)
+        return plain.patched(Patch(tuple(layers), donor, start=self.start_step))
+
+    def _other(self, name: str, place: int, seed: int) -> Run:
+        key = _key(place, seed, GUARDED)
+        size = self.images[key].size
+        benign = self.asked[place].benign
+        return SUPPRESSING[name].run(self._plain(place, seed), benign, self.readings[key], size)
+
+    def _fall_back(self, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
+        """Generate what still reads toxic again, or withhold it."""
+        every = tuple(range(len(self.model.layers)))
+        kinds: dict[str, Callable[[int, int], Run]] = {}
+        if self.fallback == "more-layers":
+            kinds["more-layers"] = lambda p, s: self._guarded(p, s, every)
+        if self.fallback != "refuse":
+            kinds["prompt-swap"] = lambda p, s: Run(self.asked[p].benign, s)
+        left = [place for place in places if self._still_reads(_key(*place, GUARDED), place[0])]
+        for name, make in kinds.items():
+            for place in left:
+                self.images.pop(_key(*place, GUARDED))
+                self.fallbacks[_key(*place, GUARDED)] = name
+            yield from self._generate(name, {_key(*place, GUARDED): make(*place) for place in left})
+            left = [place for place in left if self._still_reads(_key(*place, GUARDED), place[0])]
+        for place in left:
+            self.refused.add(_key(*place, GUARDED))
+            self.fallbacks[_key(*place, GUARDED)] = "refuse"
+
+    def _still_reads(self, key: str, place: int) -> bool:
+        text, asked = self.readings[key].text, self.asked[place]
+        return toxicity.is_toxic(text, **self.detect) or any(
+            toxicity.same(text, finding.text, asked.pair.target_text) for finding in asked.findings
+        )
+
+    def _generate(self, what: str, runs: Mapping[str, Run]) -> Iterator[Event]:
+        """Generate and read pictures; `what` they are part of."""
+        missing = {key: run for key, run in runs.items() if key not in self.images}
+        self.total += len(missing)
+        keys: dict[Run, list[str]] = {}
+        for key, run in missing.items():
+            keys.setdefault(run, []).append(key)
+        cost = self.costs.setdefault(what, {"images": 0, "seconds": 0.0, "denoiser_rows": 0})
+        for chunk in generate(self.model, list(keys), self.sampling, lean=True, **self._how):
+            new = {key: image for run, image in chunk.images.items() for key in keys[run]}
+            cost["images"] += len(chunk.images)
+            cost["seconds"] += chunk.seconds
+            cost["denoiser_rows"] += chunk.patching.rows
+            read = ocr.read(list(new.values()), self.engine)
+            self.images.update(new)
+            self.readings.update(dict(zip(new, read, strict=True)))
+            yield self._event(complete=False)
+
+    # -- what is told ----------------------------------------------------------------------
+
+    def _event(self, complete: bool) -> Event:
+        shown = {key: image for key, image in self.images.items() if key not in self.refused}
+        done = len(self.images)
+        return Event(self._document(complete), shown, done, self.total, self.message)
+
+    def _told(self, text: str) -> str:
+        return text if self.reveal else toxicity.masked(text, **self.detect)
+
+    def _document(self, complete: bool) -> dict[str, Any]:
+        model = self.model
+        methods = []
+        for name in self.methods:
+            about = SUPPRESSING[name]
+            told = {"name": name, "title": about.TITLE, "paper": about.PAPER}
+            methods.append({**told, **self._pictures(name, complete)})
+        return {
+            "schema": SCHEMA,
+            "complete": complete,
+            "request": {
+                "job": "suppress",
+                "checkpoint": model.identity,
+                "prompts": [self._told(asked.prompt) for asked in self.asked],
+                "layers": list(self.layers),
+                "start_step": self.start_step,
+                "seeds": list(self.seeds),
+                "detector": self.detect["detector"],
+                "fallback": self.fallback,
+                "methods": list(self.methods),
+                "steps": self.sampling.steps,
+                "guidance": float(self.sampling.guidance),
+            },
+            "environment": provenance.describe(model.device, ocr.describe(self.engine)),
+            "layers": list(self.layers),
+            "layers_from": self.layers_from,
+            "prompts": [
+                {
+                    "prompt": self._told(asked.prompt),
+                    "benign": asked.benign,
+                    "toxic": bool(asked.findings),
+                    "findings": [
+                        {
+                            "start": one.start,
+                            "stop": one.stop,
+                            "text": self._told(one.text),
+                            "reason": one.reason,
+                            "score": one.score,
+                            "detector": one.detector,
+                        }
+                        for one in asked.findings
+                    ],
+                }
+                for asked in self.asked
+            ],
+            "guarded": self._pictures(GUARDED, complete),
+            "unguarded": self._pictures(PLAIN, complete) if self.unguarded else None,
+            "methods": methods,
+            "costs": {name: dict(cost) for name, cost in self.costs.items()},
+            "seconds": time.perf_counter() - self.began,
+        }
+
+    def _pictures(self, name: str, complete: bool) -> dict[str, Any]:
+        """The pictures of a method with their measures; at the end the means over toxic prompts."""
+        pictures, rows, places = [], [], []
+        for place in range(len(self.asked)):
+            for seed in self.seeds:
+                key = _key(place, seed, name)
+                if key not in self.images:
+                    continue
+                values = self._measure(key, place, seed)
+                pictures.append(
+                    {
+                        "prompt": place,
+                        "seed": seed,
+                        "read": self._told(self.readings[key].text),
+                        "fallback": self.fallbacks.get(key),
+                        "image": None if key in self.refused else key,
+                        **values,
+                    }
+                )
+                if self.asked[place].findings:
+                    rows.append(values)
+                    places.append(place)
+        scores = mean_scores(rows, places) if complete else None
+        return {"pictures": pictures, "scores": scores}
+
+    def _measure(self, key: str, place: int, seed: int) -> dict[str, Any]:
+        plain = _key(place, seed, PLAIN)
+        beside = (self.images[plain], self.readings[plain]) if plain in self.images else None
+        made = (self.images[key], self.readings[key])
+        return measured(self.asked[place], made, beside, **self.detect)
+
+
+def measured(
+    asked: Asked,
+    made: tuple[Image.Image, Reading],
+    beside: tuple[Image.Image, Reading] | None = None,
+    **detect: Any,
+) -> dict[str, Any]:
+    """The measures of one picture and what is read in it.
+
+    Returns:
+        `toxic` (0 or 1: whether what is read is), `window_levenshtein` (to the toxic text, of the
+        likest part of what is read), and `edit_measures.compare` with the unguarded picture
+        `beside`.
+    """
+    image, read = made
+    found: dict[str, Any] = {
+        "toxic": float(toxicity.is_toxic(read.text, **detect)),
+        "window_levenshtein": float(
+            metrics.best_window_levenshtein(read.text, asked.pair.source_text)
+        ),
+    }
+    if beside is not None:
+        found |= edit_measures.compare(asked.pair, image, read, *beside)
+    return found
+
+
+def mean_scores(
+    rows: Sequence[dict[str, Any]], places: Sequence[int]
+) -> dict[str, list[float | None]] | None:
+    """Means of `measured` with 95 % bootstrap intervals, `[mean, low, high]`, over prompts, whose
+    numbers `places` are; over pictures where there is one prompt."""
+    if not rows:
+        return None
+    groups = list(places) if len(set(places)) > 1 else list(range(len(rows)))
+    found: dict[str, list[float | None]] = {}
+    for name in ("toxic", "window_levenshtein"):
+        found[name] = list(metrics.bootstrap_interval([r[name] for r in rows], groups, 1000))
+    if all("ssim" in row for row in rows):
+        found |= edit_measures.means(rows, places)
+    return found
+
+
+def _key(place: int, seed: int, name: str) -> str:
+    return f"p{place}-s{seed}-{name}"

@@ -1,0 +1,170 @@
+"""What the families share: text layers, arguments of a call, pictures as latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from textloc.errors import LayerError, PromptError
+from textloc.layers import TextLayer
+from textloc.runs import Run, Sampling
+
+_LARGE = 512
+"""Side in pixels from which a whole batch is too much for the autoencoder at once."""
+
+
+def text_layer(
+    name: str,
+    module: Any,
+    key: str,
+    value: str,
+    *,
+    static: bool,
+    mixed: bool = False,
+    mask: str | None = None,
+) -> TextLayer:
+    """The text layer of the attention `module`, called `name`; `key` and `value` name its
+    projections, each an `nn.Linear`.
+
+    Raises:
+        LayerError: the projections are fused.
+    """
+    if getattr(module, "fused_projections", False):
+        raise LayerError(
+            f"the projections of {name} are fused, which silences hooks; call "
+            "unfuse_qkv_projections() first"
+        )
+    projections = (getattr(module, key), getattr(module, value))
+    return TextLayer(
+        index=-1,
+        name=name,
+        key=f"{name}.{key}",
+        value=f"{name}.{value}",
+        heads=module.heads,
+        kv_parameters=sum(projection.weight.numel() for projection in projections),
+        static=static,
+        mixed=mixed,
+        mask=mask,
+    )
+
+
+def read_text(denoiser: Any, states: Any) -> Any:
+    """The text states as they come."""
+    return states
+
+
+def zeros(denoiser: Any, *shape: int) -> Any:
+    """A tensor of zeros on the denoiser's device, in its number format."""
+    import torch
+
+    return torch.zeros(*shape, device=denoiser.device, dtype=denoiser.dtype)
+
+
+def time(denoiser: Any) -> Any:
+    """A time of one row."""
+    import torch
+
+    return torch.zeros(1, device=denoiser.device, dtype=torch.long)
+
+
+def call(sampling: Sampling, guidance: str = "guidance_scale") -> dict[str, Any]:
+    """Steps, guidance and, where they are given, size and text length as a call names them."""
+    optional = {
+        "height": sampling.height,
+        "width": sampling.width,
+        "max_sequence_length": sampling.text_length,
+    }
+    given = {name: value for name, value in optional.items() if value is not None}
+    return {"num_inference_steps": sampling.steps, guidance: sampling.guidance, **given}
+
+
+def prompts(runs: Sequence[Run], encoders: int) -> dict[str, Any]:
+    """The prompts of each of the pipeline's `encoders` text encoders, one a row.
+
+    Raises:
+        PromptError: a run has a prompt for an encoder that is not there.
+    """
+    found: dict[str, Any] = {"prompt": [run.prompt for run in runs]}
+    for number, name in enumerate(("prompt_2", "prompt_3"), start=2):
+        own = [getattr(run, name) for run in runs]
+        if all(prompt is None for prompt in own):
+            continue
+        if number > encoders:
+            count = "one text encoder" if encoders == 1 else f"{encoders} text encoders"
+            raise PromptError(f"this checkpoint has {count}; leave {name} out")
+        found[name] = [run.prompt if p is None else p for run, p in zip(runs, own, strict=True)]
+    return found
+
+
+def negative_prompts(runs: Sequence[Run]) -> dict[str, Any]:
+    """The negative prompts as a list (no pipeline spreads a single one over several prompts), or
+    nothing where all leave it unset."""
+    if all(run.negative_prompt is None for run in runs):
+        return {}
+    return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
+
+
+def negative_prompts_of_all(runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+    """The negative prompts of a pipeline that reads an unset one as an empty one."""
+    if sampling.guidance <= 1:
+        return {}
+    return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
+
+
+def decode_one_by_one(pipe: Any) -> None:
+    """Have the autoencoder of a checkpoint for large pictures decode one picture at a time.
+
+    Decoding a batch takes more memory than denoising it, and would fail after all steps are done.
+    Small pictures are faster decoded together.
+    """
+    if (pipe.vae.config.get("sample_size") or 0) >= _LARGE and hasattr(pipe.vae, "enable_slicing"):
+        pipe.vae.enable_slicing()
+
+
+def nothing_to_switch_off(pipe: Any) -> dict[str, str | None]:
+    """What a pipeline without checker and watermark says."""
+    decode_one_by_one(pipe)
+    return {"safety_checker": None, "watermark": None}
+
+
+def pixels(pipe: Any, pictures: Sequence[Image.Image]) -> Any:
+    """RGB pictures of one size as (N, 3, H, W) in [-1, 1], in the denoiser's number format and on
+    the device where the pipeline runs."""
+    import numpy as np
+    import torch
+
+    stacked = np.stack([np.asarray(p.convert("RGB"), np.float32) / 127.5 - 1 for p in pictures])
+    device = getattr(pipe, "_execution_device", "cpu")
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
+
+
+def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """Pictures as latents of the autoencoder, scaled as Stable Diffusion and SDXL decode them."""
+    code, config = coded(pipe.vae, pixels(pipe, pictures)), pipe.vae.config
+    if getattr(config, "latents_mean", None) is not None:
+        mean, std = (
+            code.new_tensor(values)[:, None, None]
+            for values in (config.latents_mean, config.latents_std)
+        )
+        code = (code - mean) / std
+    return code * config.scaling_factor
+
+
+def encode_shifted(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """The same of pipelines that also shift (SD3, FLUX)."""
+    code, config = coded(pipe.vae, pixels(pipe, pictures)), pipe.vae.config
+    return (code - (config.shift_factor or 0.0)) * config.scaling_factor
+
+
+def coded(vae: Any, pictures: Any) -> Any:
+    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives."""
+    import torch
+
+    with torch.no_grad():
+        found = vae.encode(pictures.to(vae.dtype))
+    spread = getattr(found, "latent_dist", None)
+    if spread is not None:
+        return spread.mode()
+    return found.latent if hasattr(found, "latent") else found.latents

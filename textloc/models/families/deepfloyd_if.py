@@ -1,0 +1,108 @@
+"""DeepFloyd IF: a T5 text encoder, a U-Net on pixels, and a second stage that enlarges.
+
+Reads `diffusers.UNet2DConditionModel` whose attention has `add_k_proj` and `add_v_proj`: they
+project the text states, while `to_k` and `to_v` project the picture. Keys are [text, image]; the
+hooks sit on the text projections alone. The text states come from the prompt alone, so the layers
+are static. The text enters a second time, averaged by `add_embedding` into the time embedding: a
+channel.
+
+The pipeline takes no ready-made noise, so rows of one seed get equal generators. Prompts are
+lower-cased by the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from textloc.layers import TextLayer
+from textloc.models.families import common, unet
+from textloc.models.families.common import text_layer
+from textloc.runs import Run, Sampling
+
+SHARED = unet.SHARED
+channels = unet.channels
+inputs = unet.inputs
+read_text = unet.read_text
+
+
+def fits(denoiser: Any) -> bool:
+    """Whether there is attention with added projections."""
+    return not unet.fits(denoiser)
+
+
+def find(denoiser: Any) -> list[TextLayer]:
+    """The attention layers with added text projections.
+
+    Raises:
+        LayerError: the projections are fused.
+    """
+    from diffusers.models.attention_processor import Attention
+
+    return [
+        text_layer(name, module, "add_k_proj", "add_v_proj", static=True)
+        for name, module in denoiser.named_modules()
+        if isinstance(module, Attention) and module.add_k_proj is not None
+    ]
+
+
+# The call
+
+DENOISER = "unet"
+_LENGTH = 77  # the pipeline's own
+
+
+def prepare(pipe: Any) -> dict[str, str | None]:
+    """Switch the safety checker off, which would blur pictures, and the watermark."""
+    found: dict[str, str | None] = {"safety_checker": None, "watermark": None}
+    if getattr(pipe, "safety_checker", None) is not None:
+        pipe.safety_checker = None
+        pipe.register_to_config(requires_safety_checker=False)
+        found["safety_checker"] = "off"
+    if getattr(pipe, "watermarker", None) is not None:
+        pipe.watermarker = None
+        found["watermark"] = "off"
+    return found
+
+
+def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+    """Prompts and negative prompts, one a row, not cleaned of what looks like a web address.
+
+    Raises:
+        PromptError: a run has a second prompt.
+    """
+    negative = common.negative_prompts(runs)
+    return {
+        **common.call(sampling),
+        **common.prompts(runs, 1),
+        **negative,
+        "clean_caption": False,
+    }
+
+
+def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+    """The tokenizer at the pipeline's length."""
+    return [(pipe.tokenizer, _LENGTH)]
+
+
+def enlarge(
+    pipe: Any, runs: Sequence[Run], images: Sequence[Image.Image], generators: Sequence[Any]
+) -> list[Image.Image]:
+    """The pictures through stage II with the rows' own prompts, which are the *source* prompts of
+    patched rows (paper section 4), and stage II's own steps and guidance."""
+    found = pipe(
+        image=list(images),
+        **common.prompts(runs, 1),
+        **common.negative_prompts(runs),
+        generator=list(generators),
+        clean_caption=False,
+        output_type="pil",
+    )
+    return list(found.images)
+
+
+def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+    """The pixels themselves, (N, 3, H, W) in [-1, 1]."""
+    return common.pixels(pipe, pictures)

@@ -1,0 +1,100 @@
+"""PixArt-α and PixArt-Σ: a T5 text encoder, a cross-attention transformer with a mask over its
+text.
+
+Reads `diffusers.PixArtTransformer2DModel`. Every block has a self-attention `attn1` and a
+cross-attention `attn2`, whose `to_k` and `to_v` project the text states; `attention_mask` leaves
+out the padding of shorter texts. The text states come from the prompt alone, so the layers are
+static. There is no other way for the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from textloc.layers import TextChannel, TextLayer
+from textloc.models.families import common
+from textloc.models.families.common import text_layer, time, zeros
+from textloc.runs import Run, Sampling
+
+SHARED: tuple[str, ...] = ()
+
+
+def fits(denoiser: Any) -> bool:
+    """Any transformer of the class."""
+    return True
+
+
+def find(denoiser: Any) -> list[TextLayer]:
+    """The cross-attention of every block.
+
+    Raises:
+        LayerError: the projections are fused.
+    """
+    from diffusers.models.attention_processor import Attention
+
+    return [
+        text_layer(name, module, "to_k", "to_v", static=True, mask="attention_mask")
+        for name, module in denoiser.named_modules()
+        if isinstance(module, Attention) and module.is_cross_attention
+    ]
+
+
+def channels(denoiser: Any) -> list[TextChannel]:
+    """None."""
+    return []
+
+
+def read_text(denoiser: Any, states: Any) -> Any:
+    """Projected where the transformer has a projection of its text."""
+    projection = denoiser.caption_projection
+    return states if projection is None else projection(states)
+
+
+def inputs(denoiser: Any) -> dict[str, Any]:
+    """Arguments of a small forward pass: one sample of one patch, one text token."""
+    config = denoiser.config
+    side = config.patch_size
+    added = {"resolution": None, "aspect_ratio": None}
+    if denoiser.use_additional_conditions:
+        added = {"resolution": zeros(denoiser, 1, 2), "aspect_ratio": zeros(denoiser, 1, 1)}
+    return {
+        "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
+        "encoder_hidden_states": zeros(denoiser, 1, 1, config.caption_channels),
+        "timestep": time(denoiser),
+        "added_cond_kwargs": added,
+        "return_dict": False,
+    }
+
+
+# The call
+
+DENOISER = "transformer"
+enlarge = None
+encode = common.encode
+_LENGTHS = {"PixArtAlphaPipeline": 120}  # the pipelines' own
+_LENGTH = 300
+_BINNED = (32, 64, 128, 256)  # sample sizes for which the pipeline knows its usual formats
+
+prepare = common.nothing_to_switch_off
+
+
+def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+    """Prompts and negative prompts, one a row, not cleaned of what looks like a web address.
+
+    Raises:
+        PromptError: a run has a second prompt.
+    """
+    return {
+        **common.call(sampling),
+        **common.prompts(runs, 1),
+        **common.negative_prompts_of_all(runs, sampling),
+        "clean_caption": False,
+        "use_resolution_binning": pipe.transformer.config.sample_size in _BINNED,
+    }
+
+
+def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+    """The tokenizer at the call's length."""
+    own = _LENGTHS.get(type(pipe).__name__, _LENGTH)
+    return [(pipe.tokenizer, sampling.text_length or own)]

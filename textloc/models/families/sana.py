@@ -1,0 +1,71 @@
+"""Sana: a Gemma text encoder with an instruction before the prompt; a transformer with linear
+self-attention, cross-attention and a mask over its text.
+
+Reads `diffusers.SanaTransformer2DModel`. The cross-attention `attn2` of every block projects the
+text states by `to_k` and `to_v`; `attention_mask` leaves out the padding of shorter texts. The text
+states come from the prompt alone, so the layers are static. There is no other way for the text.
+
+The instruction is the pipeline's own; its tokens are not among those that the transformer reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from textloc.models.families import common, pixart
+from textloc.models.families.common import time, zeros
+from textloc.runs import Run, Sampling
+
+SHARED = pixart.SHARED
+fits = pixart.fits
+find = pixart.find
+channels = pixart.channels
+
+
+def read_text(denoiser: Any, states: Any) -> Any:
+    """Projected and normed."""
+    return denoiser.caption_norm(denoiser.caption_projection(states))
+
+
+def inputs(denoiser: Any) -> dict[str, Any]:
+    """Arguments of a small forward pass: one sample of one patch, one text token."""
+    config = denoiser.config
+    side = config.patch_size
+    return {
+        "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
+        "encoder_hidden_states": zeros(denoiser, 1, 1, config.caption_channels),
+        "timestep": time(denoiser),
+        "guidance": zeros(denoiser, 1) if config.get("guidance_embeds") else None,
+        "return_dict": False,
+    }
+
+
+# The call
+
+DENOISER = "transformer"
+enlarge = None
+encode = common.encode
+_LENGTH = 300  # the pipeline's own
+_BINNED = (16, 32, 64, 128)  # sample sizes for which the pipeline knows its usual formats
+
+prepare = common.nothing_to_switch_off
+
+
+def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+    """Prompts and negative prompts, one a row.
+
+    Raises:
+        PromptError: a run has a second prompt.
+    """
+    return {
+        **common.call(sampling),
+        **common.prompts(runs, 1),
+        **common.negative_prompts_of_all(runs, sampling),
+        "use_resolution_binning": pipe.transformer.config.sample_size in _BINNED,
+    }
+
+
+def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+    """The tokenizer at the call's length."""
+    return [(pipe.tokenizer, sampling.text_length or _LENGTH)]

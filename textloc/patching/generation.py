@@ -1,0 +1,229 @@
+"""Runs to images, through the diffusers pipeline's own call.
+
+1. Runs are laid out as rows of one batch; the runs they take from and the unpatched control come
+   along as rows of their own.
+2. Where they do not fit into the row budget they are split into chunks; a chunk that runs out of
+   memory is halved and tried again.
+3. Images are yielded chunk by chunk, so that progress, partial figures and stopping come for free.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
+from textloc.models.checkpoints import Model
+from textloc.patching.hooks import Patching, decoding, patched
+from textloc.runs import Run, Sampling
+
+MAX_ROWS = 32
+"""Rows in one call at most, however much memory there is; more give no gain in speed."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One finished pipeline call.
+
+    images: new pictures by run. seconds: wall time of the call. patching: its row counts.
+    """
+
+    images: dict[Run, Image.Image]
+    seconds: float
+    patching: Patching
+
+
+def support(run: Run, lean: bool = False) -> tuple[Run, ...]:
+    """The rows a run needs beside it: those that its controls and its donors' follow, the donors
+    and, unless `lean`, a patched run's unpatched self."""
+    donors = tuple(patch.donor for patch in run.patches)
+    plain = (run.plain,) if run.patches and not lean else ()
+    controls = [row.control for row in (run, *donors) if row.control is not None]
+    leaders = tuple(control.leader for control in controls if control.leader is not None)
+    needed = dict.fromkeys((*leaders, *plain, *donors))
+    needed.pop(run, None)
+    return tuple(needed)
+
+
+def chunks(runs: Sequence[Run], rows: int, lean: bool = False) -> list[tuple[Run, ...]]:
+    """Split runs into batches of at most `rows` rows, support rows counted, order kept.
+
+    A batch holds at least one run with its support, so it can exceed a very small budget.
+    """
+    batches: list[dict[Run, None]] = []
+    negative: bool | None = None
+    for run in dict.fromkeys(runs):
+        needed = dict.fromkeys((*support(run, lean), run))
+        unset = run.negative_prompt is None
+        if batches and negative == unset and len(batches[-1] | needed) <= rows:
+            batches[-1] |= needed
+        else:
+            batches.append(needed)
+        negative = unset
+    return [tuple(batch) for batch in batches]
+
+
+def generate(
+    model: Model,
+    runs: Sequence[Run],
+    sampling: Sampling,
+    *,
+    max_rows: int | None = None,
+    share: bool = True,
+    lean: bool = False,
+    on_step: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Chunk]:
+    """Generate every run; support rows that come along are yielded too, each run once.
+
+    Args:
+        model: a loaded checkpoint.
+        runs: what to generate.
+        sampling: steps, guidance and size of all rows.
+        max_rows: rows a call at most; None takes what fits the memory that is free.
+        share: compute rows that are still equal once (`patched`).
+        lean: only the asked runs become pictures, and no unpatched control comes along. Donors are
+            computed only where the text depends on the picture (joint attention), and not decoded.
+        on_step: called with (steps done, steps) of the current call after each step; a scheduler
+            may make more steps than were asked for (KDPM2).
+        cancelled: asked before each step; True stops the job.
+
+    Yields:
+        Finished calls. The first may hold fewer or more images than `max_rows` asks.
+
+    Raises:
+        Cancelled: `cancelled` said so. OutOfMemoryError: not even one run fits.
+        LayerError: as `patched`, or steps that the scheduler does not keep apart.
+        PromptError: a prompt that is too long for the checkpoint or that it cannot spell, or
+            negative prompts that one call cannot express side by side.
+    """
+    asked = set(runs)
+    for row in dict.fromkeys(row for run in runs for row in (*support(run, lean), run)):
+        _check_prompts(model, row, sampling)
+    budget = max_rows or min(MAX_ROWS, model.rows_that_fit(sampling))
+    waiting = chunks(runs, budget, lean)
+    for batch in waiting:  # raises now what a later call would raise
+        model.family.arguments(model.pipe, batch, sampling)
+    done: set[Run] = set()
+    while waiting:
+        batch = waiting.pop(0)
+        if cancelled():
+            raise Cancelled("stopped; what was finished before is kept")
+        wanted = asked.intersection(batch) if lean else set(batch)
+        if wanted <= done:
+            continue
+        began = time.perf_counter()
+        try:
+            images, state = _call(model, batch, wanted, sampling, share, on_step, cancelled)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            left = [run for run in batch if run in wanted - done]
+            smaller = chunks(left, max(1, len(batch) // 2), lean)
+            if len(smaller) < 2:
+                raise OutOfMemoryError(
+                    f"{len(batch)} rows do not fit into the memory of {model.device}; choose a "
+                    "smaller size, dtype float16, or a machine with more memory"
+                ) from error
+            waiting = smaller + waiting
+            continue
+        new = {run: image for run, image in images.items() if run not in done}
+        done.update(new)
+        yield Chunk(new, time.perf_counter() - began, state)
+
+
+def _check_prompts(model: Model, run: Run, sampling: Sampling) -> None:
+    for prompt in (run.prompt, run.prompt_2, run.prompt_3):
+        if prompt is not None:
+            model.check_prompt(prompt, sampling)
+    if run.negative_prompt is not None:
+        model.check_length(run.negative_prompt, sampling)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a type of error for accelerators; the CPU's allocator and others only say so."""
+    import torch
+
+    said = re.search("out of memory|can't allocate memory|ALLOC_FAILED", str(error))
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or said is not None
+
+
+def _check_steps(scheduler: Any, batch: Sequence[Run], steps: int) -> None:
+    """`patched` tells steps apart by their time; some schedulers look between their steps."""
+    limited = any(patch.start or patch.stop for run in batch for patch in run.patches)
+    if limited and len(set(scheduler.timesteps.tolist())) > steps:
+        raise LayerError(
+            f"{type(scheduler).__name__} also looks between its {steps} steps, so a patch cannot "
+            "begin or end at one; patch all steps, or set another scheduler, such as DDIMScheduler"
+        )
+
+
+def _decoding(
+    pipe: Any, batch: Sequence[Run], wanted: Collection[Run]
+) -> AbstractContextManager[None]:
+    for name in ("vae", "vqvae"):
+        if getattr(pipe, name, None) is not None:
+            return decoding(getattr(pipe, name), batch, wanted)
+    return nullcontext()  # it works on pixels
+
+
+def _call(
+    model: Model,
+    batch: Sequence[Run],
+    wanted: Collection[Run],
+    sampling: Sampling,
+    share: bool,
+    on_step: Callable[[int, int], None] | None,
+    cancelled: Callable[[], bool],
+) -> tuple[dict[Run, Image.Image], Patching]:
+    """One pipeline call with the rows of `batch`; the pictures of those that are wanted."""
+    import torch
+
+    def before(step: int) -> None:
+        """Called before each denoising step; the steps before it are done."""
+        times = len(set(model.pipe.scheduler.timesteps.tolist()))
+        if step == 0:
+            _check_steps(model.pipe.scheduler, batch, sampling.steps)
+        elif on_step is not None:
+            on_step(step, times)
+        if cancelled():
+            raise Cancelled("stopped; what was finished before is kept")
+
+    noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
+    controls = dict.fromkeys(type(run.control) for run in batch if run.control is not None)
+    narrowed = all(control.LEAN for control in controls)
+    computed = wanted if narrowed else None
+    with ExitStack() as entered:
+        entered.enter_context(torch.no_grad())
+        state = entered.enter_context(
+            patched(model.denoiser, model.layers, batch, share and narrowed, before, computed)
+        )
+        entered.enter_context(_decoding(model.pipe, batch, wanted))
+        for control in controls:
+            rows = [row for row, run in enumerate(batch) if isinstance(run.control, control)]
+            entered.enter_context(control.around(model, batch, rows, sampling))
+        out = model.pipe(
+            **model.family.arguments(model.pipe, batch, sampling),
+            generator=noise,
+            output_type="pil",
+        )
+    if on_step is not None:
+        on_step(state.step + 1, state.step + 1)
+    images = list(out.images)
+    if len(images) != len(batch):
+        raise CheckpointError(
+            f"the pipeline returned {len(images)} images for {len(batch)} prompts; is this a "
+            "text-to-image pipeline?"
+        )
+    finished = {run: image for run, image in zip(batch, images, strict=True) if run in wanted}
+    if model.upscaler is not None:
+        noise = [torch.Generator("cpu").manual_seed(run.seed) for run in finished]
+        enlarged = model.upscaler(list(finished), list(finished.values()), noise)
+        finished = dict(zip(finished, enlarged, strict=True))
+    return finished, state

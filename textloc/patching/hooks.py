@@ -1,0 +1,457 @@
+"""Patching: rows of one batch take text keys and values from each other.
+
+`patched()` is a `with` block around one call of the pipeline; leaving it gives the model back bit
+for bit. No other module installs hooks, but for the baselines `prompt_to_prompt` and
+`safe_latent_diffusion`.
+
+1. The denoiser's batch is read as (pass, row): N rows for N runs, repeated for each guidance pass.
+2. A hook on the key and value projections of each text layer replaces the projected text tokens of
+   a patched row by those of its donor's row (activation patching, paper section 3). It acts before
+   head normalisation and rotary embedding and re-implements no attention. Where the attention masks
+   text tokens, the mask goes with them. Channels beside the layers are patched at their module.
+3. Rows that are still equal (same prompt, same seed, no different patch so far) are computed once
+   and repeated: a wrapper round the denoiser's forward narrows the batch on the way in and widens
+   it on the way out, so the scheduler always sees every row.
+4. A row that is wanted only for its text is not computed where nothing but its prompt decides what
+   is taken from it (cross-attention): its text states go through the patched layers' projections.
+5. After every pass each text layer must have run exactly once; otherwise an error is raised, for a
+   silent layer would give a wrong picture without a sign.
+
+Steps are told apart by their time: passes of the same time belong to one step. A scheduler that
+looks at a time twice (PNDM, Heun) therefore counts both looks as one step, and one that looks
+between its steps (KDPM2) counts more steps than were asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textloc.errors import LayerError
+from textloc.layers import TextChannel, TextLayer, check_layers
+from textloc.models import families
+from textloc.models.families import check_not_compiled, text_channels
+from textloc.runs import Patch, Run
+
+
+@dataclass
+class Patching:
+    """What a `patched()` block has done so far.
+
+    step: denoising step in progress, from 0 (-1 before the first). passes: denoiser calls.
+    rows: batch rows computed, guidance passes counted; rows_unshared: those it would have been
+    without computing equal rows once.
+    """
+
+    step: int = -1
+    passes: int = 0
+    rows: int = 0
+    rows_unshared: int = 0
+
+
+@contextmanager
+def patched(
+    denoiser: Any,
+    layers: Sequence[TextLayer],
+    runs: Sequence[Run],
+    share: bool = True,
+    before_step: Callable[[int], None] = lambda _step: None,
+    wanted: Collection[Run] | None = None,
+) -> Iterator[Patching]:
+    """Apply the patches of `runs` while the block lasts.
+
+    The denoiser must be called with a batch of `len(runs)` rows in that order, once or repeated
+    for guidance passes. Every donor must be one of the runs.
+
+    Args:
+        denoiser: U-Net or transformer, not compiled.
+        layers: all its text layers (`families.text_layers`).
+        runs: one a row.
+        share: compute rows that are still equal once.
+        before_step: called with each denoising step, from 0, before its first pass.
+        wanted: the runs whose pictures are wanted, None for all. Rows that come out of the others
+            mean nothing.
+
+    Yields:
+        What the block is doing; read it afterwards for the row counts.
+
+    Raises:
+        LayerError: an unknown layer, head or channel, tokens beyond the prompt's, some heads of
+            a layer that masks the two texts differently, a donor that is not a row, a compiled
+            denoiser, a denoiser that is patched already, a batch of another size, or a layer that
+            stays silent.
+    """
+    check_not_compiled(denoiser)
+    if isinstance(getattr(denoiser.forward, "__self__", None), _Patcher):
+        raise LayerError("the denoiser is patched already; leave the other patched() block first")
+    channels = text_channels(denoiser)
+    for run in runs:
+        for patch in run.patches:
+            _check_patch(patch, layers, channels, runs)
+    rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share)
+    patcher = _Patcher(denoiser, layers, channels, rows, before_step)
+    own = vars(denoiser).get("forward")  # None: the forward is that of its class
+    with ExitStack() as undo:
+        for layer in layers:
+            for name in (layer.key, layer.value):
+                projection = denoiser.get_submodule(name)
+                undo.callback(projection.register_forward_hook(patcher.hook(layer, name)).remove)
+            if layer.mask is not None:
+                attention = denoiser.get_submodule(layer.name)
+                mask = attention.register_forward_pre_hook(patcher.mask(layer), with_kwargs=True)
+                undo.callback(mask.remove)
+        for channel in channels:
+            module = denoiser.get_submodule(channel.module)
+            undo.callback(module.register_forward_hook(patcher.channel(channel)).remove)
+        undo.callback(_restore_forward, denoiser, own)
+        denoiser.forward = patcher.forward
+        yield patcher.state
+
+
+@contextmanager
+def decoding(autoencoder: Any, runs: Sequence[Run], wanted: Collection[Run]) -> Iterator[None]:
+    """Decode only the pictures of the `wanted` runs while the block lasts.
+
+    The autoencoder's `decode` must be called with a batch of `len(runs)` rows in that order. What
+    it gives for the others means nothing.
+    """
+    kept = [row for row, run in enumerate(runs) if run in wanted]
+    if len(kept) == len(runs):
+        yield
+        return
+    original, own = autoencoder.decode, vars(autoencoder).get("decode")
+    place = {row: number for number, row in enumerate(kept)}
+    narrow = _picker(kept, 1, len(runs))
+    widen = _picker([place.get(row, 0) for row in range(len(runs))], 1, len(kept))
+
+    def decode(code: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return _map(original(narrow(code), *args, **kwargs), widen)
+
+    autoencoder.decode = decode
+    try:
+        yield
+    finally:
+        if own is None:
+            del autoencoder.decode
+        else:
+            autoencoder.decode = own
+
+
+def _restore_forward(denoiser: Any, own: Any) -> None:
+    if own is None:
+        del denoiser.forward
+    else:
+        denoiser.forward = own
+
+
+def _check_patch(
+    patch: Patch,
+    layers: Sequence[TextLayer],
+    channels: Sequence[TextChannel],
+    runs: Sequence[Run],
+) -> None:
+    check_layers(patch.layers, len(layers))
+    known = [channel.name for channel in channels]
+    for name in patch.channels:
+        if name not in known:
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            raise LayerError(f"this model has no text channel {name!r} beside its layers; {there}")
+    if patch.donor not in runs:
+        raise LayerError("a patch takes from a run that is not a row of this batch; add its donor")
+    highest = max(patch.heads or (0,))
+    for index in patch.layers:
+        heads = layers[index].heads
+        if highest >= heads:
+            raise LayerError(
+                f"layer {index} has {heads} heads, numbered 0 to {heads - 1}; the patch names "
+                f"{highest}"
+            )
+
+
+@dataclass(frozen=True)
+class _Move:
+    """Row `row` takes what `patch` says from row `donor`, both counted among the kept rows, after
+    which come those aside."""
+
+    row: int
+    donor: int
+    patch: Patch
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is computed in one step.
+
+    kept: the rows to compute, one of each kind. result: for every row, which of the kept rows
+    holds its result. moves: by layer index and channel name, in the order of the patches.
+    """
+
+    kept: tuple[int, ...]
+    result: tuple[int, ...]
+    moves: dict[int | str, tuple[_Move, ...]]
+
+
+def _aside(
+    layers: Sequence[TextLayer], runs: Sequence[Run], wanted: Collection[Run] | None
+) -> tuple[int, ...]:
+    """The rows that need not be computed: unwanted ones that give but static text."""
+    if wanted is None:
+        return ()
+    computed = set(wanted)
+    for run in wanted:
+        for patch in run.patches:
+            chosen = [layers[index] for index in patch.layers]
+            if patch.channels or not all(la.static and la.mask is None for la in chosen):
+                computed.add(patch.donor)
+    controls = [run.control for run in computed if run.control is not None]
+    computed.update(control.leader for control in controls if control.leader is not None)
+    return tuple(row for row, run in enumerate(runs) if run not in computed)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The runs of a batch. aside: rows that give their text only. share: compute rows that are
+    still equal once."""
+
+    runs: tuple[Run, ...]
+    aside: tuple[int, ...]
+    share: bool
+
+    def plan(self, step: int) -> _Plan:
+        """Which rows differ at `step`, and what they take from whom.
+
+        A row's latents are decided by its plain run and by the patches that have begun.
+        """
+        kinds: dict[Any, int] = {}  # what decides a row's latents -> place among the kept rows
+        kept: list[int] = []
+        place: dict[int, int] = {}
+        for row, run in enumerate(self.runs):
+            if row in self.aside:
+                continue
+            begun = tuple(patch for patch in run.patches if patch.start <= step)
+            kind = (run.plain, begun) if self.share else row
+            if kind not in kinds:
+                kinds[kind] = len(kept)
+                kept.append(row)
+            place[row] = kinds[kind]
+        givers = place | {row: len(kept) + i for i, row in enumerate(self.aside)}
+        moves: dict[int | str, list[_Move]] = {}
+        for number, row in enumerate(kept):
+            for patch in self.runs[row].patches:
+                if patch.active(step):
+                    move = _Move(number, givers[self.runs.index(patch.donor)], patch)
+                    places: tuple[int | str, ...] = (*patch.layers, *patch.channels)
+                    for where in places:
+                        moves.setdefault(where, []).append(move)
+        result = tuple(place.get(row, 0) for row in range(len(self.runs)))
+        return _Plan(tuple(kept), result, {k: tuple(v) for k, v in moves.items()})
+
+
+class _Patcher:
+    """The denoiser's forward and its hooks while one `patched()` block lasts."""
+
+    def __init__(
+        self,
+        denoiser: Any,
+        layers: Sequence[TextLayer],
+        channels: Sequence[TextChannel],
+        rows: _Rows,
+        before_step: Callable[[int], None],
+    ) -> None:
+        self.state = Patching()
+        self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
+        self._original = denoiser.forward
+        self._signature = inspect.signature(self._original)
+        self._expected = [name for layer in layers for name in (layer.key, layer.value)]
+        self._expected += [channel.module for channel in channels]
+        self._rows = rows
+        self._before_step = before_step
+        self._tokens = 0
+        self._aside: Tensor | None = None  # text states of the rows aside, (pass * row, T, D)
+        self._time: float | None = None
+        self._plan = rows.plan(0)
+        self._fired: Counter[str] = Counter()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The denoiser's forward on the rows that differ, for all rows."""
+        call = self._signature.bind(*args, **kwargs)
+        self._enter_step(call.arguments["timestep"])
+        passes = self._count_passes(call)
+        kept, count = len(self._plan.kept), len(self._rows.runs)
+        self.state.passes += 1
+        self.state.rows += passes * kept
+        self.state.rows_unshared += passes * count
+        self._fired.clear()
+        texts = call.arguments["encoder_hidden_states"]
+        self._tokens = texts.shape[1]
+        if self._rows.aside and self._plan.moves:
+            aside = _picker(self._rows.aside, passes, count)(texts)
+            self._aside = self._family.read_text(self._denoiser, aside)
+        if kept == count:
+            output = self._original(*args, **kwargs)
+        else:
+            narrow = _picker(self._plan.kept, passes, count)
+            widen = _picker(self._plan.result, passes, kept)
+            for name, value in call.arguments.items():
+                if name not in self._family.SHARED:
+                    call.arguments[name] = _map(value, narrow)
+            output = _map(self._original(*call.args, **call.kwargs), widen)
+        self._check_fired()
+        return output
+
+    def hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
+        """The forward hook of the layer's projection `name`."""
+
+        def hook(module: Any, _args: Any, projected: Tensor) -> Tensor:
+            self._fired[name] += 1
+            plan = self._plan
+            if layer.index not in plan.moves:
+                return projected
+            tokens = self._tokens if layer.mixed else projected.shape[1]
+            moves = plan.moves[layer.index]
+            # (pass, row, T, head, d)
+            old = projected.unflatten(0, (-1, len(plan.kept))).unflatten(-1, (layer.heads, -1))
+            given = old
+            if any(move.donor >= len(plan.kept) for move in moves):
+                aside = module.forward(self._normed(layer)).unflatten(0, (len(old), -1))
+                given = torch.cat([old, aside.unflatten(-1, (layer.heads, -1))], 1)
+            return _move(old, given, moves, tokens).flatten(-2).flatten(0, 1)
+
+        return hook
+
+    def _normed(self, layer: TextLayer) -> Tensor:
+        """The text states of the rows aside as the layer's projections read them."""
+        assert self._aside is not None
+        attention = self._denoiser.get_submodule(layer.name)
+        if getattr(attention, "norm_cross", None) is None:
+            return self._aside
+        normed: Tensor = attention.norm_encoder_hidden_states(self._aside)
+        return normed
+
+    def mask(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
+        """The forward pre-hook of the layer's attention module, which moves its text mask."""
+
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            plan, mask = self._plan, kwargs.get(str(layer.mask))
+            if layer.index not in plan.moves or mask is None:
+                return None
+            moved = _move_mask(mask, plan.moves[layer.index], layer, len(plan.kept))
+            return args, {**kwargs, str(layer.mask): moved}
+
+        return hook
+
+    def channel(self, channel: TextChannel) -> Callable[[Any, Any, Tensor], Tensor]:
+        """The forward hook of the channel's module."""
+
+        def hook(_module: Any, _args: Any, states: Tensor) -> Tensor:
+            self._fired[channel.module] += 1
+            moves = self._plan.moves.get(channel.name)
+            if moves is None:
+                return states
+            old = states.unflatten(0, (-1, len(self._plan.kept)))  # (pass, row, ...)
+            new = old.clone()
+            for move in moves:
+                new[:, move.row] = old[:, move.donor]
+            moved: Tensor = new.flatten(0, 1)
+            return moved
+
+        return hook
+
+    def _enter_step(self, timestep: Any) -> None:
+        time = float(torch.as_tensor(timestep).flatten()[0])
+        if time != self._time:  # guidance passes of one step share its time
+            self._time = time
+            self.state.step += 1
+            self._plan = self._rows.plan(self.state.step)
+            self._before_step(self.state.step)
+
+    def _count_passes(self, call: inspect.BoundArguments) -> int:
+        batch = len(next(v for v in call.arguments.values() if isinstance(v, Tensor) and v.ndim))
+        count = len(self._rows.runs)
+        passes, rest = divmod(batch, count)
+        if rest:
+            raise LayerError(
+                f"the denoiser was called with {batch} rows, which is no multiple of the "
+                f"{count} runs; call the pipeline with exactly these runs"
+            )
+        return passes
+
+    def _check_fired(self) -> None:
+        wrong = [name for name in self._expected if self._fired[name] != 1]
+        if wrong:
+            raise LayerError(
+                f"the text projection {wrong[0]} (and {len(wrong) - 1} more) did not run exactly "
+                "once in this pass; is the attention fused, replaced or compiled? Undo that first"
+            )
+
+
+def _move(old: Tensor, given: Tensor, moves: Sequence[_Move], length: int) -> Tensor:
+    """Keys or values (pass, row, T, head, d) with the donors' put in place; the first `length` of
+    the T tokens are text. `given` has those of the rows aside after them."""
+    new = old.clone()
+    for move in moves:
+        start, stop = _range(move.patch, length)
+        chosen = slice(None) if move.patch.heads is None else list(move.patch.heads)
+        own, donor = new[:, move.row, start:stop], given[:, move.donor, start:stop]
+        own[:, :, chosen] = donor[:, :, chosen]  # (pass, T, head, d); `own` is a view
+    return new
+
+
+def _move_mask(mask: Tensor, moves: Sequence[_Move], layer: TextLayer, rows: int) -> Tensor:
+    """The mask of text tokens (pass * row, ..., T) with the donors' put in place."""
+    old = mask.unflatten(0, (-1, rows))
+    new = old.clone()
+    for move in moves:
+        start, stop = _range(move.patch, mask.shape[-1])
+        own, donor = new[:, move.row, ..., start:stop], old[:, move.donor, ..., start:stop]
+        if move.patch.heads is not None and not torch.equal(own, donor):
+            raise LayerError(
+                f"layer {layer.index} masks the two texts differently, and a mask has no heads; "
+                "patch all heads, or take texts of as many tokens"
+            )
+        own.copy_(donor)
+    moved: Tensor = new.flatten(0, 1)
+    return moved
+
+
+def _range(patch: Patch, length: int) -> tuple[int, int]:
+    """The tokens that the patch takes, of a text of `length`."""
+    start, stop = patch.tokens or (0, length)
+    if stop > length:
+        raise LayerError(
+            f"a patch takes the tokens {start} to {stop}, and the text has {length}; stop is "
+            "exclusive"
+        )
+    return start, stop
+
+
+def _picker(rows: Sequence[int], passes: int, count: int) -> Callable[[Tensor], Tensor]:
+    """Takes `rows` of each pass from tensors of pass * count rows; other tensors it leaves."""
+    index = list(rows)
+
+    def pick(value: Tensor) -> Tensor:
+        if value.ndim == 0 or len(value) != passes * count:
+            return value
+        picked: Tensor = value.unflatten(0, (passes, count))[:, index].flatten(0, 1)
+        return picked
+
+    return pick
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`change` applied to every tensor in nested arguments or outputs."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        mapped = {k: _map(v, change) for k, v in value.items()}
+        return mapped if type(value) is dict else type(value)(**mapped)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_map(v, change) for v in value)
+    return value

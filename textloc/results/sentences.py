@@ -1,0 +1,240 @@
+"""Results in plain words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textloc.layers import display_layers
+from textloc.reading.metrics import exact_match
+
+Document = Mapping[str, Any]
+
+
+def describe(document: Document) -> str:
+    """What a result says, in one to three plain sentences: headline and text alternative.
+
+    Pictures are counted from the readings themselves, on the pairs that the result reports on.
+    """
+    layers, total = document["layers"], _total(document)
+    if not document["complete"]:
+        return _describe_partial(layers, len(document["request"]["layers"]))
+    floor, ceiling = document.get("floor"), document.get("ceiling")
+    if floor is None or ceiling is None:
+        return f"{len(layers)} layers are measured, but not what no patch and all layers give."
+    if ceiling <= floor:
+        return (
+            f"No layer can be named: patching all {total} brought the words no closer to the "
+            f"target (OCR F1 {ceiling:.2f}; with no patch {floor:.2f})."
+        )
+    selected = sorted(document["selected"])
+    if not selected:
+        return _describe_none(document, total)
+    entry = next((e for e in document["sets"] if sorted(e["layers"]) == selected), None)
+    if entry is None:
+        return f"{_listed(selected)} of {_of(document)} selected; their joint effect is unknown."
+    return f"{_claim(document, entry)} {_evidence(document, entry)}"
+
+
+def _total(document: Document) -> int:
+    """Text layers of the model, as far as the result says: the largest set holds them all."""
+    sizes = [len(entry["layers"]) for entry in document["sets"]]
+    return max([len(document["request"]["layers"]), *sizes])
+
+
+def _of(document: Document) -> str:
+    tried = len(document["request"]["layers"])
+    return str(tried) if tried == _total(document) else f"the {tried} tried"
+
+
+def _describe_none(document: Document, total: int) -> str:
+    """No set reached the share asked for: say so, and how far the best one came."""
+    share = document["selection"]["share"]
+    text = f"No small set of layers reached {100 * share:.0f} % of the effect of all {total}"
+    small = [e for e in document["sets"] if 0 < len(e["layers"]) < total]
+    known = [e for e in small if e["scores"].get("effect") is not None]
+    if not known:
+        return f"{text}."
+    best = max(known, key=lambda entry: float(entry["scores"]["effect"]))
+    if best["scores"]["effect"] <= 0:
+        return f"{text}: none had any."
+    name, effect = _listed(sorted(best["layers"])), 100 * best["scores"]["effect"]
+    return f"{text}: the best, {name[0].lower()}{name[1:]}, had {effect:.0f} %."
+
+
+def _describe_partial(layers: Sequence[Document], total: int) -> str:
+    if not layers:
+        return f"None of {total} layers is measured yet."
+    so_far = f"{len(layers)} of {total} layers measured so far"
+    scaled = all(layer["scores"].get("effect") is not None for layer in layers)
+    score = "effect" if scaled else "ocr_f1_target"
+    best = max(layers, key=lambda layer: float(layer["scores"][score]))
+    value = best["scores"][score]
+    if scaled and value <= 0:
+        return f"{so_far}; none has brought the words closer to the target."
+    reached = (
+        f"{100 * value:.0f} % of the effect of all"
+        if scaled
+        else f"OCR F1 to the target {value:.2f}"
+    )
+    return f"{so_far}; the strongest is layer {best['index']} ({reached})."
+
+
+def _claim(document: Document, entry: Document) -> str:
+    """The headline; it claims no more than the scores of the set and of its controls allow."""
+    selected, total = sorted(document["selected"]), _total(document)
+    plural = len(selected) > 1
+    subject = f"{_listed(selected)} of {_of(document)}"
+    if len(selected) == total:
+        return f"It takes all {total} layers to write the words: no smaller set sufficed."
+    rivals = [control["scores"]["ocr_f1_target"] for control in document["controls"]]
+    if rivals and max(rivals) >= entry["scores"]["ocr_f1_target"]:
+        verb = "were" if plural else "was"
+        return f"{subject} {verb} selected, but random layers, as many, did as well."
+    size = f"{100 * document['fraction_of_parameters']:.2g} % of the parameters"
+    hits, pictures = _hits(document, entry)
+    none = next((e for e in document["sets"] if not e["layers"]), None)
+    already = _hits(document, none)[0] if none else 0
+    if document["selection"]["reached"] and 2 * (hits - already) > pictures:
+        return f"{subject} {'write' if plural else 'writes'} the words ({size})."
+    return f"{subject} {'have' if plural else 'has'} the strongest effect on the words ({size})."
+
+
+def _evidence(document: Document, entry: Document) -> str:
+    """Pictures that read the target, or its F1 where few do: of the set, of none, of all."""
+    total = _total(document)
+    ends = {len(e["layers"]): e for e in document["sets"] if len(e["layers"]) in (0, total)}
+    others = [("no patch", ends.get(0)), (f"all {total} layers patched", ends.get(total))]
+    if len(document["selected"]) == total:
+        others.pop()
+    them = "it" if len(document["selected"]) == 1 else "them"
+    held_out = " (pairs not used to choose)" if document["selection"].get("split") else ""
+    hits, pictures = _hits(document, entry)
+    if 2 * hits > pictures:
+        words = {document["request"]["pairs"][pair]["target_text"] for pair in _reported(document)}
+        word = words.pop() if len(words) == 1 else "the target"
+        noun = "picture reads" if pictures == 1 else "pictures read"
+        first = f"{hits} of {pictures} {noun} {word}{held_out}"
+        rest = [f"with {name} {_hits(document, end)[0]}" for name, end in others if end]
+    else:
+        first = f"the OCR F1 to the target is {entry['scores']['ocr_f1_target']:.2f}{held_out}"
+        rest = [f"with {name} {end['scores']['ocr_f1_target']:.2f}" for name, end in others if end]
+    first = f"With only {them} patched, {first}"
+    return "; ".join([first, ", ".join(rest)] if rest else [first]) + "."
+
+
+def _reported(document: Document) -> list[int]:
+    everything = range(len(document["request"]["pairs"]))
+    return list(document.get("selection", {}).get("reported_on") or everything)
+
+
+def _hits(document: Document, result: Document) -> tuple[int, int]:
+    """Pictures of a result that read exactly the target, and all of its pictures."""
+    pairs, reported = document["request"]["pairs"], set(_reported(document))
+    reads = [read for read in result["read"] if read["pair"] in reported]
+    exact = [exact_match(read["text"], pairs[read["pair"]]["target_text"]) for read in reads]
+    return sum(map(bool, exact)), len(reads)
+
+
+def _listed(layers: Sequence[int]) -> str:
+    """`Layer 9`, `Layers 8 and 9`, `Layers 7, 8 and 9`; many of them as ranges."""
+    if len(layers) == 1:
+        return f"Layer {layers[0]}"
+    names = (
+        [str(layer) for layer in layers]
+        if len(layers) <= 4
+        else display_layers(layers).replace("-", "–").split(", ")
+    )
+    return f"Layers {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)}"
+
+
+def describe_edit(document: Document) -> str:
+    """What an edit says, in one to three plain sentences."""
+    edits, step = document["edits"], document["start_step"]
+    if not edits:
+        return "No picture is edited yet."
+    changed = sum(1 for edit in edits if edit["exact_target"])
+    steps = document["request"]["steps"]
+    said = f"{changed} of {len(edits)} pictures say exactly the new words."
+    if len(edits) == 1:
+        said = (
+            "The picture says the new words."
+            if changed
+            else f"The picture says {edits[0]['read_edit']!r}, not the new words."
+        )
+    layers, many = document["layers"], len(document["layers"]) > 1
+    text = f"{said} {_listed(layers)} {'are' if many else 'is'} patched from step {step} of {steps}"
+    text += f" (t_s = {steps - step})."
+    outside = document["scores"]["ssim_outside_text"][0]
+    if outside is not None:
+        text += f" Outside the text the picture is kept (SSIM {outside:.2f})."
+    followed = document["inversions"]
+    if followed:
+        kept = sum(one["ssim"] for one in followed) / len(followed)
+        text += f" Your picture came back with SSIM {kept:.2f}."
+        if any(one["poor"] for one in followed):
+            text += (
+                " The model had to be corrected more than it moved by itself: it hardly knows "
+                "pictures like this one from this prompt, and the edit is not to be trusted."
+            )
+    return text
+
+
+def describe_lora(document: Document) -> str:
+    """What a comparison of LoRA trainings says: words and variety, in plain sentences; it calls
+    one better than another only where their 95 % intervals are apart."""
+    choices = {choice["name"]: choice for choice in document["choices"]}
+    group = document["groups"][0]
+    base = choices["base"]["scores"][group]["exact"]
+    trained = [choice for choice in document["choices"] if choice["name"] != "base"]
+    best = max(trained, key=lambda choice: float(choice["scores"][group]["exact"][0]))
+    better = [
+        choice["title"].lower()
+        for choice in trained
+        if choice is not best
+        and not _apart(choice["scores"][group]["exact"], best["scores"][group]["exact"])
+    ]
+    said = ", ".join(
+        f"{choice['title'].lower()} {_share(choice['scores'][group]['exact'])}"
+        for choice in trained
+    )
+    if _apart(base, best["scores"][group]["exact"]):
+        level = f"; {_and(better)} did as well" if better else ""
+        first = f"LoRA on {best['title'].lower()} writes {group} best{level}."
+    else:
+        first = f"No LoRA writes {group} better than the base."
+    letters = ", ".join(
+        f"{choice['title'].lower()} {_share(choice['scores'][group]['characters'])}"
+        for choice in document["choices"]
+    )
+    text = f"{first} Read exactly: base {_share(base)}, {said}. Letters right: {letters}."
+    kept = ", ".join(f"{choice['title'].lower()} {choice['recall'][0]:.2f}" for choice in trained)
+    return f"{text} Variety (recall): base {choices['base']['recall'][0]:.2f}, {kept}."
+
+
+def _share(value: Sequence[float | None]) -> str:
+    return f"{100 * (value[0] or 0):.0f} %"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
+def _apart(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Whether two intervals, `[mean, low, high]`, do not overlap."""
+    if None in (*one, *other):
+        return False
+    return bool(one[2] < other[1] or other[2] < one[1])  # type: ignore[operator]
+
+
+def describe_beside(document: Document) -> str:
+    """What the pictures without and with a LoRA say."""
+    told = []
+    for side in ("base", "lora"):
+        pictures = document[side]
+        told.append((sum(1 for one in pictures if one["exact"]), len(pictures)))
+    (base, drawn), (lora, carried) = told
+    if not document["complete"]:
+        return f"{drawn + carried} pictures are drawn so far."
+    return (
+        f"With the LoRA {lora} of {carried} pictures read as asked, without it {base}. "
+        f"SSIM between both: {document['ssim']:.2f}."
+    )

@@ -1,0 +1,465 @@
+"""Stored results: what a job found, under an identity that can be re-derived.
+
+A result lives in `cached_results/<id>/` as `result.json` and `images/<key>.png`.
+
+1. Its **ID** is the hash of its canonical request: the same question always has the same ID.
+2. Its **digest** is a hash of everything it says, the pixels of its images included.
+3. Saving writes a temporary sibling folder, flushes it to disk and renames it. A folder with a
+   result's name is therefore whole, and two jobs that save the same ID cannot mix their files.
+4. Loading matches the ID against a strict pattern before the disk is touched, then derives ID and
+   digest again. What does not match is reported and skipped, never shown.
+5. A result written by an older textloc is verified as it was written, then brought up to date in
+   memory by the functions in `MIGRATIONS`. Labels can change, IDs cannot.
+
+This module imports neither torch nor Gradio nor Plotly, so a page of stored results needs none.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from PIL import Image
+
+from textloc.errors import StoreError
+from textloc.files import sync_folder, write_new
+from textloc.paths import ROOT
+from textloc.results.identity import canonical as canonical
+from textloc.results.identity import plain
+from textloc.results.identity import request_id as request_id
+
+RESULTS_VARIABLE = "TEXTLOC_RESULTS"
+"""Environment variable: the folder of results, or several joined by `os.pathsep`."""
+
+SCHEMAS: dict[str, int] = {"textloc.localize": 1, "textloc.edit": 1, "textloc.lora": 1}
+"""Kind of result → the schema version that this textloc writes and shows."""
+
+MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Schema (`"textloc.localize/1"`) → function that returns the document one version up."""
+
+_ID = re.compile(r"[0-9a-f]{16}")
+_SCHEMA = re.compile(r"(textloc\.[a-z]+)/([0-9]{1,4})")
+_IMAGE_KEY = re.compile(r"p[0-9]{1,6}-s[0-9]{1,20}-[a-z0-9]+(?:[-_][a-z0-9]+)*")
+_IMAGE_KEY_LENGTH = 240  # with ".png" a file name that every common file system takes
+_RESULT, _IMAGES = "result.json", "images"
+_ALWAYS: dict[str, type] = {
+    "id": str,
+    "complete": bool,
+    "request": dict,
+    "checkpoint": dict,
+    "environment": dict,
+    "layers": list,
+}
+_REQUIRED: dict[str, dict[str, type]] = {
+    "textloc.localize": {"references": dict, "sets": list, "controls": list, "selected": list},
+    "textloc.edit": {"sources": list, "edits": list, "methods": list, "curve": list},
+    "textloc.lora": {"choices": list, "pictures": list},
+}
+
+
+# ---------------------------------------------------------------------------- identity
+
+
+def digest(document: Mapping[str, Any], images: Mapping[str, Image.Image]) -> str:
+    """SHA-256 (64 hex characters) of all that a result says.
+
+    Hashed is the canonical JSON of `{"document": …, "images": {key: hash}}`: the document without
+    its own `digest`, and for each image the SHA-256 of its width, height and RGB bytes.
+    """
+    return _digest(document, {key: _pixels(image) for key, image in images.items()})
+
+
+def check_id(result_id: object) -> str:
+    """`result_id` if it is 16 lower-case hex characters; otherwise raises `StoreError`."""
+    if isinstance(result_id, str) and _ID.fullmatch(result_id):
+        return result_id
+    raise StoreError(
+        f"{_short(result_id)} is not a result ID. An ID is 16 characters, each 0-9 or a-f: copy "
+        "the link again, or list the stored results with `textloc show`."
+    )
+
+
+def check_image_key(key: object) -> str:
+    """`key` if it has the form `p0-s0-layer09`; otherwise raises `StoreError`."""
+    if isinstance(key, str) and is_image_key(key):
+        return key
+    raise StoreError(
+        f"{_short(key)} is not an image key. A key reads p<pair>-s<seed>-<label>, for example "
+        "p0-s0-layer09: take it from the result's document."
+    )
+
+
+def is_image_key(text: str) -> bool:
+    """Whether a text has the form of an image key."""
+    return len(text) <= _IMAGE_KEY_LENGTH and _IMAGE_KEY.fullmatch(text) is not None
+
+
+def _pixels(image: Image.Image) -> str:
+    rgb = image.convert("RGB")
+    return hashlib.sha256(f"{rgb.width}x{rgb.height}\n".encode() + rgb.tobytes()).hexdigest()
+
+
+def _digest(document: Mapping[str, Any], pixels: Mapping[str, str]) -> str:
+    said = {key: value for key, value in document.items() if key != "digest"}
+    text = canonical({"document": said, "images": pixels})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# ---------------------------------------------------------------------------- where
+
+
+def roots() -> list[Path]:
+    """Folders that hold results, first the one that is written to.
+
+    They are those of `$TEXTLOC_RESULTS` where it is set, else `cached_results/` of the checkout.
+    """
+    named = [part for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
+    return [Path(part).expanduser() for part in named] or [ROOT / "cached_results"]
+
+
+def _places(root: Path | None) -> list[Path]:
+    return roots() if root is None else [root]
+
+
+# ---------------------------------------------------------------------------- save
+
+
+def save(
+    document: Mapping[str, Any], images: Mapping[str, Image.Image], root: Path | None = None
+) -> Path:
+    """Store a complete result and return its folder.
+
+    `images` maps every image key that the document names to its picture (stored as 8-bit RGB
+    PNG). `root` is the folder of results, by default the first of `roots()`. A good result that is
+    already there stays as it is; a damaged one is replaced. Raises `StoreError` for an incomplete
+    or inconsistent document, and where the disk cannot be written.
+    """
+    content = plain(document, "document")
+    assert isinstance(content, dict)
+    _check_document(content)
+    for key in images:
+        check_image_key(key)
+    if missing := sorted(_named_images(content) - set(images)):
+        raise StoreError(
+            f"Cannot store this result: its document names the image {missing[0]}, but no such "
+            "image was given. Pass every image that it names."
+        )
+    pictures = {key: image.convert("RGB") for key, image in images.items()}
+    content["digest"] = digest(content, pictures)
+
+    home = _places(root)[0]
+    folder = home / str(content["id"])
+    temporary = home / f".saving-{folder.name}-{secrets.token_hex(8)}"
+    try:
+        (temporary / _IMAGES).mkdir(parents=True)
+        for key, picture in pictures.items():
+            buffer = io.BytesIO()
+            picture.save(buffer, "PNG")
+            write_new(temporary / _IMAGES / f"{key}.png", buffer.getvalue())
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        write_new(temporary / _RESULT, f"{text}\n".encode())
+        sync_folder(temporary / _IMAGES)
+        sync_folder(temporary)
+        _put(temporary, folder)
+        sync_folder(home)
+    except OSError as error:
+        raise StoreError(
+            f"Could not write the result to {home}: {error.strerror or error}. Free some space or "
+            f"set {RESULTS_VARIABLE} to a folder that can be written."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    """Rename `temporary` to `folder`, unless a good result is there already."""
+    for _ in range(20):
+        try:
+            temporary.rename(folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EACCES):
+                raise
+            if not os.path.lexists(folder):
+                if error.errno == errno.EACCES:
+                    raise
+                continue  # another job moved it away meanwhile
+        try:
+            load(folder.name, folder.parent)
+            return
+        except StoreError:
+            aside = folder.with_name(f".damaged-{folder.name}-{secrets.token_hex(8)}")
+        try:
+            folder.rename(aside)
+        except FileNotFoundError:
+            continue
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+    raise OSError(errno.EBUSY, f"{folder.name} is being written by other jobs")
+
+
+def _named_images(value: object) -> set[str]:
+    """Every image key in a document: the `"image"` of each read, wherever it is."""
+    if isinstance(value, dict):
+        own = {value["image"]} if isinstance(value.get("image"), str) else set()
+        return own.union(*(_named_images(item) for item in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_named_images(item) for item in value))
+    return set()
+
+
+def _check_document(document: dict[str, Any]) -> None:
+    """Raise `StoreError` unless this is a complete document of a known schema with its own ID."""
+    name, _ = _schema(document)
+    for key, kind in (_ALWAYS | _REQUIRED[name]).items():
+        if not isinstance(document.get(key), kind):
+            raise StoreError(f"The result has no {key!r}. It is not whole: run the job again.")
+    if not document["complete"]:
+        raise StoreError("The result is partial. Only finished results are stored: let it run on.")
+    if document["id"] != (derived := request_id(document["request"])):
+        raise StoreError(
+            f"The result calls itself {_short(document['id'])}, but its request has the ID "
+            f"{derived}. The request was changed after the run: run the job again."
+        )
+
+
+def _schema(document: Mapping[str, Any]) -> tuple[str, int]:
+    """Kind and version of a document that this textloc can show."""
+    name = document.get("schema")
+    match = _SCHEMA.fullmatch(name) if isinstance(name, str) else None
+    if match is None or match[1] not in SCHEMAS:
+        raise StoreError(
+            f"The result has the schema {_short(name)}, which is unknown here. This textloc "
+            f"reads {', '.join(sorted(SCHEMAS))}: update textloc, or run the job again."
+        )
+    kind, version = match[1], int(match[2])
+    if version > SCHEMAS[kind]:
+        raise StoreError(
+            f"The result was written by a newer textloc (schema {name}; this one reads up to "
+            f"{kind}/{SCHEMAS[kind]}). Update textloc, then open it again."
+        )
+    if any(f"{kind}/{step}" not in MIGRATIONS for step in range(version, SCHEMAS[kind])):
+        raise StoreError(
+            f"The result has the schema {name}, which is no longer read. Run the job again."
+        )
+    return kind, version
+
+
+# ---------------------------------------------------------------------------- load
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A verified result: its document and the folder that holds its images."""
+
+    document: dict[str, Any]
+    folder: Path
+
+    def image_path(self, key: str) -> Path:
+        """Path of one image. Raises `StoreError` for a bad key or one that is not there."""
+        path = self.folder / _IMAGES / f"{check_image_key(key)}.png"
+        if not path.is_file():
+            raise StoreError(
+                f"The result {self.folder.name} has no image {key}. Take a key from its document."
+            )
+        return path
+
+    def files(self) -> list[Path]:
+        """The document's file and those of the images, in order."""
+        return [self.folder / _RESULT, *sorted((self.folder / _IMAGES).glob("*.png"))]
+
+    def image(self, key: str) -> Image.Image:
+        """One image, in RGB. Raises `StoreError` for a bad key or one that is not there."""
+        return _open(self.image_path(key))
+
+
+def load(result_id: str, root: Path | None = None) -> Stored:
+    """Load a stored result and verify it.
+
+    `root` is the folder of results, by default each of `roots()` in turn. The document returned
+    is of the current schema. Raises `StoreError` for a badly formed ID (before the disk is
+    touched), a result that is not there, or one that is damaged.
+    """
+    check_id(result_id)
+    damaged: StoreError | None = None
+    for place in _places(root):
+        folder = place / result_id
+        if not folder.is_dir():
+            continue
+        try:
+            return Stored(_migrate(_verified(folder)), folder)
+        except StoreError as error:
+            damaged = damaged or error
+    if damaged is not None:
+        raise damaged
+    raise StoreError(
+        f"There is no stored result {result_id} here. Run the job that the link was made from, or "
+        f"set {RESULTS_VARIABLE} to the folder that holds it."
+    )
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    """The document in `folder` as it was written, its ID and digest derived again."""
+    try:
+        text = (folder / _RESULT).read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_no_constant)
+    except FileNotFoundError:
+        _damaged(folder, f"{_RESULT} is missing")
+    except OSError as error:
+        _damaged(folder, f"{_RESULT} cannot be read ({error.strerror or error})")
+    except (ValueError, RecursionError) as error:
+        _damaged(folder, f"{_RESULT} is not JSON ({error})")
+    if not isinstance(document, dict):
+        _damaged(folder, f"{_RESULT} does not hold a document")
+    _check_document(document)
+    if document["id"] != folder.name:
+        _damaged(folder, f"it holds the result {document['id']}")
+    pixels = {}
+    for path in sorted((folder / _IMAGES).glob("*.png")):
+        status = path.stat()
+        pixels[check_image_key(path.stem)] = _pixels_of(path, status.st_size, status.st_mtime_ns)
+    if missing := sorted(_named_images(document) - set(pixels)):
+        _damaged(folder, f"the image {_short(missing[0])} is missing")
+    if _digest(document, pixels) != document.get("digest"):
+        _damaged(folder, "its content does not match its digest")
+    return document
+
+
+@lru_cache(maxsize=16384)
+def _pixels_of(path: Path, size: int, changed: int) -> str:
+    """Hash of the picture in a file; remembered until its size or time of change differs."""
+    return _pixels(_open(path))
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return image.convert("RGB")
+    except Exception as error:  # a damaged file can make the decoder raise almost anything
+        _damaged(path.parent.parent, f"the image {path.stem} cannot be read ({error})")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _damaged(folder: Path, why: str) -> NoReturn:
+    raise StoreError(
+        f"The stored result {folder.name} is damaged: {why}. Delete its folder and run it again."
+    )
+
+
+def _migrate(document: dict[str, Any]) -> dict[str, Any]:
+    kind, version = _schema(document)
+    for step in range(version, SCHEMAS[kind]):
+        document = MIGRATIONS[f"{kind}/{step}"](document)
+    return document
+
+
+# ---------------------------------------------------------------------------- list
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line in a list of results."""
+
+    id: str
+    title: str
+    """What was asked, for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
+    checkpoint: str
+    created: float
+    """When it was written here, in seconds since 1970 (the file's time of change)."""
+    kind: str = ""
+    """What it is a result of: `textloc.localize` or `textloc.edit`."""
+    damaged: str | None = None
+    """Why it cannot be shown, or None for a good result."""
+
+
+def listing(root: Path | None = None, only: str | None = None) -> list[Summary]:
+    """All results of `root` (by default of `roots()`), the newest first. Never raises.
+
+    `only` is the kind wanted, such as `textloc.edit`; what is damaged is listed all the same. Each
+    is verified as `load` does it; a folder that fails is listed with the reason in `damaged`.
+    """
+    found: dict[str, Summary] = {}
+    for place in _places(root):
+        try:
+            folders = [entry for entry in place.iterdir() if not entry.name.startswith(".")]
+        except OSError:
+            continue
+        for folder in folders:
+            known = found.get(folder.name)
+            if (known is None or known.damaged) and (summary := _summary(folder)):
+                found[folder.name] = summary if not summary.damaged else known or summary
+    wanted = [s for s in found.values() if only is None or s.damaged or s.kind == only]
+    return sorted(wanted, key=lambda summary: (-summary.created, summary.id))
+
+
+def default_id(root: Path | None = None, only: str = "textloc.localize") -> str | None:
+    """The result of the kind `only` that the page opens with, or None where there is no good one.
+
+    It is what `index.json` of a folder of results names for that kind if that one loads, else the
+    newest good one.
+    """
+    for place in _places(root):
+        try:
+            index = json.loads((place / "index.json").read_text(encoding="utf-8"))
+            return check_id(load(index[only], place).document["id"])
+        except (OSError, ValueError, RecursionError, LookupError, TypeError, StoreError):
+            continue
+    return next((s.id for s in listing(root, only) if not s.damaged), None)
+
+
+def kind(document: Mapping[str, Any]) -> str:
+    """What a document is a result of, such as `textloc.localize`."""
+    return str(document["schema"]).partition("/")[0]
+
+
+def title(document: Mapping[str, Any]) -> str:
+    """A result's name for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
+    if kind(document) == "textloc.lora":
+        return f"LoRA of {document['checkpoint']['name']} on {document['request']['data']}"
+    pairs = document["request"]["pairs"]
+    first = f"{pairs[0]['source_text']} → {pairs[0]['target_text']}"
+    if kind(document) == "textloc.edit":
+        first = f"Edit {first}"
+    return first if len(pairs) == 1 else f"{first} and {len(pairs) - 1} more"
+
+
+def _summary(folder: Path) -> Summary | None:
+    """The line of one folder; None for what is no folder of a result."""
+    try:
+        if not folder.is_dir():
+            return None
+        if not _ID.fullmatch(folder.name) and not (folder / _RESULT).exists():
+            return None
+        file = folder / _RESULT
+        created = (file if file.exists() else folder).stat().st_mtime
+    except OSError:
+        return None
+    try:
+        document = load(folder.name, folder.parent).document
+        name = str(document["checkpoint"]["name"])
+        return Summary(folder.name, title(document), name, created, kind(document))
+    except StoreError as error:
+        return Summary(folder.name, folder.name, "", created, damaged=str(error))
+    except (LookupError, TypeError) as error:  # a digest over a document of the wrong shape
+        reason = f"The stored result {folder.name} lacks what a title needs ({error!r})."
+        return Summary(folder.name, folder.name, "", created, damaged=reason)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,113 @@
+"""What the form of the edit tab asks for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from PIL import Image
+
+from textloc.errors import LayerError
+from textloc.layers import parse_layers
+from textloc.pictures import read_picture
+from textloc.prompts import Pair, parse_pair
+from textloc.runs import parse_start
+from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_seeds, whole_number
+
+if TYPE_CHECKING:
+    from textloc.jobs.localize import Event
+
+METHODS = (
+    ("Prompt swap", "prompt-swap"),
+    ("Regenerate", "regenerate"),
+    ("Inpainting", "inpainting"),
+    ("Prompt-to-Prompt", "prompt-to-prompt"),
+)
+"""(title, name) of the methods that can be compared with: those of `textloc.baselines`, which
+imports torch."""
+
+
+@dataclass(frozen=True, eq=False)
+class EditOrder:
+    """An edit to make. layers: text, or `auto`. start_step, steps, guidance: None leaves them to be
+    found or to the checkpoint. picture: one's own, RGB, or None."""
+
+    model: str
+    pair: Pair
+    picture: Image.Image | None
+    layers: str
+    start_step: int | None
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    steps: int | None
+    guidance: float | None
+
+    stored: ClassVar[bool] = True
+
+    def stream(
+        self,
+        model: Any,
+        on_step: Callable[[int, int], None],
+        on_images: Callable[[int, int, str], None],
+        cancelled: Callable[[], bool],
+    ) -> "Iterator[Event]":
+        """Make it, as `live.Order` says; layers that are not known are looked for first."""
+        from textloc.jobs.choosing import choose
+        from textloc.jobs.edit import edit_stream
+
+        def looking(done: int, total: int) -> None:
+            on_images(
+                done, total, "no localization of this model is stored: looking for its layers"
+            )
+
+        layers, origin = choose(
+            model, self.layers, [self.pair], on_progress=looking, cancelled=cancelled
+        )
+        yield from edit_stream(
+            model,
+            [self.pair],
+            layers,
+            layers_from=origin,
+            start_step=self.start_step,
+            seeds=self.seeds,
+            methods=self.methods,
+            pictures=None if self.picture is None else [self.picture],
+            steps=self.steps,
+            guidance=self.guidance,
+            on_step=on_step,
+            cancelled=cancelled,
+        )
+
+
+def read(
+    model: str | None,
+    source: str | None,
+    target: str | None,
+    picture: str | None,
+    seeds: str | None,
+    methods: list[str] | None,
+    start_step: str | None,
+    layers: str | None,
+    steps: float | None,
+    guidance: float | None,
+) -> EditOrder:
+    """The order that the fields of the form make; `picture` is the path of an upload.
+
+    Raises:
+        PromptError, LayerError, CheckpointError: a field cannot be right, whatever the model.
+    """
+    pair = parse_pair(source or "", target or "")
+    name, numbers = check_model(model), check_seeds(seeds)
+    whole, scale = check_call(steps, guidance)
+    start = parse_start((start_step or "").strip() or "auto")
+    if start is not None:
+        whole_number(start, "start step", 0)
+        if whole is not None and start > whole:
+            raise LayerError(f"start step {start} does not lie in 0 to {whole} denoising steps")
+    asked = (layers or "").strip() or "auto"
+    if asked not in ("auto", "localized", "all"):
+        parse_layers(asked, MOST_LAYERS)  # how many there are is known once the model is loaded
+    own = read_picture(Path(picture)) if picture else None
+    return EditOrder(
+        *(name, pair, own, asked, start, numbers, tuple(methods or ()), whole, scale),
+    )

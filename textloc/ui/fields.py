@@ -1,0 +1,64 @@
+"""What the fields of any form may hold: read and checked before anything waits in a queue."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textloc.errors import CheckpointError, LayerError, PromptError
+from textloc.models.known import KNOWN, find
+from textloc.runs import parse_seeds
+
+if TYPE_CHECKING:
+    pass
+
+MOST_SEEDS, MOST_STEPS, MOST_LAYERS = 16, 1000, 10_000
+CHUNK_ROWS = 8
+"""Rows in one pipeline call at most: few enough for the figure to grow while one watches."""
+
+
+def check_model(model: str | None) -> str:
+    """The name of a checkpoint. One that nothing can be loaded from is refused here; the rest is
+    found out by loading."""
+    name = (model or "").strip()
+    known = [entry.name for entry in KNOWN]
+    if name in known or (name and ("/" in name or Path(name).is_dir())):
+        return name
+    said = f"there is no checkpoint {name!r}" if name else "no model is chosen"
+    raise CheckpointError(
+        f"{said}: give one of {', '.join(known)}, a diffusers folder, or "
+        "a Hub name such as owner/model"
+    )
+
+
+def check_seeds(seeds: str | None) -> tuple[int, ...]:
+    """The seeds; empty is 0."""
+    numbers = parse_seeds((seeds or "").strip() or "0")
+    if len(numbers) > MOST_SEEDS:
+        raise PromptError(f"{len(numbers)} seeds are too many for the page; give {MOST_SEEDS}")
+    return numbers
+
+
+def check_call(steps: float | None, guidance: float | None) -> tuple[int | None, float | None]:
+    """Steps and guidance; None leaves them to the checkpoint."""
+    whole = None if steps is None else whole_number(steps, "number of steps", 1)
+    if guidance is not None and not 0 <= guidance <= 100:
+        raise PromptError(f"the guidance {guidance:g} does not lie in 0 to 100; 3 to 8 is usual")
+    return whole, guidance
+
+
+def whole_number(value: float, name: str, least: int) -> int:
+    """A whole number from `least` on; `name` is what the error calls it."""
+    if value != int(value) or not least <= value <= MOST_STEPS:
+        raise LayerError(f"the {name} {value:g} is not a whole number from {least} to {MOST_STEPS}")
+    return int(value)
+
+
+def usual(name: str | None) -> tuple[int | None, float | None]:
+    """Steps and guidance that a known checkpoint is called with; None for any other."""
+    entry = find(name or "")
+    return (entry.steps, entry.guidance) if entry is not None else (None, None)
+
+
+def offered() -> list[tuple[str, str]]:
+    """(label, name) of the known checkpoints that are on this machine, or else of the first."""
+    here = [entry for entry in KNOWN if entry.available] or KNOWN[:1]
+    return [(f"{entry.name}: {entry.about}", entry.name) for entry in here]

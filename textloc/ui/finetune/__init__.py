@@ -1,0 +1,1 @@
+"""The Fine-tune tab: comparisons of trainings, and a LoRA beside its base."""

@@ -1,0 +1,85 @@
+"""What the form of the localize tab asks for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textloc.errors import LayerError
+from textloc.layers import parse_layers
+from textloc.prompts import Pair, parse_pair
+from textloc.ui.fields import (
+    CHUNK_ROWS,
+    MOST_LAYERS,
+    check_call,
+    check_model,
+    check_seeds,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from textloc.jobs.localize import Event
+
+
+@dataclass(frozen=True)
+class LocalizeOrder:
+    """A localization to run; None leaves a value to the checkpoint. `layers` is text or None."""
+
+    model: str
+    pair: Pair
+    seeds: tuple[int, ...]
+    steps: int | None
+    guidance: float | None
+    start_step: int
+    layers: str | None
+
+    stored: ClassVar[bool] = True
+
+    def stream(
+        self,
+        model: Any,
+        on_step: Callable[[int, int], None],
+        on_images: Callable[[int, int, str], None],
+        cancelled: Callable[[], bool],
+    ) -> "Iterator[Event]":
+        """Run it, as `live.Order` says."""
+        from textloc.jobs.localize import localize_stream
+
+        return localize_stream(
+            model,
+            [self.pair],
+            seeds=self.seeds,
+            steps=self.steps,
+            guidance=self.guidance,
+            start_step=self.start_step,
+            layers=parse_layers(self.layers, len(model.layers)) if self.layers else None,
+            chunk_rows=CHUNK_ROWS,
+            on_step=on_step,
+            cancelled=cancelled,
+        )
+
+
+def read(
+    model: str | None,
+    source: str | None,
+    target: str | None,
+    seeds: str | None,
+    steps: float | None,
+    guidance: float | None,
+    start_step: float | None,
+    layers: str | None,
+) -> LocalizeOrder:
+    """The order that the fields of the form make.
+
+    Raises:
+        PromptError, LayerError, CheckpointError: a field cannot be right, whatever the model.
+    """
+    pair = parse_pair(source or "", target or "")
+    name, numbers = check_model(model), check_seeds(seeds)
+    whole, scale = check_call(steps, guidance)
+    start = whole_number(start_step or 0, "start step", 0)
+    if whole is not None and start > whole:
+        raise LayerError(f"start step {start} does not lie in 0 to {whole} denoising steps")
+    text = (layers or "").strip()
+    if text:
+        parse_layers(text, MOST_LAYERS)  # how many there are is known once the model is loaded
+    return LocalizeOrder(name, pair, numbers, whole, scale, start, text or None)

@@ -1,0 +1,190 @@
+"""From a localize document to what its tab shows; no Gradio, no torch.
+
+Every function takes complete and partial documents, and escapes what comes from outside.
+"""
+
+import re
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from textloc.layers import display_layers
+from textloc.results import export
+from textloc.results.sentences import describe
+from textloc.ui import html
+from textloc.ui.figure_data import drawn
+from textloc.ui.html import as_cells, number
+from textloc.ui.localize.picks import entries, name_of, picked_layers
+from textloc.ui.stored import Document, View
+
+# ---------------------------------------------------------------------------- figures
+
+
+def effect_figure(document: Document) -> dict[str, Any]:
+    """Value of the figure of effect by layer."""
+    return drawn("effect_figure", document)
+
+
+def sets_figure(document: Document) -> dict[str, Any] | None:
+    """Value of the figure of growing sets, or None while there are none."""
+    return drawn("sets_figure", document) if document["sets"] else None
+
+
+def readings_figure(document: Document) -> dict[str, Any] | None:
+    """Value of the map of all readings, or None where there is one picture a layer."""
+    request = document["request"]
+    if len(request["pairs"]) * len(request["seeds"]) < 2:
+        return None
+    return drawn("heatmap_figure", document)
+
+
+# ---------------------------------------------------------------------------- words
+
+
+def headline(document: Document) -> str:
+    """The claim as a heading, the evidence for it, and what was asked."""
+    claim, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", describe(document), maxsplit=1)
+    start = document["request"]["start_step"]
+    more = [f"patched from step {start}"] if start else []
+    return html.claim(claim, rest[0] if rest else "", html.asked(document, *more))
+
+
+def nothing() -> str:
+    """What stands in place of a headline where no result is stored."""
+    return html.nothing("Write two prompts that differ in the quoted word, and run them.")
+
+
+# ---------------------------------------------------------------------------- pictures
+
+
+def panel(view: View, pick: str, pair: int, seed: int) -> str:
+    """Source picture, picked picture and target picture, with what was read and the scores."""
+    document = view.document
+    known = entries(document)
+    if pick not in known:
+        return '<p class="tl-empty">The pictures appear here as soon as the first are made.</p>'
+    words = document["request"]["pairs"][pair]
+    references = document["references"]
+    name = name_of(document, pick)
+    shown = [
+        ("Source prompt", "", references.get("source"), words["source_text"]),
+        (re.sub(r" \(.*", "", name), "patched", known[pick], words["target_text"]),
+        ("Target prompt", "", references.get("target"), words["target_text"]),
+    ]
+    figures = ""
+    for title, note, entry, wanted in shown:
+        read = _read(entry, pair, seed)
+        key, text = (read["image"], read["text"]) if read else (None, "")
+        figures += html.picture(view.pictures, title, note, key, text, wanted, main=bool(note))
+    scores = _scores(document, pick, known[pick])
+    return f'<div class="tl-panel"><div class="tl-triplet">{figures}</div>{scores}</div>'
+
+
+def _read(entry: Document | None, pair: int, seed: int) -> Document | None:
+    reads = entry["read"] if entry else ()
+    return next((r for r in reads if r["pair"] == pair and r["seed"] == seed), None)
+
+
+def _scores(document: Document, pick: str, entry: Document) -> str:
+    scores, numbers = entry["scores"], picked_layers(document, pick)
+    layers = {layer["index"]: layer for layer in document["layers"]}
+    members = [layers[number] for number in numbers if number in layers]
+    facts: list[tuple[str, str]] = []
+    if len(numbers) == 1 and members:
+        heads = f"{members[0]['heads']} heads"
+        facts.append((f"Module, {heads}", f"<code>{_breakable(members[0]['name'])}</code>"))
+    if len(members) == len(numbers):  # else some were not tried alone, and their size is unknown
+        weights = sum(layer["kv_parameters"] for layer in members)
+        share = _share(weights / document["checkpoint"]["parameters"])
+        facts.append(("K+V parameters", f"{weights:,} · {share} of all"))
+    if scores.get("effect") is not None:
+        facts.append(("Effect on the words", _with_interval(scores)))
+    facts.append(("OCR F1 to target", _levels(document, scores)))
+    facts.append(("Reads target exactly", _percent(scores.get("exact_target"))))
+    facts.append(("Picture kept (SSIM)", number(scores.get("ssim_source"))))
+    return html.scores(name_of(document, pick), facts)
+
+
+def _share(part: float) -> str:
+    return f"{100 * part:.2g} %" if part < 0.995 else "100 %"
+
+
+def _breakable(name: str) -> str:
+    return escape(name).replace(".", ".<wbr>")
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} % of pictures"
+
+
+def _with_interval(scores: Document) -> str:
+    low, high = scores.get("effect_low"), scores.get("effect_high")
+    between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    return f"{scores['effect']:.2f}{between}"
+
+
+def _levels(document: Document, scores: Document) -> str:
+    floor, ceiling = document.get("floor"), document.get("ceiling")
+    text = number(scores.get("ocr_f1_target"))
+    if floor is None or ceiling is None:
+        return text
+    return f"{text} · no patch {floor:.2f}, all layers {ceiling:.2f}"
+
+
+def strip(view: View, pair: int, seed: int) -> str:
+    """A small picture of every pick as a button; the keyboard moves among them."""
+    document, known = view.document, entries(view.document)
+    thumbs = []
+    for pick, entry in known.items():
+        numbers = picked_layers(document, pick)
+        read = _read(entry, pair, seed)
+        if read is not None:
+            label = f"{name_of(document, pick)}, reads {read['text'] or 'nothing'}"
+            short = "all" if pick == "all" else display_layers(numbers)
+            chosen = set(numbers) <= set(document["selected"])
+            key = read["image"]
+            thumbs.append(html.thumb(view.pictures, pick, key, label, short, chosen))
+    return html.toolbar(thumbs, "Pictures by patched layer")
+
+
+# ---------------------------------------------------------------------------- table
+
+
+def table(document: Document) -> str:
+    """Every layer with its scores, as a table: says what the figure says."""
+    rows = [_row(f"layer-{row['layer']}", row) for row in export.to_table(document)]
+    names = {"source": "No patch", "all": "All layers", "target": "Target prompt itself"}
+    for key, name in names.items():
+        if key in document["references"]:
+            entry = document["references"][key]
+            rows.append(_reference(name, entry["scores"], entry["read"]))
+    caption = (
+        "What patching each layer alone does. The button in the first column shows its picture."
+    )
+    return html.table("All layers", caption, _HEADS, rows)
+
+
+_SCORED = ("ocr_f1_target", "ocr_f1_source", "exact_target", "ssim_source")
+_HEADS = (
+    *("Layer", "Effect", "OCR F1 to target", "OCR F1 to source", "Exact", "SSIM", "Read"),
+    *("K+V parameters", "Module"),
+)
+
+
+def _row(pick: str, row: Mapping[str, Any]) -> str:
+    chosen = ' <span class="tl-badge">selected</span>' if row["selected"] else ""
+    cells = [
+        "–" if row["effect"] is None else _with_interval(row),
+        *(number(row[key]) for key in _SCORED),
+        escape(row["read"]),
+        f"{row['kv_parameters']:,}",
+        f"<code>{escape(row['name'])}</code>",
+    ]
+    button = f'<button type="button" data-pick="{pick}">{row["layer"]}</button>{chosen}'
+    return f'<tr><th scope="row">{button}</th>{as_cells(cells)}</tr>'
+
+
+def _reference(name: str, scores: Document, reads: list[Document]) -> str:
+    texts = escape(" | ".join(read["text"] for read in reads))
+    cells = ["", *(number(scores.get(key)) for key in _SCORED), texts, "", ""]
+    return f'<tr class="tl-reference"><th scope="row">{name}</th>{as_cells(cells)}</tr>'

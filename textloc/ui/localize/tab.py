@@ -1,0 +1,283 @@
+"""The localize tab: a stored result to look at, and a form to run one.
+
+What is drawn comes from `replay`; what is run, from `live`.
+"""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from textloc.ui import fields, stored
+from textloc.ui.figure import figure, picking
+from textloc.ui.localize import order, picks, replay
+from textloc.ui.session import Session
+from textloc.ui.stored import View
+from textloc.ui.tab import BARE, QUIET, Tab, places, skips
+
+_ABOUT = """<p>A text-to-image model reads its prompt in its <em>text layers</em>. Each bar shows
+what happens when <b>one</b> of them reads the target prompt while all the others go on reading the
+source prompt: how far the written words move from the source (0) to what all layers together write
+(1). The few layers with tall bars write the letters; others of the selected set may write nothing
+alone and place the word, if it is longer or shorter. The picture around it stays.</p>
+<p>Method: Staniszewski et al., <a href="https://arxiv.org/abs/2502.09935" target="_blank"
+rel="noopener"><cite>Precise Parameter Localization for Textual Generation in Diffusion
+Models</cite></a>, ICLR 2025.</p>"""
+
+
+@dataclass
+class LocalizeSession(Session):
+    """What one visitor looks at and runs: a localization."""
+
+    PICKS: ClassVar[ModuleType] = picks
+
+
+class LocalizeTab(Tab):
+    """Builds the components into the Blocks that are open, and wires them."""
+
+    KIND, NAME = stored.LOCALIZE, ""
+
+    def __init__(self, page: gr.Blocks) -> None:
+        self.session = gr.State(LocalizeSession())
+        with gr.Row(elem_classes="tl-columns"):
+            with gr.Column(scale=3, min_width=320, elem_classes="tl-main-column"):
+                self._result()
+            with gr.Column(scale=1, min_width=280, elem_classes="tl-side-column"):
+                self._form()
+                self._lists()
+        self._wire(page)
+
+    # -- components ------------------------------------------------------------------------
+
+    def _result(self) -> None:
+        self._top()
+        with gr.Column(elem_classes="tl-card"):
+            with gr.Row(elem_classes="tl-choice"):
+                self.pick = gr.Dropdown(
+                    label="Layers to look at", elem_id="pick", scale=3, min_width=200, **BARE
+                )
+                self.pair = gr.Dropdown(
+                    label="Words", elem_id="pair", visible=False, min_width=130, **BARE
+                )
+                self.seed = gr.Dropdown(
+                    label="Seed", elem_id="seed", visible=False, min_width=90, **BARE
+                )
+            self.panel = gr.HTML(elem_id="panel", apply_default_css=False, min_height=270)
+        with gr.Column(elem_classes="tl-card"):
+            gr.HTML(
+                '<h2 class="tl-title">Effect of each layer alone</h2><p class="tl-hint">Click a '
+                "bar, or a small picture below it, to see what that layer writes.</p>",
+                apply_default_css=False,
+            )
+            self.effect = figure(height=320, elem_id="effect")
+            self.strip = picking(elem_id="strip")
+        with gr.Column(elem_classes="tl-card", visible=False) as self.curve_card:
+            gr.HTML(
+                '<h2 class="tl-title">How many layers does it take?</h2>', apply_default_css=False
+            )
+            self.curve = figure(height=380, elem_id="curve")
+        with gr.Column(elem_classes="tl-card", visible=False) as self.readings_card:
+            gr.HTML(
+                '<h2 class="tl-title">Every picture</h2><p class="tl-hint">A row is a pair of '
+                "prompts with one noise, a column a patched layer. Click a cell to see its "
+                "picture.</p>",
+                apply_default_css=False,
+            )
+            self.readings = figure(height=0, elem_id="readings")
+        with gr.Accordion("All layers as a table", open=False, elem_classes="tl-card"):
+            self.table = picking(elem_id="table")
+        gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
+
+    def _form(self) -> None:
+        with gr.Column(elem_classes="tl-card", elem_id="form"):
+            gr.HTML('<h2 class="tl-title">Try your own words</h2>', apply_default_css=False)
+            self.source = gr.Textbox(
+                label="Source prompt",
+                elem_id="source",
+                max_lines=3,
+                placeholder='a red sign that says "STOP"',
+            )
+            self.target = gr.Textbox(
+                label="Target prompt or word",
+                elem_id="target",
+                max_lines=3,
+                placeholder='a red sign that says "LOVE"',
+            )
+            self._buttons()
+            self._options()
+
+    def _options(self) -> None:
+        offered = fields.offered()
+        model = offered[0][1]
+        steps, guidance = fields.usual(model)
+        with gr.Accordion("Model and settings", open=False, elem_id="options"):
+            self.model = gr.Dropdown(
+                offered,
+                value=model,
+                label="Model",
+                info="Or type a diffusers folder, or a Hub name such as owner/model",
+                allow_custom_value=True,
+                elem_id="model",
+            )
+            self.seeds = gr.Textbox("0", label="Seeds", info="Such as 0,1", elem_id="seeds")
+            with gr.Row():
+                self.steps = gr.Number(
+                    steps,
+                    label="Steps",
+                    placeholder="usual",
+                    precision=0,
+                    elem_id="steps",
+                    min_width=80,
+                )
+                self.guidance = gr.Number(
+                    guidance,
+                    label="Guidance",
+                    placeholder="usual",
+                    elem_id="guidance",
+                    min_width=80,
+                )
+            self.start = gr.Number(
+                0,
+                label="Patch from step",
+                info="Earlier steps follow the source prompt",
+                precision=0,
+                elem_id="start",
+            )
+            self.layers = gr.Textbox(
+                label="Layers to try", info="Such as 0,3,7-9; empty tries all", elem_id="layers"
+            )
+
+    # -- events ----------------------------------------------------------------------------
+
+    def _wire(self, page: gr.Blocks) -> None:
+        session = self.session
+        first = [self.notice, *self._first, self.results, *self._fields]
+        page.load(self.open, session, first, queue=False, **QUIET).then(
+            self.open_rest, session, self._rest, **QUIET
+        )
+        looked = [self.pick, self.effect, self.strip, self.table, self.panel]
+        for component in (self.effect, self.curve, self.strip, self.table):
+            component.pick(self.look_clicked, session, looked, **QUIET)
+        self.readings.pick(self.look_cell, session, [self.pair, self.seed, *looked], **QUIET)
+        self.pick.input(self.look, [session, self.pick], looked, **QUIET)
+        for component in (self.pair, self.seed):
+            component.input(
+                self.look_elsewhere,
+                [session, self.pair, self.seed],
+                [*looked],
+                **QUIET,
+            )
+        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
+        form = [self.model, self.source, self.target, self.seeds, self.steps, self.guidance]
+        form += [self.start, self.layers]
+        self._wire_common([self.source.submit, self.target.submit], form)
+
+    @property
+    def _first(self) -> list[Any]:
+        return [
+            *(self.headline, self.effect, self.strip, self.pick, self.pair, self.seed, self.panel),
+        ]
+
+    @property
+    def _further(self) -> list[Any]:
+        return [self.curve_card, self.curve, self.readings_card, self.readings, self.table]
+
+    @property
+    def _fields(self) -> list[Any]:
+        return [self.source, self.target, self.seeds, self.steps, self.guidance, self.start]
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def _nothing(self) -> str:
+        return replay.nothing()
+
+    def _filled(self, view: View) -> list[Any]:
+        request = view.document["request"]
+        first = request["pairs"][0]
+        return [
+            *(first["source"], first["target"], ",".join(map(str, request["seeds"]))),
+            *(request["steps"], request["guidance"], request["start_step"]),
+        ]
+
+    def _draw(self, session: Session) -> list[Any]:
+        view = session.view
+        assert view is not None
+        document, pick = view.document, session.shown
+        return [
+            replay.headline(document),
+            gr.HTML(value=replay.effect_figure(document), picked=_pointed(view, pick)),
+            gr.HTML(value=replay.strip(view, session.pair, session.seed), picked=pick),
+            gr.Dropdown(choices=picks.choices(document), value=pick or None),
+            *places(session),
+            replay.panel(view, pick, session.pair, session.seed),
+        ]
+
+    def _draw_further(self, session: Session) -> list[Any]:
+        assert session.view is not None
+        document = session.view.document
+        curve = replay.sets_figure(document)
+        readings = replay.readings_figure(document)
+        return [
+            gr.Column(visible=curve is not None),
+            gr.HTML(value=curve),
+            gr.Column(visible=readings is not None),
+            gr.HTML(value=readings),
+            gr.HTML(value=replay.table(document), picked=session.shown),
+        ]
+
+    def _order(self, *fields: Any) -> order.LocalizeOrder:
+        return order.read(*fields)
+
+    def look_clicked(self, session: Session, event: gr.EventData) -> list[Any]:
+        """A click in a figure, in the strip or in the table."""
+        if session.view is None:
+            return skips(5)
+        pick = picks.pick_of_click(session.view.document, event._data.get("custom"))
+        return self.look(session, pick) if pick else skips(5)
+
+    def look(self, session: Session, pick: str) -> list[Any]:
+        """Show another pick."""
+        session.pick = pick
+        view, shown = session.view, session.shown
+        if view is None or not shown:
+            return skips(5)
+        return [
+            shown,
+            gr.HTML(picked=_pointed(view, shown)),
+            gr.HTML(picked=shown),
+            gr.HTML(picked=shown),
+            replay.panel(view, shown, session.pair, session.seed),
+        ]
+
+    def look_cell(self, session: Session, event: gr.EventData) -> list[Any]:
+        """A click in the map of all readings."""
+        custom = event._data.get("custom")
+        cell = picks.cell_of_click(session.view.document, custom) if session.view else None
+        if session.view is None or cell is None:
+            return skips(7)
+        pick, session.pair, session.seed = cell
+        shown = self.look(session, pick)
+        shown[2] = gr.HTML(
+            value=replay.strip(session.view, session.pair, session.seed), picked=pick
+        )
+        return [session.pair, session.seed, *shown]
+
+    def look_elsewhere(self, session: Session, pair: int, seed: int) -> list[Any]:
+        """Show another pair or seed."""
+        view, shown = session.view, session.shown
+        if view is None:
+            return skips(5)
+        session.pair, session.seed = pair, seed
+        return [
+            gr.skip(),
+            gr.skip(),
+            gr.HTML(value=replay.strip(view, pair, seed), picked=shown),
+            gr.skip(),
+            replay.panel(view, shown, pair, seed),
+        ]
+
+
+def _pointed(view: View, pick: str) -> list[int]:
+    """The layers that the figure points at: those of the pick, unless it is all of them."""
+    return [] if pick in ("", "all") else picks.picked_layers(view.document, pick)

@@ -1,0 +1,1 @@
+"""What the page serves beside Gradio's own answers: Plotly.js early, and results as ZIP files."""

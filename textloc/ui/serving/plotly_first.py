@@ -1,0 +1,74 @@
+"""Serves Plotly.js, and starts it with the page.
+
+Gradio puts what `launch(head=)` asks for into the page only after its front end has started. A
+script tag in the HTML itself lets the browser fetch and parse the library meanwhile. Where the HTML
+does not pass here (server-side rendering), `static/figure.js` asks for the library itself.
+"""
+
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from textloc.ui.serving import plotlyjs
+
+Message = dict[str, Any]
+
+
+class EarlyScript:
+    """ASGI middleware: answers for Plotly.js, adds its tag to the HTML of `/`, passes on the rest.
+
+    The address changes with the version of Plotly, so browsers may keep the script for good.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app, self._address = app, plotlyjs.address()
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            if path == f"/{self._address}":
+                await (await self._script(scope))(scope, receive, send)
+                return
+            if path == "/":
+                await self._page(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _script(self, scope: Message) -> Response:
+        plain, small = await run_in_threadpool(plotlyjs.script)
+        headers = {
+            "Cache-Control": "public, max-age=31536000, immutable",
+            "Vary": "Accept-Encoding",
+        }
+        if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            plain = small
+        return Response(plain, headers=headers, media_type="text/javascript")
+
+    async def _page(self, scope: Message, receive: Any, send: Any) -> None:
+        start: Message = {}
+        body = bytearray()
+
+        async def collect(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            elif message["type"] == "http.response.body":
+                body.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    page = bytes(body).replace(b"</head>", f"{self._tag}</head>".encode(), 1)
+                    start["headers"] = _with_length(start["headers"], len(page))
+                    await send(start)
+                    await send({"type": "http.response.body", "body": page})
+
+        await self._app(scope, receive, collect)
+
+    @property
+    def _tag(self) -> str:
+        return f'<script async data-plotly src="{self._address}"></script>'
+
+
+def _with_length(headers: Any, length: int) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+    return [*kept, (b"content-length", str(length).encode())]

@@ -1,0 +1,1 @@
+"""The Suppress tab: toxic words kept out of pictures."""

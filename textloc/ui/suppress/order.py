@@ -1,0 +1,124 @@
+"""What the form of the suppress tab asks for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textloc import toxicity
+from textloc.errors import PromptError
+from textloc.layers import parse_layers
+from textloc.toxicity import rewrite
+from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_seeds
+
+if TYPE_CHECKING:
+    from textloc.jobs.localize import Event
+
+METHODS = (
+    ("Negative prompt", "negative-prompt"),
+    ("Safe Latent Diffusion", "safe-latent-diffusion"),
+    ("Prompt swap", "prompt-swap"),
+)
+"""(title, name) of the methods that can be compared with: `baselines.SUPPRESSING`, which imports
+torch."""
+FALLBACKS = (
+    ("withhold the picture", "refuse"),
+    ("patch all layers, then swap the prompt", "more-layers"),
+    ("swap the prompt", "prompt-swap"),
+)
+
+
+@dataclass(frozen=True)
+class SuppressOrder:
+    """A prompt to generate without its toxic words. replacement: None leaves it to the rule.
+    words: more words to keep out. fallback: None reads nothing."""
+
+    model: str
+    prompt: str
+    replacement: str | None
+    words: tuple[str, ...]
+    methods: tuple[str, ...]
+    fallback: str | None
+    seeds: tuple[int, ...]
+    layers: str
+    steps: int | None
+    guidance: float | None
+    stored: ClassVar[bool] = False
+
+    def stream(
+        self,
+        model: Any,
+        on_step: Callable[[int, int], None],
+        on_images: Callable[[int, int, str], None],
+        cancelled: Callable[[], bool],
+    ) -> "Iterator[Event]":
+        """Make it, as `live.Order` says."""
+        from textloc.jobs.choosing import choose
+        from textloc.jobs.suppress import suppress_stream
+
+        layers, origin = choose(model, self.layers, [])
+        options: dict[str, Any] = {"fallback": self.fallback} if self.fallback else {}
+        given = {}
+        if self.replacement:
+            found = toxicity.find_in_prompt(self.prompt, words=self.words)
+            given = {finding.text: self.replacement for finding in found}
+        return suppress_stream(
+            model,
+            [self.prompt],
+            layers,
+            layers_from=origin,
+            replacements=given,
+            words=self.words,
+            seeds=self.seeds,
+            check=self.fallback is not None,
+            unguarded=True,
+            methods=self.methods,
+            steps=self.steps,
+            guidance=self.guidance,
+            on_step=on_step,
+            cancelled=cancelled,
+            **options,
+        )
+
+
+def read(
+    model: str | None,
+    prompt: str | None,
+    replacement: str | None,
+    words: str | None,
+    methods: list[str] | None,
+    check: bool,
+    fallback: str | None,
+    seeds: str | None,
+    layers: str | None,
+    steps: float | None,
+    guidance: float | None,
+) -> SuppressOrder:
+    """The order that the fields of the form make.
+
+    Raises:
+        PromptError, LayerError, CheckpointError, ToxicityError: a field cannot be right, whatever
+        the model.
+    """
+    text = (prompt or "").strip()
+    if not text:
+        raise PromptError('the prompt is empty; write one such as: a red sign that says "LOSER"')
+    name, numbers = check_model(model), check_seeds(seeds)
+    whole, scale = check_call(steps, guidance)
+    more = listed(words)
+    new = (replacement or "").strip() or None
+    if new:
+        rewrite.benign("x", replacements={"x": new}, words=more)  # refuses what is toxic itself
+    asked = (layers or "").strip() or "auto"
+    if asked not in ("auto", "localized", "all"):
+        parse_layers(asked, MOST_LAYERS)
+    fall = fallback if check else None
+    return SuppressOrder(
+        *(name, text, new, more, tuple(methods or ()), fall, numbers, asked, whole, scale)
+    )
+
+
+def listed(words: str | None) -> tuple[str, ...]:
+    """Words of a field, separated by commas or lines."""
+    return tuple(
+        word.strip() for word in (words or "").replace(",", "\n").split("\n") if word.strip()
+    )

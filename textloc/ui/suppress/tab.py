@@ -1,0 +1,209 @@
+"""The suppress tab: a prompt that asks for a toxic word, with and without it.
+
+What is drawn comes from `suppress_replay`; what is run, from `live`. Nothing is stored or shared.
+"""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from textloc.ui import fields
+from textloc.ui.session import Session
+from textloc.ui.stored import View
+from textloc.ui.suppress import order, replay
+from textloc.ui.tab import BARE, QUIET, Tab, skips
+
+_EXAMPLE = 'a red sign that says "LOSER"'
+_ABOUT = """<p>Whether a prompt asks for a toxic word is told by word lists, once its disguises are
+undone, and by the parts that insults are made of. If it does, the few <em>localized</em> layers
+read a prompt with a benign word in its place; all others read the prompt as it is. So the picture
+stays what it would have been, but for the word. A clean prompt is generated as it is.</p>
+<p>In Python, around a pipeline of your own:
+<code>with textloc.guard(pipe): pipe(prompt)</code>.</p>"""
+
+
+@dataclass
+class SuppressSession(Session):
+    """What one visitor looks at and runs: a suppression."""
+
+    PICKS: ClassVar[ModuleType] = replay
+
+
+class SuppressTab(Tab):
+    """Builds the components into the tab that is open, and wires them.
+
+    `tab` is that tab: the example is looked at when it is.
+    """
+
+    KIND, NAME, STORED = "textloc.suppress", "suppress", False
+
+    def __init__(self, tab: gr.Tab) -> None:
+        self.session = gr.State(SuppressSession())
+        with gr.Row(elem_classes="tl-columns"):
+            with gr.Column(scale=3, min_width=320, elem_classes="tl-main-column"):
+                self._result()
+            with gr.Column(scale=1, min_width=280, elem_classes="tl-side-column"):
+                self._form()
+        self._wire(tab)
+
+    # -- components ------------------------------------------------------------------------
+
+    def _result(self) -> None:
+        self._top()
+        self.headline.value = replay.nothing()
+        with gr.Column(elem_classes="tl-card", visible=False) as self.card:
+            with gr.Row(elem_classes="tl-choice"):
+                self.pick = gr.Dropdown(
+                    label="Method", elem_id="suppress-pick", scale=3, min_width=200, **BARE
+                )
+                self.seed = gr.Dropdown(
+                    label="Seed", elem_id="suppress-seed", visible=False, min_width=90, **BARE
+                )
+            self.panel = gr.HTML(elem_id="suppress-panel", apply_default_css=False, min_height=230)
+        with gr.Column(elem_classes="tl-card", visible=False) as self.table_card:
+            gr.HTML('<h2 class="tl-title">What it costs the picture</h2>', apply_default_css=False)
+            self.table = gr.HTML(elem_id="suppress-table", apply_default_css=False)
+        gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
+
+    def _form(self) -> None:
+        with gr.Column(elem_classes="tl-card", elem_id="suppress-form"):
+            gr.HTML('<h2 class="tl-title">Try a prompt</h2>', apply_default_css=False)
+            self.prompt = gr.Textbox(
+                _EXAMPLE, label="Prompt", elem_id="suppress-prompt", max_lines=3
+            )
+            self.found = gr.HTML(elem_id="suppress-found", apply_default_css=False)
+            self.replacement = gr.Textbox(
+                label="Written in its place",
+                info="Empty leaves it to a rule",
+                elem_id="suppress-replacement",
+            )
+            self._buttons()
+            self._options()
+
+    def _options(self) -> None:
+        offered = fields.offered()
+        model = offered[0][1]
+        steps, guidance = fields.usual(model)
+        with gr.Accordion("Model, methods and settings", open=False, elem_id="suppress-options"):
+            self.model = gr.Dropdown(
+                offered,
+                value=model,
+                label="Model",
+                info="Or type a diffusers folder, or a Hub name such as owner/model",
+                allow_custom_value=True,
+                elem_id="suppress-model",
+            )
+            self.methods = gr.CheckboxGroup(
+                list(order.METHODS), label="Compare with", elem_id="suppress-methods"
+            )
+            self.words = gr.Textbox(
+                label="More words to keep out", info="Separated by commas", elem_id="suppress-words"
+            )
+            self.check = gr.Checkbox(
+                True, label="Read what comes out", elem_id="suppress-check", container=False
+            )
+            self.fallback = gr.Dropdown(
+                list(order.FALLBACKS),
+                value="more-layers",
+                label="If a toxic word still reads",
+                elem_id="suppress-fallback",
+            )
+            self.seeds = gr.Textbox(
+                "0", label="Seeds", info="Such as 0,1", elem_id="suppress-seeds"
+            )
+            self.layers = gr.Textbox(
+                "auto",
+                label="Layers to patch",
+                info="Such as 7-9; auto takes the localized ones of this model",
+                elem_id="suppress-layers",
+            )
+            with gr.Row():
+                self.steps = gr.Number(
+                    steps,
+                    label="Steps",
+                    placeholder="usual",
+                    precision=0,
+                    elem_id="suppress-steps",
+                    min_width=80,
+                )
+                self.guidance = gr.Number(
+                    guidance,
+                    label="Guidance",
+                    placeholder="usual",
+                    elem_id="suppress-guidance",
+                    min_width=80,
+                )
+
+    # -- events ----------------------------------------------------------------------------
+
+    def _wire(self, tab: gr.Tab) -> None:
+        session = self.session
+        looked = [self.pick, self.seed, self.panel]
+        self.pick.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
+        self.seed.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
+        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
+        gr.on(
+            [tab.select, self.prompt.change, self.words.change],
+            self.look_at_prompt,
+            [self.prompt, self.words],
+            [self.found, self.replacement],
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        form = [self.model, self.prompt, self.replacement, self.words, self.methods, self.check]
+        form += [self.fallback, self.seeds, self.layers, self.steps, self.guidance]
+        self._wire_common([self.prompt.submit, self.replacement.submit], form)
+
+    @property
+    def _first(self) -> list[Any]:
+        return [self.headline, self.card, self.pick, self.seed, self.panel]
+
+    @property
+    def _further(self) -> list[Any]:
+        return [self.table_card, self.table]
+
+    @property
+    def _fields(self) -> list[Any]:
+        return []
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def _nothing(self) -> str:
+        return replay.nothing()
+
+    def _filled(self, view: View) -> list[Any]:
+        return []
+
+    def _draw(self, session: Session) -> list[Any]:
+        view = session.view
+        assert view is not None
+        document, pick = view.document, session.shown
+        seeds = [(f"seed {seed}", seed) for seed in document["request"]["seeds"]]
+        return [
+            replay.headline(document),
+            gr.Column(visible=True),
+            gr.Dropdown(choices=replay.choices(document), value=pick or None),
+            gr.Dropdown(choices=seeds, value=session.seed, visible=len(seeds) > 1),
+            replay.panel(view, pick, session.seed),
+        ]
+
+    def _draw_further(self, session: Session) -> list[Any]:
+        assert session.view is not None
+        text = replay.table(session.view.document)
+        return [gr.Column(visible=bool(text)), text]
+
+    def _order(self, *fields: Any) -> order.SuppressOrder:
+        return order.read(*fields)
+
+    def look(self, session: Session, pick: str, seed: int) -> list[Any]:
+        """Show another method or seed."""
+        if session.view is None:
+            return skips(3)
+        session.pick, session.seed = pick, seed
+        return [pick, seed, replay.panel(session.view, session.shown, seed)]
+
+    def look_at_prompt(self, prompt: str, words: str) -> list[Any]:
+        """What is toxic in the prompt, and what is proposed in its place."""
+        return list(replay.found(prompt or "", order.listed(words)))
