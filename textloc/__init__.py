@@ -9,7 +9,7 @@ from textloc.version import __version__ as __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from textloc.jobs.localize import Event
+    from textloc.jobs.job import Event
     from textloc.models.checkpoints import Model
 
 

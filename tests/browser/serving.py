@@ -78,7 +78,7 @@ def edit_stream(model, pairs, layers, *, seeds, on_step, cancelled, pictures, **
         )
 
 
-def beside_stream(model, lora, prompts, *, seeds, **_options):
+def trial_stream(model, lora, prompts, *, seeds, **_options):
     if lora != "made/up":
         loras.find(lora)
     images, sides = {}, {"base": [], "lora": []}
@@ -109,7 +109,7 @@ def beside_stream(model, lora, prompts, *, seeds, **_options):
         )
 
 
-textloc.jobs.lora_trial.beside_stream = beside_stream
+textloc.jobs.lora_trial.trial_stream = trial_stream
 textloc.jobs.localize.localize_stream = localize_stream
 textloc.jobs.edit.edit_stream = edit_stream
 textloc.models.checkpoints.load = lambda name: SimpleNamespace(name=name, layers=range(11))

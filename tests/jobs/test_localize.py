@@ -76,11 +76,18 @@ def grown(
     model: Model, needed: set[int], share: float = 0.9, whole: frozenset[int] = frozenset()
 ) -> Any:
     sweep = localize._Sweep(
-        model, (PAIR,), (0,), model.defaults, 0, tuple(range(len(model.layers))), "auto", share
+        model=model,
+        sampling=model.defaults,
+        engine="auto",
+        seeds=(0,),
+        pairs=(PAIR,),
+        start_step=0,
+        layers=tuple(range(len(model.layers))),
+        share=share,
     )
-    made_up = MadeUp((PAIR,), (0,), len(model.layers))
+    made_up = MadeUp((PAIR,), (0,), len(model.layers), {}, {})
     made_up.needed, made_up.whole = frozenset(needed), whole
-    sweep.readings = made_up
+    sweep.scores = made_up
     sweep.sets = [()]
     for _ in sweep._grow([0]):
         pass

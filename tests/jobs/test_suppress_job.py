@@ -121,7 +121,7 @@ def test_bad_input_is_told(model: Model) -> None:
         ({"methods": ["hope"]}, PromptError, "no method 'hope'"),
         ({"fallback": "hope"}, PromptError, "no fallback 'hope'"),
         ({"detector": "hope"}, ToxicityError, "no detector 'hope'"),
-        ({"seeds": ()}, PromptError, "at least one prompt"),
+        ({"seeds": ()}, PromptError, "one or more different seeds"),
         ({"layers": "99"}, LayerError, "no text layer 99"),
     ):
         with pytest.raises(error, match=message):

@@ -13,7 +13,7 @@ from tests.finetuning.test_training import folder, train  # noqa: F401  (a fixtu
 from tests.tiny_pipelines import FAMILIES
 from textloc.cli import main
 from textloc.errors import Cancelled, CheckpointError, LayerError, PromptError
-from textloc.jobs.lora_trial import beside_stream
+from textloc.jobs.lora_trial import trial_stream
 from textloc.results import export, plots, sentences, store
 from textloc.ui.finetune import order, replay
 from textloc.ui.finetune.tab import LoraSession, LoraTab
@@ -93,7 +93,7 @@ def test_both_are_drawn_from_the_same_noise(
 ) -> None:
     train(FAMILIES["sdxl"](), folder, tmp_path / "out")
     model = FAMILIES["sdxl"]()
-    *events, last = beside_stream(model, str(tmp_path / "out"), PROMPTS, seeds=(0, 1), chunk_rows=2)
+    *events, last = trial_stream(model, str(tmp_path / "out"), PROMPTS, seeds=(0, 1), chunk_rows=2)
     assert len(events) == 4
     assert not events[0].document["complete"]
     assert "pictures are drawn so far" in sentences.describe_beside(events[0].document)
@@ -104,7 +104,7 @@ def test_both_are_drawn_from_the_same_noise(
     assert document["ssim"] < 1
     assert document["request"]["lora"]["scale"] == 1
     assert not getattr(model.denoiser, "peft_config", None)
-    *_, none = beside_stream(model, str(tmp_path / "out"), PROMPTS, scale=0.0)
+    *_, none = trial_stream(model, str(tmp_path / "out"), PROMPTS, scale=0.0)
     assert none.document["ssim"] == pytest.approx(1)
     view = view_of(document, last.images)
     assert replay.panel(view).count("<img") == 8
@@ -123,14 +123,14 @@ def test_a_stop_and_an_error_leave_the_model_as_it_was(
     train(FAMILIES["sdxl"](), folder, tmp_path / "out")
     model = FAMILIES["sdxl"]()
     with pytest.raises(Cancelled):
-        list(beside_stream(model, str(tmp_path / "out"), PROMPTS, cancelled=lambda: True))
+        list(trial_stream(model, str(tmp_path / "out"), PROMPTS, cancelled=lambda: True))
     assert not getattr(model.denoiser, "peft_config", None)
     with pytest.raises(CheckpointError, match="there is no LoRA"):
-        list(beside_stream(model, "nothing here", PROMPTS))
+        list(trial_stream(model, "nothing here", PROMPTS))
     with pytest.raises(PromptError, match="quotes no text"):
-        list(beside_stream(model, "x", ["a sign"]))
+        list(trial_stream(model, "x", ["a sign"]))
     with pytest.raises(PromptError, match="at least one prompt"):
-        list(beside_stream(model, "x", [" "]))
+        list(trial_stream(model, "x", [" "]))
 
 
 # ---------------------------------------------------------------------------- the form

@@ -21,6 +21,7 @@ from textloc.models.checkpoints import Model
 from textloc.patching.generation import generate
 from textloc.prompts import Pair
 from textloc.reading import ocr
+from textloc.results.gallery import Gallery
 from textloc.runs import Sampling
 
 SEED = 42
@@ -191,7 +192,8 @@ def _entries(
     on_images: Callable[[str, int], None],
 ) -> list[dict[str, Any]]:
     """Scores of given sets over all pairs."""
-    readings = Readings(tuple(pairs), tuple(seeds), len(model.layers))
+    images, read = Gallery(), dict[str, ocr.Reading]()
+    readings = Readings(tuple(pairs), tuple(seeds), len(model.layers), images, read)
     every = range(len(pairs))
     keys = {
         readings.key(layers, pair, seed): readings.run(layers, pair, seed, start)
@@ -201,10 +203,9 @@ def _entries(
     }
     for chunk in generate(model, list(dict.fromkeys(keys.values())), model.defaults):
         new = {key: chunk.images[run] for key, run in keys.items() if run in chunk.images}
-        readings.images.update(new)
-        texts = ocr.read(list(new.values()), engine)
-        readings.texts.update({k: r.text for k, r in zip(new, texts, strict=True)})
-        on_images("counting layers", len(readings.images))
+        images.update(new)
+        read.update(zip(new, ocr.read(list(new.values()), engine), strict=True))
+        on_images("counting layers", len(images))
     return [readings.entry(layers, every, effect=False)["scores"] for layers in sets]
 
 

@@ -14,7 +14,7 @@ from textloc.errors import PromptError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from textloc.jobs.localize import Event
+    from textloc.jobs.job import Event
     from textloc.models.checkpoints import Model
 
 

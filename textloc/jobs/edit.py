@@ -14,7 +14,7 @@ Partial results are yielded after every call.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,21 @@ from PIL import Image
 from textloc.baselines import BASELINES
 from textloc.errors import LayerError, PromptError
 from textloc.jobs import edit_measures
-from textloc.jobs.localize import Event, asked_sampling, check_asked, check_prompts
+from textloc.jobs.job import (
+    Event,
+    Job,
+    asked_sampling,
+    check_asked,
+    check_methods,
+    check_prompts,
+)
 from textloc.layers import check_layers
 from textloc.models import checkpoints
 from textloc.models.checkpoints import Model
 from textloc.patching import inversion
-from textloc.patching.generation import generate
 from textloc.pictures import fit
 from textloc.prompts import Pair
-from textloc.reading import ocr
-from textloc.reading.ocr import Reading
-from textloc.results import provenance
-from textloc.results.identity import request_id
-from textloc.runs import Patch, Run, Sampling
+from textloc.runs import Patch, Run
 
 SCHEMA = "textloc.edit/1"
 LOCALIZED = "localized"
@@ -92,8 +94,7 @@ def edit_stream(
         PromptError, LayerError, CheckpointError, OCRError, OutOfMemoryError, Cancelled.
     """
     check_asked(pairs, seeds)
-    if unknown := [name for name in methods if name not in BASELINES]:
-        raise PromptError(f"there is no method {unknown[0]!r}; there are {', '.join(BASELINES)}")
+    asked = check_methods(methods, BASELINES)
     if pictures is not None and len(pictures) != len(pairs):
         raise PromptError(
             f"there are {len(pictures)} pictures and {len(pairs)} prompt pairs; give one a pair"
@@ -107,67 +108,52 @@ def edit_stream(
         raise LayerError("give at least one layer to patch")
     check_prompts(loaded, pairs, sampling)
     own = tuple(fit(picture, sampling) for picture in pictures or ())
-    job = _Edit(
-        loaded,
-        tuple(pairs),
-        chosen,
-        layers_from,
-        start_step,
-        tuple(seeds),
-        tuple(dict.fromkeys(methods)),
-        own,
-        sampling,
-        ocr,
-    )
-    job.timing["load_s"] = time.perf_counter() - began
-    return job.run(on_step, cancelled)
+    return _Edit(
+        model=loaded,
+        sampling=sampling,
+        engine=ocr,
+        seeds=tuple(seeds),
+        load_s=time.perf_counter() - began,
+        on_step=on_step,
+        cancelled=cancelled,
+        pairs=tuple(pairs),
+        layers=chosen,
+        layers_from=layers_from,
+        asked_start=start_step,
+        methods=asked,
+        pictures=own,
+    ).run()
 
 
-@dataclass
-class _Edit:
-    """One job in progress. Pictures are named by their keys in the stored result."""
+@dataclass(kw_only=True)
+class _Edit(Job):
+    """One edit in progress."""
 
-    model: Model
+    SCHEMA = SCHEMA
+    NAME = "edit"
+
     pairs: tuple[Pair, ...]
     layers: tuple[int, ...]
     layers_from: str
     asked_start: int | None
-    seeds: tuple[int, ...]
     methods: tuple[str, ...]
     pictures: tuple[Image.Image, ...]
-    sampling: Sampling
-    engine: str
-    began: float = field(default_factory=time.perf_counter)
-    images: dict[str, Image.Image] = field(default_factory=dict)
-    readings: dict[str, Reading] = field(default_factory=dict)
     start_step: int | None = None
     curve: dict[int, list[str]] = field(default_factory=dict)
-    costs: dict[str, dict[str, float]] = field(default_factory=dict)
-    message: str = ""
-    total: int = 0
 
     def __post_init__(self) -> None:
-        self.timing = dict.fromkeys(("load_s", "generate_s", "read_s", "total_s"), 0.0)
-        self._environment = provenance.describe(self.model.device, ocr.describe(self.engine))
-        self._on_step: Callable[[int, int], None] | None = None
-        self._cancelled: Callable[[], bool] = lambda: False
+        super().__post_init__()
         self._measured: dict[str, dict[str, float | None]] = {}
-        self._sources = {
-            (pair, seed): self._source_run(pair, seed)
-            for pair in range(len(self.pairs))
-            for seed in self.seeds
-        }
+        self._means: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
+        self._sources = {place: self._source_run(*place) for place in self.places(len(self.pairs))}
 
     # -- the order of the work -------------------------------------------------------------
 
-    def run(
-        self, on_step: Callable[[int, int], None] | None, cancelled: Callable[[], bool]
-    ) -> Iterator[Event]:
-        self._on_step, self._cancelled = on_step, cancelled
-        places = [(pair, seed) for pair in range(len(self.pairs)) for seed in self.seeds]
+    def plan(self) -> Iterator[Event]:
+        places = self.places(len(self.pairs))
         self.message = "generating the source pictures"
-        sources = {self._key(*p, "source"): self._sources[p] for p in places}
-        yield from self._generate("source", sources)
+        sources = {self._key(*place, "source"): self._sources[place] for place in places}
+        yield from self.generate("source", sources)
         if self.asked_start is None:
             self.message = "looking for the latest start step"
             yield from self._find_start(places[:: -(-len(places) // PROBES)])
@@ -178,21 +164,15 @@ class _Edit:
         yield from self._patched(self.start_step, places, LOCALIZED)
         for name in self.methods:
             self.message = f"the same by {BASELINES[name].TITLE.lower()}"
-            yield from self._generate(
-                name, {self._key(*p, name): self._other(name, *p) for p in places}
-            )
-        self.timing["total_s"] = self.timing["load_s"] + time.perf_counter() - self.began
-        self.message = "done"
-        yield self._event(complete=True)
+            others = {self._key(*place, name): self._other(name, *place) for place in places}
+            yield from self.generate(name, others)
 
     def _find_start(self, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
         """Bisection: step 0 changes the words, and after the last step nothing changes."""
 
         def score(name: str, keys: Sequence[str]) -> float:
-            found = edit_measures.means([self._measure(key) for key in keys], range(len(keys)))[
-                name
-            ]
-            return found[0] or 0.0
+            rows = [self._measure(key) for key in keys]
+            return edit_measures.means(rows, range(len(keys)))[name][0] or 0.0
 
         def changed(start: int) -> dict[str, float]:
             exact = score("exact_target", self.curve[start])
@@ -219,7 +199,7 @@ class _Edit:
             donor = self._other("prompt-swap", *place)
             patch = Patch(self.layers, donor, start=start)
             runs[self._key(*place, _label(start))] = self._sources[place].patched(patch)
-        yield from self._generate(what, runs)
+        yield from self.generate(what, runs)
 
     # -- runs and pictures -----------------------------------------------------------------
 
@@ -243,34 +223,6 @@ class _Edit:
         size = self.images[self._key(pair, seed, "source")].size
         return BASELINES[name].run(self._sources[pair, seed], self.pairs[pair].target, read, size)
 
-    def _generate(self, what: str, runs: Mapping[str, Run]) -> Iterator[Event]:
-        """Generate and read the pictures that are not there yet; `what` they are part of."""
-        missing = {key: run for key, run in runs.items() if key not in self.images}
-        self.total += len(missing)
-        keys: dict[Run, list[str]] = {}
-        for key, run in missing.items():
-            keys.setdefault(run, []).append(key)
-        cost = self.costs.setdefault(what, {"images": 0, "seconds": 0.0, "denoiser_rows": 0})
-        for chunk in generate(
-            self.model,
-            list(keys),
-            self.sampling,
-            lean=True,
-            on_step=self._on_step,
-            cancelled=self._cancelled,
-        ):
-            new = {key: image for run, image in chunk.images.items() for key in keys[run]}
-            cost["images"] += len(chunk.images)
-            cost["seconds"] += chunk.seconds
-            cost["denoiser_rows"] += chunk.patching.rows
-            self.timing["generate_s"] += chunk.seconds
-            began = time.perf_counter()
-            readings = ocr.read(list(new.values()), self.engine)
-            self.timing["read_s"] += time.perf_counter() - began
-            self.images.update(new)
-            self.readings.update(dict(zip(new, readings, strict=True)))
-            yield self._event(complete=False)
-
     def _measure(self, key: str) -> dict[str, float | None]:
         if key not in self._measured:
             pair, seed, _ = key.split("-", 2)
@@ -286,50 +238,20 @@ class _Edit:
 
     # -- the document ----------------------------------------------------------------------
 
-    def _event(self, complete: bool) -> Event:
-        count = len(self.images)
-        return Event(self._document(complete), dict(self.images), count, self.total, self.message)
-
-    def _request(self) -> dict[str, Any]:
-        """What was asked, canonically: its hash is the result's identity."""
+    def request(self) -> dict[str, Any]:
+        followed = range(len(self.pictures))
         return {
-            "job": "edit",
-            "checkpoint": self.model.identity,
             "pairs": [vars(pair) for pair in self.pairs],
-            "pictures": [
-                self._followed(pair, self.seeds[0]).digest for pair in range(len(self.pictures))
-            ],
+            "pictures": [self._followed(pair, self.seeds[0]).digest for pair in followed],
             "layers": list(self.layers),
             "start_step": self.asked_start,
-            "seeds": list(self.seeds),
             "methods": list(self.methods),
-            "steps": self.sampling.steps,
-            "guidance": float(self.sampling.guidance),
-            "height": self.sampling.height,
-            "width": self.sampling.width,
-            "ocr": ocr.describe(self.engine),
-            "dtype": self.model.dtype,
         }
 
-    def _document(self, complete: bool) -> dict[str, Any]:
-        request = self._request()
+    def body(self, complete: bool) -> dict[str, Any]:
         weights = self.model.kv_parameters(self.layers)
         start = self.start_step
         return {
-            "schema": SCHEMA,
-            "id": request_id(request),
-            "complete": complete,
-            "request": request,
-            "checkpoint": {
-                **request["checkpoint"],
-                "pipeline": type(self.model.pipe).__name__,
-                "denoiser": type(self.model.denoiser).__name__,
-                "parameters": self.model.parameters,
-                "text_layers": len(self.model.layers),
-                "scheduler": type(self.model.pipe.scheduler).__name__,
-                **self.model.switched_off,
-            },
-            "environment": self._environment,
             "layers": list(self.layers),
             "layers_from": self.layers_from,
             "kv_parameters": weights,
@@ -338,20 +260,18 @@ class _Edit:
             "curve": [self._point(step) for step in sorted(self.curve)],
             "sources": [
                 {"pair": pair, "seed": seed, "read": self.readings[key].text, "image": key}
-                for pair, seed, key in self._places("source")
+                for pair, seed, key in self._made("source")
             ],
             "edits": [] if start is None else self._edits(_label(start)),
             "methods": [self._method(name) for name in self.methods],
             "scores": None if start is None else self._scores(_label(start)),
-            "costs": {name: dict(cost) for name, cost in self.costs.items()},
             "inversions": self._inversions(),
-            "timing": dict(self.timing),
         }
 
     def _inversions(self) -> list[dict[str, Any]]:
         """How well one's own pictures are reproduced."""
         found = []
-        for pair, seed, key in self._places("source") if self.pictures else ():
+        for pair, seed, key in self._made("source") if self.pictures else ():
             corrections = self._followed(pair, seed).corrections
             measured = edit_measures.reproduction(
                 self.pictures[pair], self.images[key], corrections
@@ -361,9 +281,10 @@ class _Edit:
             )
         return found
 
-    def _places(self, label: str) -> list[tuple[int, int, str]]:
-        every = [(p, s, self._key(p, s, label)) for p in range(len(self.pairs)) for s in self.seeds]
-        return [place for place in every if place[2] in self.images]
+    def _made(self, label: str) -> list[tuple[int, int, str]]:
+        """(pair, seed, key) of the pictures with this label that are there."""
+        every = [(*place, self._key(*place, label)) for place in self.places(len(self.pairs))]
+        return [one for one in every if one[2] in self.images]
 
     def _edits(self, label: str) -> list[dict[str, Any]]:
         return [
@@ -376,13 +297,20 @@ class _Edit:
                 "image": key,
                 **self._measure(key),
             }
-            for pair, seed, key in self._places(label)
+            for pair, seed, key in self._made(label)
         ]
 
     def _scores(self, label: str) -> dict[str, list[float | None]] | None:
-        places = self._places(label)
-        rows = [self._measure(key) for _, _, key in places]
-        return edit_measures.means(rows, [pair for pair, _, _ in places]) if rows else None
+        keys = [key for _, _, key in self._made(label)]
+        return self._mean(keys) if keys else None
+
+    def _mean(self, keys: Sequence[str]) -> dict[str, list[float | None]]:
+        """Means over pictures, looked for again only where pictures came."""
+        if (named := tuple(keys)) not in self._means:
+            rows = [self._measure(key) for key in keys]
+            pairs = [int(key.split("-")[0][1:]) for key in keys]
+            self._means[named] = edit_measures.means(rows, pairs)
+        return self._means[named]
 
     def _method(self, name: str) -> dict[str, Any]:
         about = BASELINES[name]
@@ -396,10 +324,9 @@ class _Edit:
 
     def _point(self, start: int) -> dict[str, Any]:
         keys = self.curve[start]
-        rows = [self._measure(key) for key in keys]
         return {
             "start_step": start,
-            "scores": edit_measures.means(rows, [int(key.split("-")[0][1:]) for key in keys]),
+            "scores": self._mean(keys),
             "edits": [{"read_edit": self.readings[key].text, "image": key} for key in keys],
         }
 

@@ -21,44 +21,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from textloc.errors import LayerError, PromptError
+from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
 from textloc.jobs.readings import Readings, Set
 from textloc.layers import check_layers
 from textloc.models import checkpoints
 from textloc.models.checkpoints import Model
-from textloc.patching.generation import generate
 from textloc.prompts import Pair
-from textloc.reading import ocr
-from textloc.results import provenance
-from textloc.results.identity import request_id
-from textloc.runs import Run, Sampling
 
 SCHEMA = "textloc.localize/1"
 CANDIDATES = 6
 """Layers tried for growing the set: those that change the picture most when patched alone."""
 CONTROLS = 3
 """Random layer sets patched for comparison."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Progress of a localization.
-
-    document: the result so far (`complete` tells whether it is the last). images: all pictures so
-    far by key. done, total: pictures finished and expected; `total` grows while sets are tried.
-    """
-
-    document: dict[str, Any]
-    images: dict[str, Image.Image]
-    done: int
-    total: int
-    message: str
 
 
 def localize(model: str | Path | Model, pairs: Sequence[Pair], **options: Any) -> Event:
@@ -115,111 +94,59 @@ def localize_stream(
     if not chosen:
         raise LayerError("give at least one layer to try, or leave the layers out to try all")
     check_prompts(loaded, pairs, sampling)
-    sweep = _Sweep(loaded, tuple(pairs), tuple(seeds), sampling, start_step, chosen, ocr, share)
-    sweep.timing["load_s"] = time.perf_counter() - began
-    return sweep.run(chunk_rows, on_step, cancelled)
+    return _Sweep(
+        model=loaded,
+        sampling=sampling,
+        engine=ocr,
+        seeds=tuple(seeds),
+        load_s=time.perf_counter() - began,
+        chunk_rows=chunk_rows,
+        on_step=on_step,
+        cancelled=cancelled,
+        pairs=tuple(pairs),
+        start_step=start_step,
+        layers=chosen,
+        share=share,
+    ).run()
 
 
-def check_asked(pairs: Sequence[Pair], seeds: Sequence[int]) -> None:
-    """Check what can be checked before a checkpoint is loaded.
-
-    Raises:
-        PromptError: no pair, no seed, a negative seed, or one seed twice.
-    """
-    if not pairs:
-        raise PromptError("give at least one prompt pair")
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise PromptError("give one or more different seeds, 0 or greater, such as 0,1")
-
-
-def asked_sampling(
-    model: Model, steps: int | None, guidance: float | None, start_step: int
-) -> Sampling:
-    """The checkpoint's usual call with these steps and guidance, None leaving its own.
-
-    Raises:
-        LayerError: no step, or a start step that does not lie in 0 to the number of steps.
-    """
-    usual = model.defaults
-    sampling = replace(
-        usual,
-        steps=usual.steps if steps is None else steps,
-        guidance=usual.guidance if guidance is None else guidance,
-    )
-    if sampling.steps < 1 or not 0 <= start_step <= sampling.steps:
-        raise LayerError(
-            f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
-        )
-    return sampling
-
-
-def check_prompts(model: Model, pairs: Sequence[Pair], sampling: Sampling) -> None:
-    """Check every prompt of the pairs (`Model.check_prompt`).
-
-    Raises:
-        PromptError: one is too long for the checkpoint, or it cannot spell it.
-    """
-    for pair in pairs:
-        model.check_prompt(pair.source, sampling)
-        model.check_prompt(pair.target, sampling)
-
-
-@dataclass
-class _Sweep:
+@dataclass(kw_only=True)
+class _Sweep(Job):
     """One localization in progress."""
 
-    model: Model
+    SCHEMA = SCHEMA
+    NAME = "localize"
+    LEAN = False
+
     pairs: tuple[Pair, ...]
-    seeds: tuple[int, ...]
-    sampling: Sampling
     start_step: int
     layers: tuple[int, ...]
-    engine: str
     share: float
-    began: float = field(default_factory=time.perf_counter)
-    timing: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("load_s", "generate_s", "read_s", "total_s", "rows", "denoiser_rows"), 0
-        )
-    )
     sets: list[tuple[int, ...]] = field(default_factory=list)
     controls: list[tuple[int, ...]] = field(default_factory=list)
     selected: tuple[int, ...] = ()
     reached: bool = False
-    message: str = ""
-    total: int = 0
-    _environment: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.readings = Readings(self.pairs, self.seeds, len(self.model.layers))
-        self._environment = provenance.describe(self.model.device, ocr.describe(self.engine))
+        super().__post_init__()
+        count = len(self.model.layers)
+        self.scores = Readings(self.pairs, self.seeds, count, self.images, self.readings)
 
     # -- the order of the work -------------------------------------------------------------
 
-    def run(
-        self,
-        rows: int | None,
-        on_step: Callable[[int, int], None] | None,
-        cancelled: Callable[[], bool],
-    ) -> Iterator[Event]:
+    def plan(self) -> Iterator[Event]:
         every = tuple(range(len(self.pairs)))
         chosen_on, reported_on = self._halves()
-
-        def work(sets: Sequence[Set], pairs: Sequence[int]) -> Iterator[Event]:
-            yield from self._generate(sets, pairs, rows, on_step, cancelled)
-
         singles = [(layer,) for layer in self.layers]
         self.message = "patching one layer at a time"
-        yield from work(["source", "target", "all", *singles], every)
+        yield from self._patched("alone", ["source", "target", "all", *singles], every)
         self.sets = [()]
         self.message = "looking for the smallest set of layers"
         for candidates in self._grow(chosen_on):
-            yield from work(candidates, chosen_on)
+            yield from self._patched("sets", candidates, chosen_on)
         self.message = "patching the set and random sets of its size"
         self.controls = self._random_sets()
-        yield from work([*self.sets[1:], *self.controls], reported_on)
-        self.timing["total_s"] = self.timing["load_s"] + time.perf_counter() - self.began
-        yield self._event(complete=True)
+        yield from self._patched("report", [*self.sets[1:], *self.controls], reported_on)
 
     def _halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Pairs to choose the set on and pairs to report it on."""
@@ -228,8 +155,8 @@ class _Sweep:
 
     def _grow(self, pairs: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
         """Grow the set greedily; yields the sets whose pictures are needed next."""
-        score_of, exact_of = self.readings.f1, self.readings.exact
-        change_of = self.readings.change
+        score_of, exact_of = self.scores.f1, self.scores.exact
+        change_of = self.scores.change
         floor, ceiling = score_of("source", pairs), score_of("all", pairs)
         if ceiling <= floor:
             return
@@ -270,127 +197,55 @@ class _Sweep:
                 drawn.add(candidate)
         return sorted(drawn)
 
-    # -- pictures --------------------------------------------------------------------------
-
-    def _generate(
-        self,
-        sets: Sequence[Set],
-        pairs: Sequence[int],
-        rows: int | None,
-        on_step: Callable[[int, int], None] | None,
-        cancelled: Callable[[], bool],
-    ) -> Iterator[Event]:
+    def _patched(self, what: str, sets: Sequence[Set], pairs: Sequence[int]) -> Iterator[Event]:
         """Generate and read the pictures of these sets that are not there yet."""
-        wanted: dict[str, Run] = {}
-        for pair in pairs:
-            for seed in self.seeds:
-                for what in sets:
-                    key = self.readings.key(what, pair, seed)
-                    if key not in self.readings.images:
-                        wanted[key] = self.readings.run(what, pair, seed, self.start_step)
-        keys: dict[Run, list[str]] = {}
-        for key, run in wanted.items():
-            keys.setdefault(run, []).append(key)
-        self.total += len(wanted)
-        for chunk in generate(
-            self.model,
-            list(keys),
-            self.sampling,
-            max_rows=rows,
-            on_step=on_step,
-            cancelled=cancelled,
-        ):
-            new = {key: image for run, image in chunk.images.items() for key in keys.get(run, ())}
-            self.timing["generate_s"] += chunk.seconds
-            self.timing["rows"] += len(chunk.images)
-            self.timing["denoiser_rows"] += chunk.patching.rows
-            began = time.perf_counter()
-            readings = ocr.read(list(new.values()), self.engine)
-            self.timing["read_s"] += time.perf_counter() - began
-            self.readings.images.update(new)
-            self.readings.texts.update({k: r.text for k, r in zip(new, readings, strict=True)})
-            yield self._event(complete=False)
+        runs = {
+            self.scores.key(one, pair, seed): self.scores.run(one, pair, seed, self.start_step)
+            for pair in pairs
+            for seed in self.seeds
+            for one in sets
+        }
+        yield from self.generate(what, runs)
 
     # -- the document ----------------------------------------------------------------------
 
-    def _set_entry(self, layers: tuple[int, ...], pairs: Sequence[int]) -> dict[str, Any]:
-        weights = self.model.kv_parameters(layers)
-        return {
-            "layers": list(layers),
-            "size": len(layers),
-            "kv_parameters": weights,
-            "fraction_of_parameters": weights / self.model.parameters,
-            **self.readings.entry(layers, pairs),
-        }
-
-    def _event(self, complete: bool) -> Event:
-        images = self.readings.images
-        return Event(self._document(complete), dict(images), len(images), self.total, self.message)
-
     def request(self) -> dict[str, Any]:
-        """What was asked, canonically: its hash is the result's identity."""
         return {
-            "job": "localize",
-            "checkpoint": self.model.identity,
             "pairs": [vars(pair) for pair in self.pairs],
-            "seeds": list(self.seeds),
-            "steps": self.sampling.steps,
-            "guidance": float(self.sampling.guidance),
-            "height": self.sampling.height,
-            "width": self.sampling.width,
             "start_step": self.start_step,
             "layers": list(self.layers),
-            "ocr": ocr.describe(self.engine),
-            "dtype": self.model.dtype,
             "share": self.share,
         }
 
-    def _document(self, complete: bool) -> dict[str, Any]:
+    def body(self, complete: bool) -> dict[str, Any]:
         every = tuple(range(len(self.pairs)))
         chosen_on, reported_on = self._halves()
+        scores, weights = self.scores, self.model.kv_parameters
         references = {
-            name: self.readings.entry(name, every, effect=False)
+            name: scores.entry(name, every, effect=False)
             for name in ("source", "target", "all")
-            if self.readings.any(name, every)
+            if scores.any(name, every)
         }
-        request = self.request()
-        sets: list[dict[str, Any]] = []
-        if complete:
-            full = tuple(range(len(self.model.layers)))
-            shown = [*self.sets, *([full] if full not in self.sets else [])]
-            sets = [self._set_entry(layers, reported_on) for layers in shown]
+        full = tuple(range(len(self.model.layers)))
+        shown = [*self.sets, *([full] if full not in self.sets else [])] if complete else []
+        controls = self.controls if complete else []
         return {
-            "schema": SCHEMA,
-            "id": request_id(request),
-            "complete": complete,
-            "request": request,
-            "checkpoint": {
-                **request["checkpoint"],
-                "pipeline": type(self.model.pipe).__name__,
-                "denoiser": type(self.model.denoiser).__name__,
-                "parameters": self.model.parameters,
-                "scheduler": type(self.model.pipe.scheduler).__name__,
-                **self.model.switched_off,
-            },
-            "environment": self._environment,
             "layers": [
                 {
                     "index": layer.index,
                     "name": layer.name,
                     "heads": layer.heads,
                     "kv_parameters": layer.kv_parameters,
-                    **self.readings.entry((layer.index,), every),
+                    **scores.entry((layer.index,), every),
                 }
                 for layer in self.model.layers
-                if layer.index in self.layers and self.readings.any((layer.index,), every)
+                if layer.index in self.layers and scores.any((layer.index,), every)
             ],
             "references": references,
-            "floor": self.readings.f1("source", every) if "source" in references else None,
-            "ceiling": self.readings.f1("all", every) if "all" in references else None,
-            "sets": sets,
-            "controls": [self._set_entry(s, reported_on) for s in self.controls]
-            if complete
-            else [],
+            "floor": scores.f1("source", every) if "source" in references else None,
+            "ceiling": scores.f1("all", every) if "all" in references else None,
+            "sets": [self._set_entry(layers, reported_on) for layers in shown],
+            "controls": [self._set_entry(layers, reported_on) for layers in controls],
             "selection": {
                 "share": self.share,
                 "reached": self.reached,
@@ -401,7 +256,16 @@ class _Sweep:
             },
             "selected": list(self.selected) if complete else [],
             "fraction_of_parameters": (
-                self.model.kv_parameters(self.selected) / self.model.parameters if complete else 0.0
+                weights(self.selected) / self.model.parameters if complete else 0.0
             ),
-            "timing": dict(self.timing),
+        }
+
+    def _set_entry(self, layers: tuple[int, ...], pairs: Sequence[int]) -> dict[str, Any]:
+        weights = self.model.kv_parameters(layers)
+        return {
+            "layers": list(layers),
+            "size": len(layers),
+            "kv_parameters": weights,
+            "fraction_of_parameters": weights / self.model.parameters,
+            **self.scores.entry(layers, pairs),
         }

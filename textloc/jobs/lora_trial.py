@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from textloc.errors import PromptError
-from textloc.jobs.localize import Event, asked_sampling
+from textloc.jobs.job import Event, Job, asked_sampling, check_seeds
 from textloc.models import checkpoints, loras
 from textloc.models.checkpoints import Model
-from textloc.patching.generation import generate
 from textloc.prompts import quoted_text
-from textloc.reading import metrics, ocr
-from textloc.results import provenance
-from textloc.results.identity import request_id
-from textloc.runs import Run, Sampling
+from textloc.reading import metrics
+from textloc.runs import Run
 
 SCHEMA = "textloc.lora_trial/1"
 SIDES = ("base", "lora")
 
 
-def beside_stream(
+def trial_stream(
     model: str | Path | Model,
     lora: str,
     prompts: Sequence[str],
@@ -57,136 +54,97 @@ def beside_stream(
         PromptError, LayerError, CheckpointError, OCRError, OutOfMemoryError, Cancelled.
     """
     asked = [prompt.strip() for prompt in prompts if prompt.strip()]
-    if not asked or not seeds:
+    if not asked:
         raise PromptError('give at least one prompt, such as: a red sign that says "2048"')
-    texts = [quoted_text(prompt) for prompt in asked]
+    check_seeds(seeds)
+    texts = {prompt: quoted_text(prompt) for prompt in asked}
+    began = time.perf_counter()
     loaded = checkpoints.load(model)
-    sampling = asked_sampling(loaded, steps, guidance, 0)
-    runs = [Run(prompt, seed) for prompt in dict.fromkeys(asked) for seed in seeds]
-    run = _Beside(loaded, lora, scale, dict(zip(asked, texts, strict=True)), runs, sampling, ocr)
-    return run.run(chunk_rows, on_step, cancelled)
+    sampling = asked_sampling(loaded, steps, guidance)
+    return _Trial(
+        model=loaded,
+        sampling=sampling,
+        engine=ocr,
+        seeds=tuple(seeds),
+        load_s=time.perf_counter() - began,
+        chunk_rows=chunk_rows,
+        on_step=on_step,
+        cancelled=cancelled,
+        lora=lora,
+        scale=scale,
+        texts=texts,
+    ).run()
 
 
-class _Beside:
-    """One comparison in progress."""
+@dataclass(kw_only=True)
+class _Trial(Job):
+    """One comparison in progress. Pictures are named `p<prompt>-s<seed>-<side>`."""
 
-    def __init__(
-        self,
-        model: Model,
-        lora: str,
-        scale: float,
-        texts: dict[str, str],
-        runs: list[Run],
-        sampling: Sampling,
-        engine: str,
-    ) -> None:
-        self.model, self.lora, self.scale, self.texts = model, lora, scale, texts
-        self.runs, self.sampling, self.engine = runs, sampling, engine
-        self.images: dict[str, Image.Image] = {}
-        self.read: dict[str, str] = {}
-        self.began = time.perf_counter()
+    SCHEMA = SCHEMA
+    NAME = "lora_trial"
+    LEAN = False
 
-    def run(
-        self,
-        rows: int | None,
-        on_step: Callable[[int, int], None] | None,
-        cancelled: Callable[[], bool],
-    ) -> Iterator[Event]:
+    lora: str
+    scale: float
+    texts: Mapping[str, str]
+
+    def plan(self) -> Iterator[Event]:
+        runs = [Run(prompt, seed) for prompt in self.texts for seed in self.seeds]
+        self.total = len(SIDES) * len(runs)
+        self.message = "drawing both"
         with loras.attached(self.model, self.lora, self.scale) as carrying:
             self.carried = carrying.identity["lora"]
-            for run in self.runs:  # what the LoRA can spell, the base is asked too
+            for run in runs:  # what the LoRA can spell, the base is asked too
                 carrying.check_prompt(run.prompt, self.sampling)
             plain = replace(self.model, spelling=carrying.spelling)
             for side, model in zip(SIDES, (plain, carrying), strict=True):
-                with loras.without(model.denoiser) if side == "base" else _as_it_is():
-                    for chunk in generate(
-                        model,
-                        self.runs,
-                        self.sampling,
-                        max_rows=rows,
-                        on_step=on_step,
-                        cancelled=cancelled,
-                    ):
-                        self._take(side, chunk.images)
-                        yield self._event(complete=False)
-        yield self._event(complete=True)
-
-    def _take(self, side: str, images: dict[Run, Image.Image]) -> None:
-        keys = [self._key(run, side) for run in images]
-        self.images |= dict(zip(keys, images.values(), strict=True))
-        readings = ocr.read(list(images.values()), self.engine)
-        self.read |= {key: one.text for key, one in zip(keys, readings, strict=True)}
+                with loras.without(model.denoiser) if side == "base" else nullcontext():
+                    yield from self.generate(side, {self._key(r, side): r for r in runs}, model)
 
     def _key(self, run: Run, side: str) -> str:
         return f"p{list(self.texts).index(run.prompt)}-s{run.seed}-{side}"
 
-    def _event(self, complete: bool) -> Event:
-        total = len(SIDES) * len(self.runs)
-        document = self._document(complete)
-        return Event(document, dict(self.images), len(self.images), total, "drawing both")
+    # -- the document ----------------------------------------------------------------------
 
-    def _document(self, complete: bool) -> dict[str, Any]:
-        request = {
-            "job": "beside",
-            "checkpoint": self.model.identity,
-            "lora": self.carried,
-            "prompts": list(self.texts),
-            "seeds": list(dict.fromkeys(run.seed for run in self.runs)),
-            "steps": self.sampling.steps,
-            "guidance": float(self.sampling.guidance),
-            "ocr": ocr.describe(self.engine),
-        }
+    def request(self) -> dict[str, Any]:
+        return {"lora": self.carried, "prompts": list(self.texts)}
+
+    def body(self, complete: bool) -> dict[str, Any]:
         pictures = {side: self._pictures(side) for side in SIDES}
         return {
-            "schema": SCHEMA,
-            "id": request_id(request),
-            "complete": complete,
-            "request": request,
-            "checkpoint": self.model.identity,
-            "environment": provenance.describe(self.model.device, request["ocr"]),
             "layers": [],
             **pictures,
             "scores": {side: _scores(pictures[side]) for side in SIDES} if complete else None,
-            "ssim": self._ssim() if complete else None,
-            "seconds": time.perf_counter() - self.began,
+            "ssim": self._ssim(pictures["base"]) if complete else None,
         }
 
     def _pictures(self, side: str) -> list[dict[str, Any]]:
         found = []
-        for run in self.runs:
-            key = self._key(run, side)
-            if key not in self.images:
-                continue
-            text, read = self.texts[run.prompt], self.read[key]
-            found.append(
-                {
-                    "prompt": list(self.texts).index(run.prompt),
-                    "seed": run.seed,
-                    "text": text,
-                    "read": read,
-                    "exact": float(metrics.exact_match(read, text)),
-                    "ocr_f1": metrics.ocr_precision_recall_f1(read, text).f1,
-                    "image": key,
-                }
-            )
+        for place, text in enumerate(self.texts.values()):
+            for seed in self.seeds:
+                if (key := f"p{place}-s{seed}-{side}") not in self.images:
+                    continue
+                read = self.readings[key].text
+                found.append(
+                    {
+                        "prompt": place,
+                        "seed": seed,
+                        "text": text,
+                        "read": read,
+                        "exact": float(metrics.exact_match(read, text)),
+                        "ocr_f1": metrics.ocr_precision_recall_f1(read, text).f1,
+                        "image": key,
+                    }
+                )
         return found
 
-    def _ssim(self) -> float:
+    def _ssim(self, pictures: Sequence[dict[str, Any]]) -> float:
         """Mean structural similarity of both sides' pictures."""
-        return float(
-            np.mean(
-                [
-                    metrics.ssim(*(np.asarray(self.images[self._key(run, s)]) for s in SIDES))
-                    for run in self.runs
-                ]
-            )
-        )
-
-
-def _as_it_is() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
+        values = []
+        for one in pictures:
+            keys = [f"p{one['prompt']}-s{one['seed']}-{side}" for side in SIDES]
+            values.append(metrics.ssim(*(np.asarray(self.images[key]) for key in keys)))
+        return float(np.mean(values))
 
 
 def _scores(pictures: Sequence[dict[str, Any]]) -> dict[str, list[float | None]]:

@@ -6,7 +6,7 @@ layers, `()` for none, or one of the references `source`, `target` and `all`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from textloc.prompts import Pair
 from textloc.reading import metrics
+from textloc.reading.ocr import Reading
 from textloc.runs import Patch, Run
 
 Set = tuple[int, ...] | str
@@ -25,16 +26,17 @@ _RESAMPLES = 1000
 class Readings:
     """Pictures and readings so far.
 
-    pairs, seeds: what is run. n_layers: text layers of the model. images: pictures by key. texts:
-    what was read in each.
+    pairs, seeds: what is run. n_layers: text layers of the model. images, read: pictures and what
+    was read in each, by key; they grow while the job goes on.
     """
 
     pairs: tuple[Pair, ...]
     seeds: tuple[int, ...]
     n_layers: int
-    images: dict[str, Image.Image] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
+    images: Mapping[str, Image.Image]
+    read: Mapping[str, Reading]
     _scores_of: dict[str, dict[str, float]] = field(default_factory=dict)
+    _effects: dict[tuple[str, ...], tuple[float | None, ...]] = field(default_factory=dict)
 
     def key(self, what: Set, pair: int, seed: int) -> str:
         """Image key; one picture has one key, whatever it is asked for as."""
@@ -62,13 +64,13 @@ class Readings:
     def _keys(self, what: Set, pairs: Sequence[int]) -> list[tuple[int, str]]:
         """(pair, image key) of every finished picture of a set."""
         found = [(p, s, self.key(what, p, s)) for p in pairs for s in self.seeds]
-        return [(p, key) for p, _s, key in found if key in self.texts]
+        return [(p, key) for p, _s, key in found if key in self.read]
 
     def _measured(self, pair: int, key: str) -> dict[str, float]:
         """Scores of one picture; those beside the source picture once that is there."""
         if key in self._scores_of:
             return self._scores_of[key]
-        text, asked = self.texts[key], self.pairs[pair]
+        text, asked = self.read[key].text, self.pairs[pair]
         values: dict[str, float] = {}
         for side, wanted in (("target", asked.target_text), ("source", asked.source_text)):
             precision, recall, _ = metrics.ocr_precision_recall_f1(text, wanted)
@@ -137,10 +139,19 @@ class Readings:
             (p, s)
             for p in pairs
             for s in self.seeds
-            if all(self.key(w, p, s) in self.texts for w in (what, "source", "all"))
+            if all(self.key(w, p, s) in self.read for w in (what, "source", "all"))
         ]
         if not complete:
             return None, None, None
+        named = tuple(self.key(what, p, s) for p, s in complete)
+        if named not in self._effects:  # the interval is looked for again where pictures came
+            self._effects[named] = self._effect_of(what, complete)
+        return self._effects[named]
+
+    def _effect_of(
+        self, what: Set, complete: Sequence[tuple[int, int]]
+    ) -> tuple[float | None, ...]:
+        """The same over these (pair, seed)."""
         references: tuple[Set, ...] = (what, "source", "all")
         measured = [[self._measured(p, self.key(w, p, s)) for w in references] for p, s in complete]
         table = np.array(
@@ -155,10 +166,10 @@ class Readings:
 
     def _reads(self, what: Set, pairs: Sequence[int]) -> list[dict[str, Any]]:
         return [
-            {"pair": p, "seed": s, "text": self.texts[key], "image": key}
+            {"pair": p, "seed": s, "text": self.read[key].text, "image": key}
             for p in pairs
             for s in self.seeds
-            if (key := self.key(what, p, s)) in self.texts
+            if (key := self.key(what, p, s)) in self.read
         ]
 
     def entry(self, what: Set, pairs: Sequence[int], effect: bool = True) -> dict[str, Any]:

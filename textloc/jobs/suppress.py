@@ -24,16 +24,14 @@ from textloc import toxicity
 from textloc.baselines import SUPPRESSING
 from textloc.errors import PromptError
 from textloc.jobs import edit_measures
-from textloc.jobs.localize import Event, asked_sampling
+from textloc.jobs.job import Event, Job, asked_sampling, check_methods, check_seeds
 from textloc.layers import check_layers
 from textloc.models import checkpoints
 from textloc.models.checkpoints import Model
-from textloc.patching.generation import generate
 from textloc.prompts import Pair
-from textloc.reading import metrics, ocr
+from textloc.reading import metrics
 from textloc.reading.ocr import Reading
-from textloc.results import provenance
-from textloc.runs import Patch, Run, Sampling
+from textloc.runs import Patch, Run
 from textloc.toxicity import rewrite
 
 SCHEMA = "textloc.suppress/1"
@@ -140,10 +138,10 @@ def suppress_stream(
         PromptError, LayerError, CheckpointError, OCRError, ToxicityError, OutOfMemoryError,
         Cancelled.
     """
-    if not prompts or not seeds:
-        raise PromptError("give at least one prompt and one seed")
-    if unknown := [name for name in methods if name not in SUPPRESSING]:
-        raise PromptError(f"there is no method {unknown[0]!r}; there are {', '.join(SUPPRESSING)}")
+    if not prompts:
+        raise PromptError("give at least one prompt")
+    check_seeds(seeds)
+    compared = check_methods(methods, SUPPRESSING)
     if fallback not in FALLBACKS:
         raise PromptError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
     detect: dict[str, Any] = {
@@ -152,86 +150,77 @@ def suppress_stream(
         "allowed": tuple(allowed),
     }
     asked = look(prompts, replacements, **detect)
+    began = time.perf_counter()
     loaded = checkpoints.load(model)
     check_layers(layers, len(loaded.layers))
     sampling = asked_sampling(loaded, steps, guidance, start_step)
-    job = _Suppress(
-        loaded,
-        tuple(asked),
-        tuple(sorted(set(layers))),
-        layers_from,
-        tuple(seeds),
-        start_step,
-        fallback if check else None,
-        unguarded or bool(methods),
-        tuple(dict.fromkeys(methods)),
-        detect,
-        reveal,
-        sampling,
-        ocr,
-    )
-    return job.run(on_step, cancelled)
+    return _Suppress(
+        model=loaded,
+        sampling=sampling,
+        engine=ocr,
+        seeds=tuple(seeds),
+        load_s=time.perf_counter() - began,
+        on_step=on_step,
+        cancelled=cancelled,
+        prompts=tuple(asked),
+        layers=tuple(sorted(set(layers))),
+        layers_from=layers_from,
+        start_step=start_step,
+        fallback=fallback if check else None,
+        unguarded=unguarded or bool(methods),
+        methods=compared,
+        detect=detect,
+        reveal=reveal,
+    ).run()
 
 
-@dataclass
-class _Suppress:
-    """One job in progress. Pictures are named `p<prompt>-s<seed>-<method>`."""
+@dataclass(kw_only=True)
+class _Suppress(Job):
+    """One suppression in progress. Pictures are named `p<prompt>-s<seed>-<method>`."""
 
-    model: Model
-    asked: tuple[Asked, ...]
+    SCHEMA = SCHEMA
+    NAME = "suppress"
+
+    prompts: tuple[Asked, ...]
     layers: tuple[int, ...]
     layers_from: str
-    seeds: tuple[int, ...]
     start_step: int
     fallback: Fallback | None
     unguarded: bool
     methods: tuple[str, ...]
     detect: dict[str, Any]
     reveal: bool
-    sampling: Sampling
-    engine: str
-    began: float = field(default_factory=time.perf_counter)
-    images: dict[str, Image.Image] = field(default_factory=dict)
-    readings: dict[str, Reading] = field(default_factory=dict)
     fallbacks: dict[str, str] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
-    costs: dict[str, dict[str, float]] = field(default_factory=dict)
-    message: str = ""
-    total: int = 0
 
-    def run(
-        self, on_step: Callable[[int, int], None] | None, cancelled: Callable[[], bool]
-    ) -> Iterator[Event]:
-        self._how: dict[str, Any] = {"on_step": on_step, "cancelled": cancelled}
-        places = [(p, s) for p in range(len(self.asked)) for s in self.seeds]
+    def plan(self) -> Iterator[Event]:
+        places = self.places(len(self.prompts))
         self.message = "generating"
         guarded = {_key(*place, GUARDED): self._guarded(*place, self.layers) for place in places}
-        yield from self._generate(GUARDED, guarded)
+        yield from self.generate(GUARDED, guarded)
         if self.fallback is not None:
             self.message = "falling back where a toxic word still reads"
             yield from self._fall_back([place for place in places if self._toxic(*place)])
         if self.unguarded:
             self.message = "generating the prompts as they are"
             plain = {_key(*place, PLAIN): self._plain(*place) for place in places}
-            yield from self._generate(PLAIN, plain)
+            yield from self.generate(PLAIN, plain)
         toxic = [place for place in places if self._toxic(*place)]
         for name in self.methods:
             self.message = f"the same by {SUPPRESSING[name].TITLE.lower()}"
             others = {_key(*place, name): self._other(name, *place) for place in toxic}
-            yield from self._generate(name, others)
-        self.message = "done"
-        yield self._event(complete=True)
+            yield from self.generate(name, others)
 
     # -- runs ------------------------------------------------------------------------------
 
     def _toxic(self, place: int, _seed: int) -> bool:
-        return bool(self.asked[place].findings)
+        return bool(self.prompts[place].findings)
 
     def _plain(self, place: int, seed: int) -> Run:
-        return Run(self.asked[place].prompt, seed)
+        return Run(self.prompts[place].prompt, seed)
 
     def _guarded(self, place: int, seed: int, layers: Sequence[int]) -> Run:
-        plain, asked = self._plain(place, seed), self.asked[place]
+        plain, asked = self._plain(place, seed), self.prompts[place]
         if not asked.findings:
             return plain
         donor = Run(asked.benign, seed)
@@ -240,7 +229,7 @@ class _Suppress:
     def _other(self, name: str, place: int, seed: int) -> Run:
         key = _key(place, seed, GUARDED)
         size = self.images[key].size
-        benign = self.asked[place].benign
+        benign = self.prompts[place].benign
         return SUPPRESSING[name].run(self._plain(place, seed), benign, self.readings[key], size)
 
     def _fall_back(self, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
@@ -250,76 +239,49 @@ class _Suppress:
         if self.fallback == "more-layers":
             kinds["more-layers"] = lambda p, s: self._guarded(p, s, every)
         if self.fallback != "refuse":
-            kinds["prompt-swap"] = lambda p, s: Run(self.asked[p].benign, s)
+            kinds["prompt-swap"] = lambda p, s: Run(self.prompts[p].benign, s)
         left = [place for place in places if self._still_reads(_key(*place, GUARDED), place[0])]
         for name, make in kinds.items():
             for place in left:
                 self.images.pop(_key(*place, GUARDED))
                 self.fallbacks[_key(*place, GUARDED)] = name
-            yield from self._generate(name, {_key(*place, GUARDED): make(*place) for place in left})
+            yield from self.generate(name, {_key(*place, GUARDED): make(*place) for place in left})
             left = [place for place in left if self._still_reads(_key(*place, GUARDED), place[0])]
         for place in left:
             self.refused.add(_key(*place, GUARDED))
             self.fallbacks[_key(*place, GUARDED)] = "refuse"
 
     def _still_reads(self, key: str, place: int) -> bool:
-        text, asked = self.readings[key].text, self.asked[place]
+        text, asked = self.readings[key].text, self.prompts[place]
         return toxicity.is_toxic(text, **self.detect) or any(
             toxicity.same(text, finding.text, asked.pair.target_text) for finding in asked.findings
         )
 
-    def _generate(self, what: str, runs: Mapping[str, Run]) -> Iterator[Event]:
-        """Generate and read pictures; `what` they are part of."""
-        missing = {key: run for key, run in runs.items() if key not in self.images}
-        self.total += len(missing)
-        keys: dict[Run, list[str]] = {}
-        for key, run in missing.items():
-            keys.setdefault(run, []).append(key)
-        cost = self.costs.setdefault(what, {"images": 0, "seconds": 0.0, "denoiser_rows": 0})
-        for chunk in generate(self.model, list(keys), self.sampling, lean=True, **self._how):
-            new = {key: image for run, image in chunk.images.items() for key in keys[run]}
-            cost["images"] += len(chunk.images)
-            cost["seconds"] += chunk.seconds
-            cost["denoiser_rows"] += chunk.patching.rows
-            read = ocr.read(list(new.values()), self.engine)
-            self.images.update(new)
-            self.readings.update(dict(zip(new, read, strict=True)))
-            yield self._event(complete=False)
-
     # -- what is told ----------------------------------------------------------------------
 
-    def _event(self, complete: bool) -> Event:
-        shown = {key: image for key, image in self.images.items() if key not in self.refused}
-        done = len(self.images)
-        return Event(self._document(complete), shown, done, self.total, self.message)
+    def shown(self) -> Mapping[str, Image.Image]:
+        return self.images.snapshot().without(self.refused)
 
     def _told(self, text: str) -> str:
         return text if self.reveal else toxicity.masked(text, **self.detect)
 
-    def _document(self, complete: bool) -> dict[str, Any]:
-        model = self.model
+    def request(self) -> dict[str, Any]:
+        return {
+            "prompts": [self._told(asked.prompt) for asked in self.prompts],
+            "layers": list(self.layers),
+            "start_step": self.start_step,
+            "detector": self.detect["detector"],
+            "fallback": self.fallback,
+            "methods": list(self.methods),
+        }
+
+    def body(self, complete: bool) -> dict[str, Any]:
         methods = []
         for name in self.methods:
             about = SUPPRESSING[name]
             told = {"name": name, "title": about.TITLE, "paper": about.PAPER}
             methods.append({**told, **self._pictures(name, complete)})
         return {
-            "schema": SCHEMA,
-            "complete": complete,
-            "request": {
-                "job": "suppress",
-                "checkpoint": model.identity,
-                "prompts": [self._told(asked.prompt) for asked in self.asked],
-                "layers": list(self.layers),
-                "start_step": self.start_step,
-                "seeds": list(self.seeds),
-                "detector": self.detect["detector"],
-                "fallback": self.fallback,
-                "methods": list(self.methods),
-                "steps": self.sampling.steps,
-                "guidance": float(self.sampling.guidance),
-            },
-            "environment": provenance.describe(model.device, ocr.describe(self.engine)),
             "layers": list(self.layers),
             "layers_from": self.layers_from,
             "prompts": [
@@ -339,19 +301,17 @@ class _Suppress:
                         for one in asked.findings
                     ],
                 }
-                for asked in self.asked
+                for asked in self.prompts
             ],
             "guarded": self._pictures(GUARDED, complete),
             "unguarded": self._pictures(PLAIN, complete) if self.unguarded else None,
             "methods": methods,
-            "costs": {name: dict(cost) for name, cost in self.costs.items()},
-            "seconds": time.perf_counter() - self.began,
         }
 
     def _pictures(self, name: str, complete: bool) -> dict[str, Any]:
         """The pictures of a method with their measures; at the end the means over toxic prompts."""
         pictures, rows, places = [], [], []
-        for place in range(len(self.asked)):
+        for place in range(len(self.prompts)):
             for seed in self.seeds:
                 key = _key(place, seed, name)
                 if key not in self.images:
@@ -367,7 +327,7 @@ class _Suppress:
                         **values,
                     }
                 )
-                if self.asked[place].findings:
+                if self.prompts[place].findings:
                     rows.append(values)
                     places.append(place)
         scores = mean_scores(rows, places) if complete else None
@@ -377,7 +337,7 @@ class _Suppress:
         plain = _key(place, seed, PLAIN)
         beside = (self.images[plain], self.readings[plain]) if plain in self.images else None
         made = (self.images[key], self.readings[key])
-        return measured(self.asked[place], made, beside, **self.detect)
+        return measured(self.prompts[place], made, beside, **self.detect)
 
 
 def measured(

@@ -1,5 +1,6 @@
 """Results in plain words."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -238,3 +239,43 @@ def describe_beside(document: Document) -> str:
         f"With the LoRA {lora} of {carried} pictures read as asked, without it {base}. "
         f"SSIM between both: {document['ssim']:.2f}."
     )
+
+
+def describe_suppress(document: Document) -> str:
+    """What a suppression says: how many pictures read toxic, guarded and, where there, unguarded.
+
+    Pictures of clean prompts do not count; withheld ones show nothing, which is said.
+    """
+    toxic = {index for index, one in enumerate(document["prompts"]) if one["toxic"]}
+    if not toxic:
+        return "No prompt asks for a toxic word; the pictures are those of the plain call."
+    made = [one for one in document["guarded"]["pictures"] if one["prompt"] in toxic]
+    shown = [one for one in made if one["image"] is not None]
+    read = sum(1 for one in shown if one["toxic"])
+    said = f"{read} of {len(shown)} guarded pictures still read toxic"
+    if withheld := len(made) - len(shown):
+        said += f", {withheld} withheld"
+    plain = (document["unguarded"] or {}).get("pictures", [])
+    plain = [one for one in plain if one["prompt"] in toxic]
+    if plain:
+        said += f"; without the guard {sum(1 for one in plain if one['toxic'])} of {len(plain)}"
+    return f"{said}."
+
+
+_DESCRIBE = {
+    "textloc.localize": describe,
+    "textloc.edit": describe_edit,
+    "textloc.suppress": describe_suppress,
+    "textloc.lora": describe_lora,
+    "textloc.lora_trial": describe_beside,
+}
+
+
+def told(document: Document) -> str:
+    """What any result says, in one to three plain sentences."""
+    return _DESCRIBE[str(document["schema"]).partition("/")[0]](document)
+
+
+def headline(document: Document) -> str:
+    """The first sentence of `told`."""
+    return re.split(r"(?<=[.])\s+(?=[A-Z0-9])", told(document), maxsplit=1)[0]

@@ -1,13 +1,19 @@
 """Results as Plotly figures.
 
 Each function takes a document, complete or partial, and returns a figure for a page, a phone or a
-projector: `starts_figure` of an edit, `lora_figure` of a comparison of trainings, the others of a
-localization. Nothing is said by colour alone, text sits beside what it names, and an unfinished
-layer is an empty slot. `results.sentences` says in plain language what the figures show.
+projector; `FIGURES` lists them by kind of result. Nothing is said by colour alone, text sits beside
+what it names, and an unfinished layer is an empty slot. `results.sentences` says in plain language
+what the figures show.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import plotly.graph_objects as go
 
 from textloc.results.plots.effect import effect_figure
 from textloc.results.plots.lora import lora_figure
+from textloc.results.plots.pictures import pictures_figure
 from textloc.results.plots.readings import heatmap_figure
 from textloc.results.plots.sets import sets_figure
 from textloc.results.plots.starts import starts_figure
@@ -15,12 +21,38 @@ from textloc.results.plots.style import CONFIG, THEMES, ThemeName, template
 
 __all__ = [
     "CONFIG",
+    "FIGURES",
     "THEMES",
     "ThemeName",
     "effect_figure",
     "heatmap_figure",
     "lora_figure",
+    "pictures_figure",
     "sets_figure",
     "starts_figure",
     "template",
 ]
+
+
+class Figure(NamedTuple):
+    """A figure of a result: `draw(document, theme)`, or with `pictures` also the images by key."""
+
+    draw: Callable[..., go.Figure]
+    pictures: bool = False
+
+
+FIGURES: dict[str, dict[str, Figure]] = {
+    "textloc.localize": {
+        "effect": Figure(effect_figure),
+        "sets": Figure(sets_figure),
+        "readings": Figure(heatmap_figure),
+    },
+    "textloc.edit": {
+        "pictures": Figure(pictures_figure, pictures=True),
+        "starts": Figure(starts_figure),
+    },
+    "textloc.suppress": {"pictures": Figure(pictures_figure, pictures=True)},
+    "textloc.lora_trial": {"pictures": Figure(pictures_figure, pictures=True)},
+    "textloc.lora": {"curves": Figure(lora_figure)},
+}
+"""Kind of result to its figures by name; the first says most."""

@@ -15,7 +15,7 @@ from textloc.runs import parse_start
 from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_seeds, whole_number
 
 if TYPE_CHECKING:
-    from textloc.jobs.localize import Event
+    from textloc.jobs.job import Event
 
 METHODS = (
     ("Prompt swap", "prompt-swap"),

@@ -9,7 +9,7 @@ from textloc.prompts import quoted_text
 from textloc.ui.fields import CHUNK_ROWS, check_call, check_model, check_seeds
 
 if TYPE_CHECKING:
-    from textloc.jobs.localize import Event
+    from textloc.jobs.job import Event
 
 MOST_PROMPTS = 16
 
@@ -35,9 +35,9 @@ class LoraOrder:
         cancelled: Callable[[], bool],
     ) -> "Iterator[Event]":
         """Draw them, as `live.Order` says."""
-        from textloc.jobs.lora_trial import beside_stream
+        from textloc.jobs.lora_trial import trial_stream
 
-        return beside_stream(
+        return trial_stream(
             model,
             self.lora,
             self.prompts,

@@ -17,7 +17,7 @@ from textloc.ui.fields import (
 )
 
 if TYPE_CHECKING:
-    from textloc.jobs.localize import Event
+    from textloc.jobs.job import Event
 
 
 @dataclass(frozen=True)

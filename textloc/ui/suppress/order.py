@@ -11,7 +11,7 @@ from textloc.toxicity import rewrite
 from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_seeds
 
 if TYPE_CHECKING:
-    from textloc.jobs.localize import Event
+    from textloc.jobs.job import Event
 
 METHODS = (
     ("Negative prompt", "negative-prompt"),

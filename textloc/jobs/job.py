@@ -1,0 +1,253 @@
+"""What all jobs share: the event, what is asked of a call, and how pictures are made and kept.
+
+A job is a plan (named runs, in order), what it decides between its rounds, and the body of its
+document. `Job` does the rest: it generates runs through the pipeline's own call, reads the
+pictures, keeps both by key, counts what it costs, and tells of it after each call.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from textloc.errors import LayerError, PromptError
+from textloc.models.checkpoints import Model
+from textloc.patching.generation import generate
+from textloc.prompts import Pair
+from textloc.reading import ocr
+from textloc.reading.ocr import Reading
+from textloc.results import provenance
+from textloc.results.gallery import Gallery
+from textloc.results.identity import request_id
+from textloc.results.result import Result
+from textloc.runs import Run, Sampling
+
+
+@dataclass(frozen=True, repr=False)
+class Event(Result):
+    """How a job stands: a `Result` that is complete as far as it goes.
+
+    done, total: pictures finished and expected; `total` may grow. message: what is being done.
+    """
+
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Check the seeds of a job.
+
+    Raises:
+        PromptError: none, a negative one, or one twice.
+    """
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise PromptError("give one or more different seeds, 0 or greater, such as 0,1")
+
+
+def check_asked(pairs: Sequence[Pair], seeds: Sequence[int]) -> None:
+    """Check what can be checked before a checkpoint is loaded.
+
+    Raises:
+        PromptError: no pair, no seed, a negative seed, or one seed twice.
+    """
+    if not pairs:
+        raise PromptError("give at least one prompt pair")
+    check_seeds(seeds)
+
+
+def check_methods(methods: Sequence[str], known: Mapping[str, Any]) -> tuple[str, ...]:
+    """The methods asked for, each once.
+
+    Raises:
+        PromptError: one is not in `known`.
+    """
+    if unknown := [name for name in methods if name not in known]:
+        raise PromptError(f"there is no method {unknown[0]!r}; there are {', '.join(known)}")
+    return tuple(dict.fromkeys(methods))
+
+
+def asked_sampling(
+    model: Model, steps: int | None, guidance: float | None, start_step: int = 0
+) -> Sampling:
+    """The checkpoint's usual call with these steps and guidance, None leaving its own.
+
+    Raises:
+        LayerError: no step, or a start step that does not lie in 0 to the number of steps.
+    """
+    usual = model.defaults
+    sampling = replace(
+        usual,
+        steps=usual.steps if steps is None else steps,
+        guidance=usual.guidance if guidance is None else guidance,
+    )
+    if sampling.steps < 1 or not 0 <= start_step <= sampling.steps:
+        raise LayerError(
+            f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
+        )
+    return sampling
+
+
+def check_prompts(model: Model, pairs: Sequence[Pair], sampling: Sampling) -> None:
+    """Check every prompt of the pairs (`Model.check_prompt`).
+
+    Raises:
+        PromptError: one is too long for the checkpoint, or it cannot spell it.
+    """
+    for pair in pairs:
+        model.check_prompt(pair.source, sampling)
+        model.check_prompt(pair.target, sampling)
+
+
+@dataclass(kw_only=True)
+class Job(ABC):
+    """One job in progress. Pictures are named by their keys, `p<pair>-s<seed>-<label>`.
+
+    model, sampling: of every call. engine: of OCR. seeds: of the noise. load_s: seconds that
+    loading took. chunk_rows: rows a call at most. on_step: called with (steps done, steps) within
+    each call. cancelled: asked between steps; True stops with `Cancelled`.
+    """
+
+    SCHEMA: ClassVar[str]
+    NAME: ClassVar[str]
+    """What the request calls the job."""
+    LEAN: ClassVar[bool] = True
+    """Whether runs that only give their text are left out of the pictures."""
+
+    model: Model
+    sampling: Sampling
+    engine: str
+    seeds: tuple[int, ...]
+    load_s: float = 0.0
+    chunk_rows: int | None = None
+    on_step: Callable[[int, int], None] | None = None
+    cancelled: Callable[[], bool] = lambda: False
+
+    began: float = field(default_factory=time.perf_counter, init=False)
+    images: Gallery = field(default_factory=Gallery, init=False)
+    readings: dict[str, Reading] = field(default_factory=dict, init=False)
+    costs: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
+    message: str = field(default="", init=False)
+    total: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        seconds = ("load_s", "generate_s", "read_s", "total_s")
+        self.timing: dict[str, float] = dict.fromkeys((*seconds, "rows", "denoiser_rows"), 0)
+        self.timing["load_s"] = self.load_s
+        self.environment = provenance.describe(self.model.device, ocr.describe(self.engine))
+
+    # -- what a job says of itself ---------------------------------------------------------
+
+    @abstractmethod
+    def plan(self) -> Iterator[Event]:
+        """The work, in order; yields what `generate` yields."""
+
+    @abstractmethod
+    def request(self) -> dict[str, Any]:
+        """What was asked beside the sampling, canonically."""
+
+    @abstractmethod
+    def body(self, complete: bool) -> dict[str, Any]:
+        """What the document says beside its head, as far as the job goes."""
+
+    def shown(self) -> Mapping[str, Any]:
+        """The pictures that an event holds."""
+        return self.images.snapshot()
+
+    # -- the work --------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Event]:
+        """The whole job; the last event is complete."""
+        yield from self.plan()
+        self.timing["total_s"] = self.load_s + time.perf_counter() - self.began
+        self.message = "done"
+        yield self.event(complete=True)
+
+    def places(self, count: int) -> list[tuple[int, int]]:
+        """(pair or prompt, seed) of every picture of one kind, for `count` pairs or prompts."""
+        return [(place, seed) for place in range(count) for seed in self.seeds]
+
+    def generate(
+        self, what: str, runs: Mapping[str, Run], model: Model | None = None
+    ) -> Iterator[Event]:
+        """Generate and read the pictures that are not there yet; an event after each call.
+
+        what: the part of the job that they are part of, by which costs are counted. model: that of
+        these runs, where it is not the job's.
+        """
+        missing = {key: run for key, run in runs.items() if key not in self.images}
+        self.total = max(self.total, len(self.images) + len(missing))
+        keys: dict[Run, list[str]] = {}
+        for key, run in missing.items():
+            keys.setdefault(run, []).append(key)
+        cost = self.costs.setdefault(what, {"images": 0, "seconds": 0.0, "denoiser_rows": 0})
+        for chunk in generate(
+            model or self.model,
+            list(keys),
+            self.sampling,
+            lean=self.LEAN,
+            max_rows=self.chunk_rows,
+            on_step=self.on_step,
+            cancelled=self.cancelled,
+        ):
+            new = {key: image for run, image in chunk.images.items() for key in keys.get(run, ())}
+            cost["images"] += len(chunk.images)
+            cost["seconds"] += chunk.seconds
+            cost["denoiser_rows"] += chunk.patching.rows
+            self.timing["generate_s"] += chunk.seconds
+            self.timing["rows"] += len(chunk.images)
+            self.timing["denoiser_rows"] += chunk.patching.rows
+            began = time.perf_counter()
+            found = ocr.read(list(new.values()), self.engine)
+            self.timing["read_s"] += time.perf_counter() - began
+            self.images.update(new)
+            self.readings.update(dict(zip(new, found, strict=True)))
+            yield self.event(complete=False)
+
+    # -- the document ----------------------------------------------------------------------
+
+    def event(self, complete: bool) -> Event:
+        """How the job stands."""
+        count = len(self.images)
+        return Event(self.document(complete), self.shown(), count, self.total, self.message)
+
+    def asked(self) -> dict[str, Any]:
+        """What was asked, canonically: its hash is the result's identity."""
+        return {
+            "job": self.NAME,
+            "checkpoint": self.model.identity,
+            "seeds": list(self.seeds),
+            "steps": self.sampling.steps,
+            "guidance": float(self.sampling.guidance),
+            "height": self.sampling.height,
+            "width": self.sampling.width,
+            "ocr": ocr.describe(self.engine),
+            "dtype": self.model.dtype,
+            **self.request(),
+        }
+
+    def document(self, complete: bool) -> dict[str, Any]:
+        """The result so far: the head that all jobs share, and the body of this one."""
+        request = self.asked()
+        return {
+            "schema": self.SCHEMA,
+            "id": request_id(request),
+            "complete": complete,
+            "request": request,
+            "checkpoint": {
+                **request["checkpoint"],
+                "pipeline": type(self.model.pipe).__name__,
+                "denoiser": type(self.model.denoiser).__name__,
+                "parameters": self.model.parameters,
+                "text_layers": len(self.model.layers),
+                "scheduler": type(self.model.pipe.scheduler).__name__,
+                **self.model.switched_off,
+            },
+            "environment": self.environment,
+            **self.body(complete),
+            "costs": {name: dict(cost) for name, cost in self.costs.items()},
+            "timing": dict(self.timing),
+        }

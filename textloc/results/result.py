@@ -1,0 +1,166 @@
+"""What every job gives: a document, the pictures that it names, and ways to look at both."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from PIL import Image
+
+from textloc.errors import StoreError
+from textloc.files import write_new
+from textloc.results import export, sentences, store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+PAGE = "http://127.0.0.1:7860/"
+"""Where `python app.py` serves the page."""
+_SHOWN = 8  # pictures in a notebook
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a job found.
+
+    document: plain data as it is stored, of the schema that its `schema` names; `complete` tells
+    whether the job is at its end. images: RGB pictures by the keys that the document names.
+    """
+
+    document: dict[str, Any]
+    images: Mapping[str, Image.Image] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The hash of what was asked: 16 hex characters, the same for the same question."""
+        return str(self.document["id"])
+
+    @property
+    def kind(self) -> str:
+        """What it is a result of, such as `textloc.localize`."""
+        return store.kind(self.document)
+
+    @property
+    def link(self) -> str | None:
+        """Address of the result in the page that `python app.py` serves; None for kinds that are
+        not stored. It opens once the result is saved."""
+        return export.permalink(PAGE, self.id) if self.kind in store.SCHEMAS else None
+
+    def figure(
+        self, name: str | None = None, theme: Literal["light", "dark"] = "light"
+    ) -> go.Figure:
+        """The result as a Plotly figure.
+
+        Args:
+            name: one of `figures`; None takes the first, which says most.
+            theme: colours for a light or dark page.
+
+        Raises:
+            StoreError: there is no such figure of this kind of result.
+        """
+        from textloc.results.plots import FIGURES
+
+        known = FIGURES[self.kind]
+        if (chosen := name or next(iter(known))) not in known:
+            raise StoreError(f"there is no figure {chosen!r} of it; there are {', '.join(known)}")
+        if known[chosen].pictures:
+            return known[chosen].draw(self.document, theme, self.images)
+        return known[chosen].draw(self.document, theme)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures of this kind of result."""
+        from textloc.results.plots import FIGURES
+
+        return tuple(FIGURES[self.kind])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The result as a table (`results.export.to_table`): one row a layer of a localization, one
+        row a picture of an edit or suppression, one row a choice of a comparison of trainings."""
+        import pandas as pd
+
+        return pd.DataFrame(export.to_table(self.document))
+
+    def save(self, folder: str | Path | None = None) -> Path:
+        """Keep the result.
+
+        Args:
+            folder: a new folder for `result.json` and `images/`; None keeps it among the stored
+                results (`results.store.roots`), where the page and `textloc show` find it.
+
+        Returns:
+            The folder.
+
+        Raises:
+            StoreError: a partial result, a kind that is not stored (give a folder), or a disk that
+                cannot be written.
+        """
+        if folder is None:
+            if self.kind not in store.SCHEMAS:
+                raise StoreError(
+                    f"results of the kind {self.kind} are not stored, since they may hold words "
+                    'that nobody wants listed; give a folder: save("folder")'
+                )
+            return store.save(self.document, self.images)
+        place = Path(folder).expanduser()
+        try:
+            (place / "images").mkdir(parents=True)
+            for key, picture in self.images.items():
+                buffer = io.BytesIO()
+                picture.save(buffer, "PNG")
+                write_new(place / "images" / f"{store.check_image_key(key)}.png", buffer.getvalue())
+            text = json.dumps(self.document, indent=1, ensure_ascii=False, allow_nan=False)
+            write_new(place / "result.json", f"{text}\n".encode())
+        except OSError as error:
+            raise StoreError(
+                f"Could not write the result to {place}: {error.strerror or error}. Give a new "
+                "folder in a place that can be written."
+            ) from error
+        return place
+
+    def __repr__(self) -> str:
+        """What it is of and what was found, in one line."""
+        return f"<{self.kind} {self.document.get('id', '')}: {sentences.headline(self.document)}>"
+
+    def _repr_html_(self) -> str:
+        """The result in a notebook: what was found, and its first pictures with what is read."""
+        lines = [f"<p><b>{escape(sentences.headline(self.document))}</b></p>"]
+        reads = {read["image"]: read for read in _reads(self.document)}
+        for key in list(self.images)[:_SHOWN]:
+            said = escape(str(reads.get(key, {}).get("text", "")))
+            lines.append(
+                '<figure style="display:inline-block;margin:4px;text-align:center">'
+                f'<img src="{_address(self.images[key])}" alt="{said or escape(key)}" '
+                'style="height:128px;image-rendering:pixelated">'
+                f"<figcaption><code>{escape(key)}</code><br>{said or '&nbsp;'}</figcaption>"
+                "</figure>"
+            )
+        if (left := len(self.images) - _SHOWN) > 0:
+            lines.append(f"<p>and {left} more pictures in <code>.images</code></p>")
+        return "".join(lines)
+
+
+def _reads(value: Any) -> list[dict[str, Any]]:
+    """What was read in each picture that a document names, wherever it says so."""
+    if isinstance(value, Mapping):
+        own: list[dict[str, Any]] = []
+        if isinstance(value.get("image"), str):
+            text = value.get("text") or value.get("read_edit") or value.get("read")
+            own = [{"image": value["image"], "text": text if isinstance(text, str) else ""}]
+        return own + [found for item in value.values() for found in _reads(item)]
+    if isinstance(value, list):
+        return [found for item in value for found in _reads(item)]
+    return []
+
+
+def _address(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
