@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from textloc.models.checkpoints import Model, load
+from textloc.checkpoints.loading import Model, load
 from textloc.paths import CHECKPOINTS
 
 

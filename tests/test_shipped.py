@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
+from textloc.checkpoints import loading, loras
+from textloc.checkpoints.known import KNOWN
+from textloc.checkpoints.loading import Model
 from textloc.jobs.choosing import layers_of
 from textloc.jobs.localize import localize
-from textloc.models import checkpoints, loras
-from textloc.models.checkpoints import Model
-from textloc.models.known import KNOWN
 from textloc.patching.generation import generate
 from textloc.paths import CHECKPOINTS, ROOT, WORDS
 from textloc.prompts import parse_pair, read_pairs
@@ -28,7 +28,7 @@ SHIPPED = [entry.name for entry in KNOWN if entry.shipped]
 @pytest.fixture(scope="module", params=SHIPPED)
 def checkpoint(request: pytest.FixtureRequest) -> Model:
     """Each shipped checkpoint."""
-    return checkpoints.load(request.param)
+    return loading.load(request.param)
 
 
 def shipped_results() -> list[str]:
@@ -46,7 +46,7 @@ def test_at_least_three_results_are_shipped_and_one_is_the_default() -> None:
 def test_shipped_results_are_those_of_the_shipped_weights(result: str) -> None:
     document = store.load(result, RESULTS).document
     checkpoint = document["checkpoint"]
-    digest = checkpoints.digest(CHECKPOINTS / checkpoint["name"])
+    digest = loading.digest(CHECKPOINTS / checkpoint["name"])
     if (lora := checkpoint.get("lora")) is not None:
         assert lora["base"] == digest
         assert lora["digest"] == loras.find(lora["name"]).digest

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from tests import tiny_families
-from textloc.models import families
-from textloc.models.checkpoints import Model
+from textloc.checkpoints import families
+from textloc.checkpoints.loading import Model
 from textloc.runs import Sampling
 from textloc.tiny.recipes import components
 

@@ -9,8 +9,8 @@ from textloc.version import __version__ as __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from textloc.checkpoints.loading import Model
     from textloc.jobs.job import Event
-    from textloc.models.checkpoints import Model
 
 
 def edit(
@@ -19,7 +19,7 @@ def edit(
     """Change the words of a picture (`editing.edit_stream` to its end).
 
     Args:
-        model: known name, folder, Hub name, or a loaded `checkpoints.Model`.
+        model: known name, folder, Hub name, or a loaded `loading.Model`.
         source: prompt of the picture. target: the same with other words, or the new word alone.
         layers: numbers such as `55-57`, `all`, or `auto` (`choosing.choose`).
         options: of `editing.edit_stream`: seeds, start_step, methods, pictures and others.
@@ -31,13 +31,13 @@ def edit(
     Raises:
         TextlocError: of the kinds that `editing.edit_stream` and `choosing.choose` raise.
     """
+    from textloc.checkpoints import loading
     from textloc.jobs import choosing
     from textloc.jobs.edit import edit_stream
-    from textloc.models import checkpoints
     from textloc.prompts import parse_pair
 
     pairs = [parse_pair(source, target)]
-    loaded = checkpoints.load(model)
+    loaded = loading.load(model)
     chosen, origin = choosing.choose(loaded, layers, pairs, options.get("ocr", "auto"))
     *_, last = edit_stream(loaded, pairs, chosen, layers_from=origin, **options)
     return last
@@ -50,7 +50,7 @@ def suppress(
     its end).
 
     Args:
-        model: known name, folder, Hub name, or a loaded `checkpoints.Model`.
+        model: known name, folder, Hub name, or a loaded `loading.Model`.
         prompt: one or several; clean ones come out as they would.
         layers: as `edit`.
         options: of `suppressing.suppress_stream`: seeds, replacements, check, fallback, methods and
@@ -62,12 +62,12 @@ def suppress(
     Raises:
         TextlocError: of the kinds that `suppressing.suppress_stream` and `choosing.choose` raise.
     """
+    from textloc.checkpoints import loading
     from textloc.jobs import choosing
     from textloc.jobs.suppress import suppress_stream
-    from textloc.models import checkpoints
 
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    loaded = checkpoints.load(model)
+    loaded = loading.load(model)
     chosen, origin = choosing.choose(loaded, layers, [], options.get("ocr", "auto"))
     *_, last = suppress_stream(loaded, prompts, chosen, layers_from=origin, **options)
     return last

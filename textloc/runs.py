@@ -72,7 +72,7 @@ class Control(Protocol):
     def around(
         model: Any, batch: Sequence[Run], rows: Sequence[int], sampling: Sampling
     ) -> AbstractContextManager[Any]:
-        """Entered around the call of `model` (a `checkpoints.Model`) with `batch`, once for all
+        """Entered around the call of `model` (a `loading.Model`) with `batch`, once for all
         `rows` whose runs have a control of this class."""
 
 

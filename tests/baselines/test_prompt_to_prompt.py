@@ -16,8 +16,8 @@ from tests import tiny_pipelines
 from textloc.baselines import prompt_to_prompt
 from textloc.baselines.alignment import Alignment, align
 from textloc.baselines.prompt_to_prompt import PromptToPrompt, blend_mask, mixed
+from textloc.checkpoints.loading import Model
 from textloc.errors import CheckpointError, LayerError
-from textloc.models.checkpoints import Model
 from textloc.patching import generation
 from textloc.runs import Run
 

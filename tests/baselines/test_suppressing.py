@@ -15,8 +15,8 @@ from torch import Tensor
 from tests import tiny_pipelines
 from textloc.baselines import SUPPRESSING, negative_prompt, safe_latent_diffusion
 from textloc.baselines.safe_latent_diffusion import CONCEPT, SafeLatentDiffusion
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
-from textloc.models.checkpoints import Model
 from textloc.patching import generation
 from textloc.reading.ocr import Reading
 from textloc.runs import Patch, Run, Sampling

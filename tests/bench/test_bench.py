@@ -8,9 +8,9 @@ import torch
 from tests import tiny_pipelines
 from textloc import cli
 from textloc.bench import cost, edit, paper, step, swap
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
 from textloc.jobs.edit import edit_stream
-from textloc.models.checkpoints import Model
 from textloc.prompts import parse_pair
 
 PAIRS = [parse_pair('a red sign "AB"', "XYZ"), parse_pair('a mug, blue "CD"', "E")]

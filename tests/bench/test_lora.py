@@ -125,7 +125,7 @@ def test_the_weights_counted_are_those_that_are_written(
 ) -> None:
     from safetensors.torch import load_file
 
-    from textloc.models.loras import FILE
+    from textloc.checkpoints.loras import FILE
 
     made = bench(folder, prompts, tmp_path / "out", (0,))
     made.only = ("localized",)

@@ -34,11 +34,11 @@ from types import SimpleNamespace
 from PIL import Image
 
 import textloc.jobs.lora_trial
-import textloc.models.checkpoints
+import textloc.checkpoints.loading
 import textloc.jobs.edit
 import textloc.jobs.localize
 from tests.documents import edit_document, localize_document
-from textloc.models import loras
+from textloc.checkpoints import loras
 from textloc.errors import Cancelled, OutOfMemoryError, PromptError
 from textloc.ui import page
 
@@ -112,7 +112,7 @@ def trial_stream(model, lora, prompts, *, seeds, **_options):
 textloc.jobs.lora_trial.trial_stream = trial_stream
 textloc.jobs.localize.localize_stream = localize_stream
 textloc.jobs.edit.edit_stream = edit_stream
-textloc.models.checkpoints.load = lambda name: SimpleNamespace(name=name, layers=range(11))
+textloc.checkpoints.loading.load = lambda name: SimpleNamespace(name=name, layers=range(11))
 page.serve()
 """
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.documents import localize_document
 from textloc import cli
+from textloc.checkpoints.loading import Model
 from textloc.cli.common import parse_seeds
 from textloc.errors import PromptError
-from textloc.models.checkpoints import Model
 from textloc.paths import CHECKPOINTS, ROOT
 from textloc.results import store
 
@@ -150,7 +150,7 @@ def test_seeds() -> None:
 
 def test_importing_the_package_is_light() -> None:
     code = (
-        "import sys, textloc, textloc.cli, textloc.results.store, textloc.models.checkpoints\n"
+        "import sys, textloc, textloc.cli, textloc.results.store, textloc.checkpoints.loading\n"
         "print([m for m in ('torch', 'diffusers', 'gradio', 'transformers') if m in sys.modules])"
     )
     began = time.perf_counter()

@@ -20,6 +20,8 @@ from PIL import Image
 
 from tests import hub_stand_in
 from tests.tiny_pipelines import FAMILIES, OTHERS
+from textloc.checkpoints import loras
+from textloc.checkpoints.loading import Model
 from textloc.cli import main
 from textloc.errors import Cancelled, CheckpointError, TrainingError
 from textloc.finetuning import adapter, card, data, fidelity, progress
@@ -28,8 +30,6 @@ from textloc.finetuning.encoded import Filter, prepare
 from textloc.finetuning.objective import Objective
 from textloc.finetuning.settings import Settings
 from textloc.finetuning.training import Reports, finetune_stream
-from textloc.models import loras
-from textloc.models.checkpoints import Model
 from textloc.paths import ROOT
 from textloc.runs import Run
 

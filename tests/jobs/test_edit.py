@@ -14,11 +14,11 @@ from PIL import Image
 from tests import tiny_pipelines
 from textloc import cli
 from textloc.baselines import BASELINES, inpainting, regenerate
+from textloc.checkpoints.loading import Model
 from textloc.errors import Cancelled, LayerError, PromptError
 from textloc.jobs import choosing, edit_measures
 from textloc.jobs import edit as editing
 from textloc.jobs.edit import edit_stream
-from textloc.models.checkpoints import Model
 from textloc.prompts import Pair, parse_pair
 from textloc.reading import metrics
 from textloc.reading.ocr import Box, Reading

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests import tiny_pipelines
 from textloc import guard
+from textloc.checkpoints.loading import Model
 from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
 from textloc.jobs import guard as guarding
-from textloc.models.checkpoints import Model
 from textloc.patching import generation
 from textloc.patching.hooks import patched
 from textloc.patching.injection import Words, injected

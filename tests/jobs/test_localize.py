@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests import tiny_pipelines
+from textloc.checkpoints.loading import Model
 from textloc.errors import Cancelled, LayerError, PromptError
 from textloc.jobs import localize
 from textloc.jobs.localize import localize_stream
 from textloc.jobs.readings import Readings
-from textloc.models.checkpoints import Model
 from textloc.prompts import Pair, parse_pair
 from textloc.results import store
 

@@ -14,9 +14,9 @@ from tests import tiny_pipelines
 from textloc import cli, suppress
 from textloc.bench import guard as bench_guard
 from textloc.bench import toxic
+from textloc.checkpoints.loading import Model, Spelling
 from textloc.errors import LayerError, PromptError, ToxicityError
 from textloc.jobs import guard
-from textloc.models.checkpoints import Model, Spelling
 from textloc.patching.generation import generate
 from textloc.reading import ocr
 from textloc.reading.ocr import Reading
@@ -172,9 +172,8 @@ def test_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from textloc.models import checkpoints
 
-    monkeypatch.setattr(checkpoints, "load", lambda *_args, **_options: model)
+    monkeypatch.setattr(loading, "load", lambda *_args, **_options: model)
     reads(monkeypatch, "LOVE")
     words = tmp_path / "words.txt"
     words.write_text("stop\n", encoding="utf-8")

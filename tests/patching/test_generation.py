@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests import tiny_pipelines
 from tests.patching.test_invariants import SOURCE, TARGET, everything
+from textloc.checkpoints import families
+from textloc.checkpoints.loading import Model, Spelling
 from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError, PromptError
-from textloc.models import families
-from textloc.models.checkpoints import Model, Spelling
 from textloc.patching import generation
 from textloc.runs import Patch, Run, Sampling
 

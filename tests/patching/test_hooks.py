@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from tests import tiny_pipelines
 from tests.patching.test_invariants import SOURCE, TARGET, apart, everything, pictures, whole
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
-from textloc.models.checkpoints import Model
 from textloc.patching.hooks import patched
 from textloc.runs import Patch, Run
 

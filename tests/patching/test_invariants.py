@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from tests import tiny_pipelines
+from textloc.checkpoints.families import text_channels
+from textloc.checkpoints.known import KNOWN
+from textloc.checkpoints.loading import Model, load
 from textloc.errors import Cancelled, LayerError, OutOfMemoryError, PromptError
-from textloc.models.checkpoints import Model, load
-from textloc.models.families import text_channels
-from textloc.models.known import KNOWN
 from textloc.patching import generation
 from textloc.patching.hooks import Patching, patched
 from textloc.paths import CHECKPOINTS

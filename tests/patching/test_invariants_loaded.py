@@ -19,8 +19,8 @@ from tests.patching.test_invariants import (
     pictures,
     whole,
 )
-from textloc.models import families
-from textloc.models.checkpoints import Model
+from textloc.checkpoints import families
+from textloc.checkpoints.loading import Model
 from textloc.patching.hooks import patched
 from textloc.runs import Patch, Run
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests import tiny_pipelines
 from textloc import pictures
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
-from textloc.models.checkpoints import Model
 from textloc.patching import generation, inversion
 from textloc.runs import Patch, Run, Sampling
 
@@ -62,7 +62,7 @@ def test_the_source_row_becomes_the_picture(family: str) -> None:
 
 def _decoded(model: Model, clean: torch.Tensor, sampling: Sampling) -> np.ndarray:
     """The picture of latents by the pipeline itself: a call whose only step ends there."""
-    from textloc.models.latents import between_steps
+    from textloc.checkpoints.latents import between_steps
 
     last = replace(sampling, steps=1)
     with torch.no_grad(), between_steps(model.pipe, lambda *_: clean):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from textloc.checkpoints import loading
 from textloc.errors import CheckpointError, PromptError
-from textloc.models import checkpoints
 from textloc.patching import generation
 from textloc.paths import CHECKPOINTS, WORDS
 from textloc.runs import Run
@@ -150,7 +150,7 @@ def test_an_exported_run_is_an_ordinary_checkpoint(
     out = tmp_path / "checkpoint"
     export.export(tmp_path / "run", tmp_path / "vae", out, family, "# a card\n")
     assert all(file.stat().st_size < 10e6 for file in out.rglob("*") if file.is_file())
-    model = checkpoints.load(out)
+    model = loading.load(out)
     assert type(model.pipe).__name__ == trainer.recipe.pipeline_class
     assert len(model.layers) >= 7
     run = Run('a red sign that says "STOP"')

@@ -32,8 +32,8 @@ def made_up(
     monkeypatch: pytest.MonkeyPatch, error: Exception | None = None, wait: float = 0.0
 ) -> list[str]:
     """Put made-up pictures in place of a model's; returns the names that were loaded."""
+    import textloc.checkpoints.loading
     import textloc.jobs.localize
-    import textloc.models.checkpoints
 
     loaded: list[str] = []
 
@@ -57,7 +57,7 @@ def made_up(
                 document=document, images=images, done=5, total=14, message="patching"
             )
 
-    monkeypatch.setattr(textloc.models.checkpoints, "load", load)
+    monkeypatch.setattr(textloc.checkpoints.loading, "load", load)
     monkeypatch.setattr(textloc.jobs.localize, "localize_stream", localize_stream)
     monkeypatch.setattr(live, "_loaded", None)
     return loaded

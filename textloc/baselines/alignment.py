@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from textloc.errors import CheckpointError, PromptError
-from textloc.models.families import (
+from textloc.checkpoints.families import (
     deepfloyd_if,
     latent_diffusion,
     pixart,
@@ -24,11 +23,12 @@ from textloc.models.families import (
     stable_diffusion_3,
     stable_diffusion_xl,
 )
+from textloc.errors import CheckpointError, PromptError
 from textloc.prompts import replace_text
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.models.checkpoints import Model
+    from textloc.checkpoints.loading import Model
 
 _ONE_TEXT = (stable_diffusion, stable_diffusion_xl, latent_diffusion, deepfloyd_if, pixart)
 _LOWER = (deepfloyd_if, pixart)  # their pipelines lower-case prompts

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from textloc.models.latents import between_steps, on_grid
+from textloc.checkpoints.latents import between_steps, on_grid
 from textloc.reading.ocr import Reading, text_mask
 from textloc.runs import Run, Sampling
 

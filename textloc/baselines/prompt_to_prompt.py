@@ -29,13 +29,13 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from textloc.baselines.alignment import Alignment, aligned
+from textloc.checkpoints.latents import between_steps
 from textloc.errors import LayerError
-from textloc.models.latents import between_steps
 from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.models.checkpoints import Model
+    from textloc.checkpoints.loading import Model
 
 TITLE = "Prompt-to-Prompt"
 PAPER = "arXiv 2208.01626"

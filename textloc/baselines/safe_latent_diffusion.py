@@ -43,7 +43,7 @@ from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.models.checkpoints import Model
+    from textloc.checkpoints.loading import Model
 
 TITLE = "Safe Latent Diffusion"
 PAPER = "arXiv 2211.05105"

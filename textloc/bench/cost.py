@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from textloc.baselines import BASELINES
+from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.layers import check_layers
-from textloc.models.checkpoints import Model
 from textloc.patching.generation import generate
 from textloc.prompts import Pair
 from textloc.reading.ocr import read

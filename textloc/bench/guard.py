@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from textloc.bench.cost import ratio
+from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.jobs import guard
-from textloc.models.checkpoints import Model
 from textloc.patching.generation import generate
 from textloc.runs import Patch, Run
 from textloc.toxicity import rendered, rewrite

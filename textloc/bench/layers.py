@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from textloc.checkpoints import families, known
+from textloc.checkpoints.families import full_size
 from textloc.layers import format_layers
-from textloc.models import families, known
-from textloc.models.families import full_size
 
 SEEDS = ("sdxl", "if", "sd3")
 """The paper's three models, listed first."""

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from textloc.checkpoints.loading import Model
+from textloc.checkpoints.loras import ABOUT
 from textloc.errors import CheckpointError, PromptError
 from textloc.files import new_folder
 from textloc.finetuning import adapter, fidelity, progress
 from textloc.finetuning.encoded import Filter
 from textloc.finetuning.settings import Settings
 from textloc.finetuning.training import Progress, Reports, drawn, finetune_stream
-from textloc.models.checkpoints import Model
-from textloc.models.loras import ABOUT
 from textloc.prompts import quoted_text
 from textloc.reading import metrics, ocr
 from textloc.results import provenance
@@ -203,7 +203,7 @@ class Bench:
 
     def _reference(self, model: Model) -> fidelity.Features:
         """Features of the base's pictures with other seeds, made once."""
-        from textloc.models.loras import without
+        from textloc.checkpoints.loras import without
 
         path = self.out / "reference.npy"
         if not path.is_file():

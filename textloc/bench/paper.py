@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from textloc.bench import swap
+from textloc.checkpoints import known
+from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.jobs.localize import localize_stream
 from textloc.jobs.readings import Readings
 from textloc.layers import format_layers
-from textloc.models import known
-from textloc.models.checkpoints import Model
 from textloc.patching.generation import generate
 from textloc.prompts import Pair
 from textloc.reading import ocr
@@ -171,8 +171,8 @@ def measure(
 
 def _layers_of(name: str) -> int:
     """Text layers of the paper's model."""
-    from textloc.models import families
-    from textloc.models.families import full_size
+    from textloc.checkpoints import families
+    from textloc.checkpoints.families import full_size
 
     return len(families.text_layers(full_size.build(name)))
 

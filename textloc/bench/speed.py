@@ -94,13 +94,13 @@ def _seconds_to_answer(command: list[str]) -> float:
 
 def _sweeps(model: str, repeats: int) -> dict[str, Any]:
     """One pair, one seed, every layer alone: batched and plain, interleaved."""
-    from textloc.models import checkpoints
+    from textloc.checkpoints import loading
     from textloc.patching.generation import generate
     from textloc.prompts import parse_pair
     from textloc.reading import ocr
     from textloc.runs import Patch, Run
 
-    loaded = checkpoints.load(model)
+    loaded = loading.load(model)
     pair = parse_pair('a red sign that says "STOP"', "LOVE")
     source, target = Run(pair.source), Run(pair.target)
     layers = range(len(loaded.layers))

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textloc.checkpoints import families, known
+from textloc.checkpoints.families import full_size
 from textloc.errors import LayerError
-from textloc.models import families, known
-from textloc.models.families import full_size
 from textloc.patching.hooks import patched
 from textloc.runs import Patch, Run
 

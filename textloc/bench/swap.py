@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.layers import check_layers, format_layers
-from textloc.models.checkpoints import Model
 from textloc.patching.generation import generate
 from textloc.prompts import Pair, replace_text
 from textloc.reading import metrics, ocr

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from textloc import toxicity
+from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.jobs import suppress
 from textloc.jobs.guard import guard
 from textloc.jobs.suppress import suppress_stream
-from textloc.models.checkpoints import Model
 from textloc.reading import ocr
 from textloc.runs import Run
 

@@ -106,13 +106,13 @@ def _bench_swap(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import swap
+    from textloc.checkpoints import known, loading
     from textloc.layers import parse_layers
-    from textloc.models import checkpoints, known
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs), parse_seeds(options.seeds)
     entry = known.find(options.model)
-    model = checkpoints.load(options.model)
+    model = loading.load(options.model)
     if options.layers:
         layers = parse_layers(options.layers, len(model.layers))
     elif entry is not None and entry.localized:
@@ -131,12 +131,12 @@ def _bench_paper(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import paper
-    from textloc.models import checkpoints
+    from textloc.checkpoints import loading
     from textloc.paths import WORDS
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs or WORDS / "pairs.tsv"), parse_seeds(options.seeds)
-    model = checkpoints.load(options.checkpoint or options.model)
+    model = loading.load(options.checkpoint or options.model)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         show = shown(bar)
 
@@ -156,7 +156,7 @@ def _bench_layers(options: argparse.Namespace) -> None:
 
 
 def _bench_step(options: argparse.Namespace) -> None:
-    from textloc.models.families import full_size
+    from textloc.checkpoints.families import full_size
 
     if options.model not in full_size.DENOISERS:
         names = ", ".join(full_size.DENOISERS)
@@ -180,15 +180,15 @@ def _bench_edit(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import edit
+    from textloc.checkpoints import loading
     from textloc.jobs import choosing
     from textloc.jobs.edit import edit_stream
-    from textloc.models import checkpoints
     from textloc.paths import WORDS
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs or WORDS / "edits.tsv"), parse_seeds(options.seeds)
     start, methods = parse_start(options.start_step), parse_methods(options.compare)
-    model = checkpoints.load(options.model)
+    model = loading.load(options.model)
     layers, origin = choosing.choose(model, options.layers, pairs)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
@@ -219,13 +219,13 @@ def _bench_cost(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import cost
+    from textloc.checkpoints import loading
     from textloc.jobs import choosing
-    from textloc.models import checkpoints
     from textloc.prompts import parse_pair
 
     pair = parse_pair('a red sign that says "STOP"', "LOVE")
     methods = parse_methods(options.compare)
-    model = checkpoints.load(options.model)
+    model = loading.load(options.model)
     layers, _ = choosing.choose(model, options.layers, [pair])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = cost.measure(model, pair, layers, options.repeats, methods, on_call=shown(bar))
@@ -237,12 +237,12 @@ def _bench_toxic(options: argparse.Namespace) -> None:
 
     from textloc.baselines import SUPPRESSING
     from textloc.bench import toxic
+    from textloc.checkpoints import loading
     from textloc.jobs import choosing
-    from textloc.models import checkpoints
 
     words, benign = toxic.read_lines(options.words), toxic.read_lines(options.mappings)
     methods = [name for name in options.compare.split(",") if name]
-    model = checkpoints.load(options.model)
+    model = loading.load(options.model)
     layers, origin = choosing.choose(model, options.layers, [])
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
@@ -268,10 +268,10 @@ def _bench_guard(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import guard
+    from textloc.checkpoints import loading
     from textloc.jobs import choosing
-    from textloc.models import checkpoints
 
-    model = checkpoints.load(options.model)
+    model = loading.load(options.model)
     layers, _ = choosing.choose(model, options.layers, [])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = guard.measure(model, layers, options.repeats, on_call=shown(bar))

@@ -14,8 +14,8 @@ from textloc.errors import PromptError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from textloc.checkpoints.loading import Model
     from textloc.jobs.job import Event
-    from textloc.models.checkpoints import Model
 
 
 def parse_methods(text: str) -> list[str]:
@@ -38,10 +38,10 @@ def add_model(verb: Any) -> None:
 
 def loaded(options: argparse.Namespace) -> Model:
     """The model that the options ask for, with its LoRA."""
-    from textloc.models import checkpoints, loras
+    from textloc.checkpoints import loading, loras
 
     print(f"loading {options.model}", file=sys.stderr)
-    model = checkpoints.load(
+    model = loading.load(
         options.model,
         device=options.device,
         dtype=options.dtype,

@@ -114,13 +114,13 @@ def _finetune(options: argparse.Namespace) -> None:
     prompts = _prompts(options.prompts)
     settings(options, (0,))  # what is out of range is told before anything loads
 
+    from textloc.checkpoints import loading
     from textloc.finetuning import card
     from textloc.finetuning.encoded import Filter
     from textloc.finetuning.training import Reports, finetune_stream
     from textloc.jobs import choosing
-    from textloc.models import checkpoints
 
-    model = checkpoints.load(
+    model = loading.load(
         options.model, device=options.device, dtype=_dtype(options.mixed_precision)
     )
     layers, origin = None, "given"
@@ -243,11 +243,11 @@ def _bench_lora(options: argparse.Namespace) -> None:
         raise TrainingError(f"unknown choices {', '.join(strange)}; use {known}")
     settings(options, (0,))
 
+    from textloc.checkpoints import loading
     from textloc.finetuning.encoded import Filter
     from textloc.jobs import choosing
-    from textloc.models import checkpoints
 
-    model = checkpoints.load(options.model, dtype=_dtype(options.mixed_precision))
+    model = loading.load(options.model, dtype=_dtype(options.mixed_precision))
     layers, origin = choosing.choose(model, options.layers, [], options.ocr)
     _say(f"localized layers {list(layers)} ({origin})")
     bench = lora.Bench(

@@ -69,8 +69,8 @@ def _compare(options: argparse.Namespace) -> None:
 def _models(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
+    from textloc.checkpoints.known import KNOWN
     from textloc.layers import format_layers
-    from textloc.models.known import KNOWN
 
     rows = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
     if options.json:

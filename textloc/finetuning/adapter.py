@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn import Linear, Parameter
 
+from textloc.checkpoints.loras import FILE
 from textloc.errors import TrainingError
 from textloc.layers import check_layers
-from textloc.models.loras import FILE
 from textloc.runs import Sampling
 
 if TYPE_CHECKING:
+    from textloc.checkpoints.loading import Model
     from textloc.finetuning.settings import Settings
-    from textloc.models.checkpoints import Model
 
 NAME = "default"
 """Of the adapter while it is trained."""

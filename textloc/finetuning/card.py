@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textloc.checkpoints import known
+from textloc.checkpoints.loras import ABOUT, FILE
 from textloc.errors import TrainingError
 from textloc.files import replace_file
 from textloc.layers import display_layers
-from textloc.models import known
-from textloc.models.loras import ABOUT, FILE
 from textloc.version import __version__
 
 if TYPE_CHECKING:
+    from textloc.checkpoints.loading import Model
     from textloc.finetuning.settings import Settings
-    from textloc.models.checkpoints import Model
 
 _CARD = """# LoRA on {layers} of {base}
 

@@ -16,7 +16,7 @@ from textloc.errors import TrainingError
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.models.checkpoints import Model
+    from textloc.checkpoints.loading import Model
 
 TRAINED = {
     "StableDiffusionPipeline": "sample",

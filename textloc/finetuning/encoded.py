@@ -18,17 +18,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from textloc.checkpoints.latents import on_grid
 from textloc.errors import PromptError, TrainingError
 from textloc.files import replace_file
 from textloc.finetuning import data
 from textloc.finetuning.conditions import Conditions, conditions
-from textloc.models.latents import on_grid
 from textloc.pictures import fit
 from textloc.reading import ocr
 from textloc.runs import Sampling
 
 if TYPE_CHECKING:
-    from textloc.models.checkpoints import Model
+    from textloc.checkpoints.loading import Model
 
 PART = 256
 """Samples a file."""

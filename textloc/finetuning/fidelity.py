@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from textloc.checkpoints.loras import without
 from textloc.errors import CheckpointError
-from textloc.models.loras import without
 
 if TYPE_CHECKING:
-    from textloc.models.checkpoints import Model
+    from textloc.checkpoints.loading import Model
 
 K = 3
 """Nearest neighbour that the balls reach to, the paper's."""

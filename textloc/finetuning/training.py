@@ -19,13 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from textloc.checkpoints.loading import Spelling
 from textloc.errors import Cancelled, OutOfMemoryError, TrainingError
 from textloc.files import replace_file
 from textloc.finetuning import adapter, card, data, progress
 from textloc.finetuning.conditions import arguments, check_trained, unconditional
 from textloc.finetuning.encoded import Encoded, Filter, prepare
 from textloc.finetuning.objective import Objective
-from textloc.models.checkpoints import Spelling
 from textloc.patching.generation import generate
 from textloc.prompts import quoted
 from textloc.reading import metrics, ocr
@@ -33,8 +33,8 @@ from textloc.results.identity import canonical
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
+    from textloc.checkpoints.loading import Model
     from textloc.finetuning.settings import Settings
-    from textloc.models.checkpoints import Model
 
 
 @dataclass(frozen=True)

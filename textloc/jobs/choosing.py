@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from textloc.checkpoints import known
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
 from textloc.jobs.localize import localize_stream
 from textloc.layers import parse_layers
-from textloc.models import known
-from textloc.models.checkpoints import Model
 from textloc.prompts import Pair
 from textloc.results import store
 
@@ -28,7 +28,7 @@ def layers_known(name: str, digest: str | None) -> tuple[tuple[int, ...], str] |
     published ones.
 
     Args:
-        name: known name, folder or Hub name. digest: `checkpoints.digest` of its weights, or None.
+        name: known name, folder or Hub name. digest: `loading.digest` of its weights, or None.
 
     Returns:
         The layers, and `stored:<id>` or `published`; None where nothing is known.

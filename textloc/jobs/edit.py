@@ -22,6 +22,8 @@ from typing import Any
 from PIL import Image
 
 from textloc.baselines import BASELINES
+from textloc.checkpoints import loading
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
 from textloc.jobs import edit_measures
 from textloc.jobs.job import (
@@ -33,8 +35,6 @@ from textloc.jobs.job import (
     check_prompts,
 )
 from textloc.layers import check_layers
-from textloc.models import checkpoints
-from textloc.models.checkpoints import Model
 from textloc.patching import inversion
 from textloc.pictures import fit
 from textloc.prompts import Pair
@@ -100,7 +100,7 @@ def edit_stream(
             f"there are {len(pictures)} pictures and {len(pairs)} prompt pairs; give one a pair"
         )
     began = time.perf_counter()
-    loaded = checkpoints.load(model)
+    loaded = loading.load(model)
     sampling = asked_sampling(loaded, steps, guidance, start_step or 0)
     chosen = tuple(sorted(set(layers)))
     check_layers(chosen, len(loaded.layers))

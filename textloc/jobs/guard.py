@@ -124,7 +124,7 @@ class _Job:
         fallback: Fallback,
         ocr: str,
     ) -> None:
-        from textloc.models.families import text_layers
+        from textloc.checkpoints.families import text_layers
 
         if fallback not in FALLBACKS:
             raise GuardError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
@@ -271,12 +271,12 @@ def _chosen(pipe: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]) 
         if not asked:
             raise LayerError("name at least one layer, or `auto`")
         return tuple(sorted(set(asked)))
+    from textloc.checkpoints import loading
     from textloc.jobs import choosing
-    from textloc.models import checkpoints
 
     name = str(getattr(pipe.config, "_name_or_path", "") or "")
     folder = Path(name)
-    weights = checkpoints.digest(folder) if (folder / "model_index.json").is_file() else None
+    weights = loading.digest(folder) if (folder / "model_index.json").is_file() else None
     found = choosing.layers_known(name, weights)
     if found is None:
         raise LayerError(

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
-from textloc.models.checkpoints import Model
 from textloc.patching.generation import generate
 from textloc.prompts import Pair
 from textloc.reading import ocr

@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from textloc.checkpoints import loading
+from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
 from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
 from textloc.jobs.readings import Readings, Set
 from textloc.layers import check_layers
-from textloc.models import checkpoints
-from textloc.models.checkpoints import Model
 from textloc.prompts import Pair
 
 SCHEMA = "textloc.localize/1"
@@ -87,7 +87,7 @@ def localize_stream(
     if not 0 < share <= 1:
         raise PromptError(f"the share {share} is outside (0, 1]; 0.9 is usual")
     began = time.perf_counter()
-    loaded = checkpoints.load(model)
+    loaded = loading.load(model)
     sampling = asked_sampling(loaded, steps, guidance, start_step)
     chosen = tuple(range(len(loaded.layers))) if layers is None else tuple(sorted(set(layers)))
     check_layers(chosen, len(loaded.layers))

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from textloc.checkpoints import loading, loras
+from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.jobs.job import Event, Job, asked_sampling, check_seeds
-from textloc.models import checkpoints, loras
-from textloc.models.checkpoints import Model
 from textloc.prompts import quoted_text
 from textloc.reading import metrics
 from textloc.runs import Run
@@ -59,7 +59,7 @@ def trial_stream(
     check_seeds(seeds)
     texts = {prompt: quoted_text(prompt) for prompt in asked}
     began = time.perf_counter()
-    loaded = checkpoints.load(model)
+    loaded = loading.load(model)
     sampling = asked_sampling(loaded, steps, guidance)
     return _Trial(
         model=loaded,

@@ -22,12 +22,12 @@ from PIL import Image
 
 from textloc import toxicity
 from textloc.baselines import SUPPRESSING
+from textloc.checkpoints import loading
+from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.jobs import edit_measures
 from textloc.jobs.job import Event, Job, asked_sampling, check_methods, check_seeds
 from textloc.layers import check_layers
-from textloc.models import checkpoints
-from textloc.models.checkpoints import Model
 from textloc.prompts import Pair
 from textloc.reading import metrics
 from textloc.reading.ocr import Reading
@@ -151,7 +151,7 @@ def suppress_stream(
     }
     asked = look(prompts, replacements, **detect)
     began = time.perf_counter()
-    loaded = checkpoints.load(model)
+    loaded = loading.load(model)
     check_layers(layers, len(loaded.layers))
     sampling = asked_sampling(loaded, steps, guidance, start_step)
     return _Suppress(

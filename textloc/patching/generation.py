@@ -18,8 +18,8 @@ from typing import Any
 
 from PIL import Image
 
+from textloc.checkpoints.loading import Model
 from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
-from textloc.models.checkpoints import Model
 from textloc.patching.hooks import Patching, decoding, patched
 from textloc.runs import Run, Sampling
 

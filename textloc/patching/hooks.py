@@ -34,10 +34,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textloc.checkpoints import families
+from textloc.checkpoints.families import check_not_compiled, text_channels
 from textloc.errors import LayerError
 from textloc.layers import TextChannel, TextLayer, check_layers
-from textloc.models import families
-from textloc.models.families import check_not_compiled, text_channels
 from textloc.runs import Patch, Run
 
 

@@ -28,10 +28,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from textloc.checkpoints import families
+from textloc.checkpoints.families import check_not_compiled
 from textloc.errors import LayerError
 from textloc.layers import TextLayer, check_layers
-from textloc.models import families
-from textloc.models.families import check_not_compiled
 
 _DROPPED = -10_000.0  # what diffusers adds to the attention to a text token that is masked
 

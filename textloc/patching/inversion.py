@@ -25,11 +25,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from textloc.models.latents import between_steps, noised
+from textloc.checkpoints.latents import between_steps, noised
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from textloc.models.checkpoints import Model
+    from textloc.checkpoints.loading import Model
 
 FADE = 1.0
 """No correction is added where a row differs from the source's, root mean square over channels, by

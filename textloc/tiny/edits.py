@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from textloc.checkpoints.loading import load
 from textloc.jobs import choosing
 from textloc.jobs.edit import edit_stream
-from textloc.models.checkpoints import load
 from textloc.prompts import parse_pair
 from textloc.scenes import rendering
 from textloc.tiny import evaluate

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from textloc.checkpoints.loading import Model, load
 from textloc.errors import PromptError
-from textloc.models.checkpoints import Model, load
 from textloc.patching.generation import generate
 from textloc.reading import metrics, ocr
 from textloc.runs import Run

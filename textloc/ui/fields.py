@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textloc.checkpoints.known import KNOWN, find
 from textloc.errors import CheckpointError, LayerError, PromptError
-from textloc.models.known import KNOWN, find
 from textloc.runs import parse_seeds
 
 if TYPE_CHECKING:

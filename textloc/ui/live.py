@@ -189,12 +189,12 @@ class Job:
 def _load(name: str) -> Any:
     """The model of that name, kept from the last run where its files are unchanged."""
     global _loaded
-    from textloc.models import checkpoints
+    from textloc.checkpoints import loading
 
     key = (name, _changed(Path(name)))
     if _loaded is None or _loaded[0] != key:
         _loaded = None  # frees its memory before the next one is loaded
-        _loaded = (key, checkpoints.load(name))
+        _loaded = (key, loading.load(name))
     return _loaded[1]
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from textloc.models.loras import shipped
+from textloc.checkpoints.loras import shipped
 from textloc.ui import fields, stored
 from textloc.ui.figure import figure
 from textloc.ui.finetune import order, replay

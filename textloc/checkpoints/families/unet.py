@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
-from textloc.models.families.common import text_layer, time, zeros
 
 SHARED: tuple[str, ...] = ()
 

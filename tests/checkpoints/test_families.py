@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 
+from textloc.checkpoints import families
+from textloc.checkpoints.families import full_size
 from textloc.errors import CheckpointError, LayerError
 from textloc.layers import format_layers, parse_layers
-from textloc.models import families
-from textloc.models.families import full_size
 from textloc.paths import ROOT
 
 CONFIGS = ROOT.parent / "shared" / "configs"

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from textloc.checkpoints.families import common
+from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
-from textloc.models.families import common
-from textloc.models.families.common import text_layer, time, zeros
 from textloc.runs import Run, Sampling
 
 SHARED: tuple[str, ...] = ()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from textloc.checkpoints.families import common, unet
 from textloc.errors import PromptError
-from textloc.models.families import common, unet
 from textloc.runs import Run, Sampling
 
 SHARED = unet.SHARED

@@ -16,10 +16,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textloc.checkpoints import known
+from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.errors import CheckpointError, PromptError
 from textloc.layers import TextLayer
-from textloc.models import known
-from textloc.models.known import KNOWN, KnownCheckpoint
 from textloc.paths import CHECKPOINTS
 from textloc.prompts import quoted
 from textloc.runs import Sampling
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from textloc.models.families import Family
+    from textloc.checkpoints.families import Family
     from textloc.runs import Run
 
     Upscaler = Callable[[Sequence[Run], Sequence[Image.Image], Sequence[Any]], list[Image.Image]]
@@ -197,7 +197,7 @@ def load(
         return model
     import torch
 
-    from textloc.models import families
+    from textloc.checkpoints import families
 
     entry = known.find(str(model))
     folder, revision = _folder(str(model), entry)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests import hub_stand_in, tiny_families, tiny_pipelines
+from textloc.checkpoints import known, loading
+from textloc.checkpoints.families import full_size
 from textloc.errors import CheckpointError
 from textloc.jobs.localize import localize
-from textloc.models import checkpoints, known
-from textloc.models.families import full_size
 from textloc.patching.generation import generate
 from textloc.paths import ROOT
 from textloc.prompts import parse_pair
@@ -33,9 +33,9 @@ BUILD: dict[str, Any] = {
 }
 
 
-def save(name: str, folder: Path) -> checkpoints.Model:
+def save(name: str, folder: Path) -> loading.Model:
     """Save a random pipeline as an ordinary diffusers folder with its usual call."""
-    model: checkpoints.Model = BUILD[name]()
+    model: loading.Model = BUILD[name]()
     model.pipe.save_pretrained(folder)
     usual = model.defaults
     call = {"num_inference_steps": 2, "guidance_scale": 2.0}
@@ -51,7 +51,7 @@ def test_every_family_loads_from_a_folder_and_localizes(name: str, tmp_path: Pat
     """The family is found from the classes: neither name nor folder says it."""
     folder = tmp_path / "anything"
     saved = save(name, folder)
-    model = checkpoints.load(folder)
+    model = loading.load(folder)
     assert model.layers == saved.layers
     assert model.defaults.text_length == saved.defaults.text_length
     if name != "qwen-image":  # where the prompt begins in its template is not saved
@@ -70,7 +70,7 @@ def test_the_second_stage_gets_the_source_prompt(tmp_path: Path) -> None:
     save("if", first)
     stage = tiny_families.deepfloyd_if_second()
     stage.save_pretrained(second)
-    model = checkpoints.load(first, upscaler=str(second))
+    model = loading.load(first, upscaler=str(second))
     assert model.upscaler is not None
     asked: list[Any] = []
     pipe = model.upscaler.args[0]
@@ -85,7 +85,7 @@ def test_the_second_stage_gets_the_source_prompt(tmp_path: Path) -> None:
     assert set(asked[0][2:]) == {PAIR.source}
     save("sd", tmp_path / "sd")
     with pytest.raises(CheckpointError, match="has no second stage"):
-        checkpoints.load(tmp_path / "sd", upscaler=str(second))
+        loading.load(tmp_path / "sd", upscaler=str(second))
 
 
 # -- the Hub --------------------------------------------------------------------------------
@@ -172,18 +172,18 @@ def test_sizes_leave_room_for_the_denoiser(name: str) -> None:
     ],
 )
 def test_placement(weights: int, largest: int, free: int, how: str) -> None:
-    assert checkpoints.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
+    assert loading.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
 
 
 def test_an_unknown_device_is_told() -> None:
     with pytest.raises(CheckpointError, match="no device 'quantum'"):
-        checkpoints.load("tiny-sdxl", device="quantum")
+        loading.load("tiny-sdxl", device="quantum")
 
 
 def test_sampling_of_a_family_that_reads_long_texts(tmp_path: Path) -> None:
     save("sd3", tmp_path / "sd3")
-    model = checkpoints.load(tmp_path / "sd3")
-    with pytest.raises(checkpoints.PromptError, match=r"tokens and .* reads 40"):
+    model = loading.load(tmp_path / "sd3")
+    with pytest.raises(loading.PromptError, match=r"tokens and .* reads 40"):
         model.check_prompt("a sign " * 10)
     longer = Sampling(1, 2.0, 16, 16, text_length=100)
     model.check_prompt("a sign " * 10, longer)

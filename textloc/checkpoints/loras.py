@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from textloc.checkpoints.loading import Lora, Model, Spelling, why_not
 from textloc.errors import CheckpointError
-from textloc.models.checkpoints import Lora, Model, Spelling, why_not
 from textloc.paths import LORAS
 
 FILE = "pytorch_lora_weights.safetensors"

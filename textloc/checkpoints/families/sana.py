@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from textloc.models.families import common, pixart
-from textloc.models.families.common import time, zeros
+from textloc.checkpoints.families import common, pixart
+from textloc.checkpoints.families.common import time, zeros
 from textloc.runs import Run, Sampling
 
 SHARED = pixart.SHARED

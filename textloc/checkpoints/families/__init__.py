@@ -14,9 +14,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from textloc.errors import CheckpointError, LayerError
-from textloc.layers import TextChannel, TextLayer
-from textloc.models.families import (
+from textloc.checkpoints.families import (
     deepfloyd_if,
     flux,
     latent_diffusion,
@@ -27,6 +25,8 @@ from textloc.models.families import (
     stable_diffusion_3,
     stable_diffusion_xl,
 )
+from textloc.errors import CheckpointError, LayerError
+from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
 
 
@@ -114,7 +114,7 @@ def of_denoiser(denoiser: Any) -> Family:
                 return module
     raise CheckpointError(
         f"the denoiser class {type(denoiser).__name__} is not known; known are "
-        f"{', '.join(DENOISERS)}. To add one, write a module in textloc/models/families/ "
+        f"{', '.join(DENOISERS)}. To add one, write a module in textloc/checkpoints/families/ "
         "that finds its text layers and name it in DENOISERS"
     )
 
@@ -130,7 +130,7 @@ def of_pipeline(pipe: Any) -> Family:
             return PIPELINES[cls.__name__]
     raise CheckpointError(
         f"the pipeline class {type(pipe).__name__} is not known; known are {', '.join(PIPELINES)}. "
-        "To add one, write a module in textloc/models/families/ and name it in PIPELINES"
+        "To add one, write a module in textloc/checkpoints/families/ and name it in PIPELINES"
     )
 
 

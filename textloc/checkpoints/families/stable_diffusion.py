@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from textloc.models.families import common, unet
+from textloc.checkpoints.families import common, unet
 from textloc.runs import Run, Sampling
 
 SHARED = unet.SHARED

@@ -17,9 +17,9 @@ from typing import Any
 
 from PIL import Image
 
+from textloc.checkpoints.families import common, unet
+from textloc.checkpoints.families.common import text_layer
 from textloc.layers import TextLayer
-from textloc.models.families import common, unet
-from textloc.models.families.common import text_layer
 from textloc.runs import Run, Sampling
 
 SHARED = unet.SHARED

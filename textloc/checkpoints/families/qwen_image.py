@@ -15,9 +15,9 @@ from typing import Any
 
 from PIL import Image
 
+from textloc.checkpoints.families import common
+from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
-from textloc.models.families import common
-from textloc.models.families.common import text_layer, time, zeros
 from textloc.runs import Run, Sampling
 
 SHARED: tuple[str, ...] = ()

@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
+from textloc.checkpoints.families import common, unet
 from textloc.errors import PromptError
-from textloc.models.families import common, unet
 from textloc.runs import Run, Sampling
 
 SHARED = unet.SHARED
