@@ -14,7 +14,7 @@ import pytest
 from tests.documents import localize_document
 from textloc import cli
 from textloc.checkpoints.loading import Model
-from textloc.cli.common import parse_seeds
+from textloc.runs import parse_seeds
 from textloc.errors import PromptError
 from textloc.paths import CHECKPOINTS, ROOT
 from textloc.results import store

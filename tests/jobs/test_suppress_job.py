@@ -172,6 +172,7 @@ def test_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    from textloc.checkpoints import loading
 
     monkeypatch.setattr(loading, "load", lambda *_args, **_options: model)
     reads(monkeypatch, "LOVE")
