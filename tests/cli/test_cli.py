@@ -14,10 +14,10 @@ import pytest
 from tests.documents import localize_document
 from textloc import cli
 from textloc.checkpoints.loading import Model
-from textloc.runs import parse_seeds
 from textloc.errors import PromptError
 from textloc.paths import CHECKPOINTS, ROOT
 from textloc.results import store
+from textloc.runs import parse_seeds
 
 SOURCE = 'a red sign that says "STOP"'
 

@@ -7,7 +7,8 @@ of its pipeline; the localized layers are the paper's (Table 1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from textloc.paths import CHECKPOINTS
 
@@ -269,3 +270,10 @@ KNOWN = (
 def find(name: str) -> KnownCheckpoint | None:
     """The line of that name, or None."""
     return next((entry for entry in KNOWN if entry.name == name), None)
+
+
+def document() -> dict[str, Any]:
+    """The table as a document (`textloc.models/1`): `models`, each with its fields and
+    `available`."""
+    entries = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
+    return {"schema": "textloc.models/1", "complete": True, "models": entries}

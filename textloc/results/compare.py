@@ -7,8 +7,31 @@ from typing import Any
 
 from textloc.errors import StoreError
 from textloc.layers import display_layers
+from textloc.results.identity import request_id
+from textloc.results.result import Result
 
 Document = Mapping[str, Any]
+
+
+SCHEMA = "textloc.compare/1"
+
+
+def compared(first: Result, second: Result) -> Result:
+    """`drift` of two localizations as a result (`textloc.compare/1`, not stored): beside what
+    `drift` gives, `first` and `second` name both.
+
+    Raises:
+        StoreError: as `drift`.
+    """
+    found = drift(first.document, second.document)
+    request = {"job": "compare", "first": first.id, "second": second.id}
+    head = {"schema": SCHEMA, "id": request_id(request), "complete": True, "request": request}
+    named = {side: one.document["checkpoint"] for side, one in _sides(first, second)}
+    return Result({**head, **named, **found})
+
+
+def _sides(first: Result, second: Result) -> tuple[tuple[str, Result], ...]:
+    return ("first", first), ("second", second)
 
 
 def drift(first: Document, second: Document) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import csv
 import io
 import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
@@ -56,12 +56,12 @@ def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     are numbers or None, `read` joins what was read in the layer's images (pairs and seeds in the
     document's order) by ` | `. Of an edit one row per edited picture, the other methods after
     `localized`: `source` and `target` are the words, measures those of `comparison.compare`. Of a
-    comparison of trainings one row per choice and group of prompts; of pictures beside a LoRA's one
-    row per picture.
+    comparison of trainings one row per choice and group of prompts; of pictures beside a LoRA's and
+    of suppressions one row per picture; of a training one row per line of its log; of two
+    localizations compared one row per layer; of the known checkpoints one row each.
     """
-    rows = {"textloc.edit": _edits, "textloc.lora": _loras, "textloc.lora_trial": _beside}
-    if (kind := store.kind(document)) in rows:
-        return rows[kind](document)
+    if (kind := store.kind(document)) in _ROWS:
+        return _ROWS[kind](document)
     selected = set(document.get("selected", ()))
     return [
         {
@@ -132,15 +132,60 @@ def _edits(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _suppressed(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    prompts = document["prompts"]
+    kinds = {name: document[name] for name in ("unguarded", "guarded") if document[name]}
+    kinds |= {method["name"]: method for method in document["methods"]}
+    return [
+        {
+            "method": name,
+            "prompt": prompts[one["prompt"]]["prompt"],
+            "benign": prompts[one["prompt"]]["benign"],
+            "seed": one["seed"],
+            "read": one["read"],
+            "toxic": one["toxic"],
+            "fallback": one["fallback"],
+            "withheld": one["image"] is None,
+        }
+        for name, kind in kinds.items()
+        for one in kind["pictures"]
+    ]
+
+
+def _compared(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": layer["index"],
+            "name": layer["name"],
+            **{side: layer["values"][place][0] for place, side in enumerate(("first", "second"))},
+            "apart": layer["apart"],
+        }
+        for layer in document["layers"]
+    ]
+
+
+_ROWS: dict[str, Callable[[Mapping[str, Any]], list[dict[str, Any]]]] = {
+    "textloc.edit": _edits,
+    "textloc.suppress": _suppressed,
+    "textloc.lora": _loras,
+    "textloc.lora_trial": _beside,
+    "textloc.compare": _compared,
+    "textloc.finetune": lambda document: [dict(line) for line in document["log"]],
+    "textloc.models": lambda document: [dict(entry) for entry in document["models"]],
+}
+
+
 def to_csv(document: Mapping[str, Any]) -> str:
     """`to_table` as CSV with a header line; None is an empty cell.
 
     Text that a spreadsheet would take for a formula is led by an apostrophe.
     """
     file = io.StringIO()
-    writer = csv.DictWriter(file, _COLUMNS[store.kind(document)], lineterminator="\n")
+    rows = to_table(document)
+    columns = _COLUMNS.get(store.kind(document)) or list(dict.fromkeys(k for r in rows for k in r))
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
-    for row in to_table(document):
+    for row in rows:
         writer.writerow({column: _cell(value) for column, value in row.items()})
     return file.getvalue()
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
@@ -67,7 +68,9 @@ class Result:
         """
         from textloc.results.plots import FIGURES
 
-        known = FIGURES[self.kind]
+        known = FIGURES.get(self.kind, {})
+        if not known:
+            raise StoreError(f"there is no figure of {self.kind}; to_pandas() gives its table")
         if (chosen := name or next(iter(known))) not in known:
             raise StoreError(f"there is no figure {chosen!r} of it; there are {', '.join(known)}")
         if known[chosen].pictures:
@@ -79,7 +82,7 @@ class Result:
         """Names of the figures of this kind of result."""
         from textloc.results.plots import FIGURES
 
-        return tuple(FIGURES[self.kind])
+        return tuple(FIGURES.get(self.kind, ()))
 
     def to_pandas(self) -> pd.DataFrame:
         """The result as a table (`results.export.to_table`): one row a layer of a localization, one
@@ -110,6 +113,8 @@ class Result:
                 )
             return store.save(self.document, self.images)
         place = Path(folder).expanduser()
+        if self.kind in store.SCHEMAS:
+            return self._save_verified(place)
         try:
             (place / "images").mkdir(parents=True)
             for key, picture in self.images.items():
@@ -119,10 +124,20 @@ class Result:
             text = json.dumps(self.document, indent=1, ensure_ascii=False, allow_nan=False)
             write_new(place / "result.json", f"{text}\n".encode())
         except OSError as error:
-            raise StoreError(
-                f"Could not write the result to {place}: {error.strerror or error}. Give a new "
-                "folder in a place that can be written."
-            ) from error
+            raise _unwritable(place, error) from error
+        return place
+
+    def _save_verified(self, place: Path) -> Path:
+        """As stored results are, with a digest, so that `load` can check it."""
+        parent = place.resolve().parent
+        try:
+            if place.exists():
+                raise FileExistsError(17, "it is there already")
+            parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=parent, prefix=".textloc-") as new:
+                store.save(self.document, self.images, Path(new)).rename(place)
+        except OSError as error:
+            raise _unwritable(place, error) from error
         return place
 
     def __repr__(self) -> str:
@@ -132,6 +147,8 @@ class Result:
     def _repr_html_(self) -> str:
         """The result in a notebook: what was found, and its first pictures with what is read."""
         lines = [f"<p><b>{escape(sentences.headline(self.document))}</b></p>"]
+        if not self.images:
+            return lines[0] + str(self.to_pandas().to_html(index=False, max_rows=40))
         reads = {read["image"]: read for read in _reads(self.document)}
         for key in list(self.images)[:_SHOWN]:
             said = escape(str(reads.get(key, {}).get("text", "")))
@@ -145,6 +162,13 @@ class Result:
         if (left := len(self.images) - _SHOWN) > 0:
             lines.append(f"<p>and {left} more pictures in <code>.images</code></p>")
         return "".join(lines)
+
+
+def _unwritable(place: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"Could not write the result to {place}: {error.strerror or error}. Give a new folder in a "
+        "place that can be written."
+    )
 
 
 def _reads(value: Any) -> list[dict[str, Any]]:

@@ -262,12 +262,43 @@ def describe_suppress(document: Document) -> str:
     return f"{said}."
 
 
+def describe_compare(document: Document) -> str:
+    """What two localizations say of each other: chosen layers in common, order, layers apart."""
+    apart = [layer["index"] for layer in document["layers"] if layer["apart"]]
+    said = f"Of {len(document['layers'])} layers {len(apart)} differ by more than their intervals"
+    said += f": {_listed(apart)}." if apart else "."
+    if (ranks := document["rank_correlation"]) is not None:
+        said += f" The order of the effects agrees by {ranks:.2f} (Spearman)."
+    return said
+
+
+def describe_finetune(document: Document) -> str:
+    """What a training says: how far it went, its loss, and what was read at its end."""
+    log = document["log"]
+    losses = [line["loss"] for line in log if "loss" in line]
+    said = f"{log[-1]['step'] if log else 0} steps are trained"
+    said += f"; the loss is {losses[-1]:.3g}." if losses else "."
+    exact = [line["exact"] for line in log if "exact" in line]
+    return (
+        f"{said} Of the prompts drawn at its end {exact[-1]:.0%} read exactly." if exact else said
+    )
+
+
+def describe_models(document: Document) -> str:
+    """How many checkpoints are known, and how many are here."""
+    here = sum(1 for entry in document["models"] if entry["available"])
+    return f"{len(document['models'])} checkpoints are known, {here} of them are on this machine."
+
+
 _DESCRIBE = {
     "textloc.localize": describe,
     "textloc.edit": describe_edit,
     "textloc.suppress": describe_suppress,
     "textloc.lora": describe_lora,
     "textloc.lora_trial": describe_beside,
+    "textloc.compare": describe_compare,
+    "textloc.finetune": describe_finetune,
+    "textloc.models": describe_models,
 }
 
 

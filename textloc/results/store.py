@@ -32,7 +32,7 @@ from PIL import Image
 
 from textloc.errors import StoreError
 from textloc.files import sync_folder, write_new
-from textloc.paths import ROOT
+from textloc.paths import SHIPPED_RESULTS, own_results
 from textloc.results.identity import canonical as canonical
 from textloc.results.identity import plain
 from textloc.results.identity import request_id as request_id
@@ -120,10 +120,13 @@ def _digest(document: Mapping[str, Any], pixels: Mapping[str, str]) -> str:
 def roots() -> list[Path]:
     """Folders that hold results, first the one that is written to.
 
-    They are those of `$TEXTLOC_RESULTS` where it is set, else `cached_results/` of the checkout.
+    They are those of `$TEXTLOC_RESULTS` where it is set, else `cached_results/` of the checkout;
+    of an installed textloc the user's data folder, and the results that ship.
     """
     named = [part for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
-    return [Path(part).expanduser() for part in named] or [ROOT / "cached_results"]
+    return [Path(part).expanduser() for part in named] or list(
+        dict.fromkeys([own_results(), SHIPPED_RESULTS])
+    )
 
 
 def _places(root: Path | None) -> list[Path]:

@@ -18,12 +18,14 @@ from textloc.results.plots.readings import heatmap_figure
 from textloc.results.plots.sets import sets_figure
 from textloc.results.plots.starts import starts_figure
 from textloc.results.plots.style import CONFIG, THEMES, ThemeName, template
+from textloc.results.plots.training import compare_figure, training_figure
 
 __all__ = [
     "CONFIG",
     "FIGURES",
     "THEMES",
     "ThemeName",
+    "compare_figure",
     "effect_figure",
     "heatmap_figure",
     "lora_figure",
@@ -31,6 +33,7 @@ __all__ = [
     "sets_figure",
     "starts_figure",
     "template",
+    "training_figure",
 ]
 
 
@@ -54,5 +57,7 @@ FIGURES: dict[str, dict[str, Figure]] = {
     "textloc.suppress": {"pictures": Figure(pictures_figure, pictures=True)},
     "textloc.lora_trial": {"pictures": Figure(pictures_figure, pictures=True)},
     "textloc.lora": {"curves": Figure(lora_figure)},
+    "textloc.finetune": {"curves": Figure(training_figure)},
+    "textloc.compare": {"effect": Figure(compare_figure)},
 }
 """Kind of result to its figures by name; the first says most."""

@@ -1,0 +1,551 @@
+"""The functions of `import textloc`: every job in one call, each giving a `Result`.
+
+Nothing heavy is imported before a function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from PIL import Image
+
+    from textloc.checkpoints.loading import Model
+    from textloc.jobs.guard import Guard
+    from textloc.jobs.job import Event
+    from textloc.prompts import Pair
+    from textloc.results.result import Result
+
+    ModelLike: TypeAlias = str | PathLike[str] | Model | DiffusionPipeline
+    PairsLike: TypeAlias = str | PathLike[str] | Sequence[Pair | tuple[str, str]]
+    LayersLike: TypeAlias = str | Sequence[int]
+    ResultLike: TypeAlias = str | PathLike[str] | Result
+
+Fallback = Literal["refuse", "prompt-swap", "more-layers"]
+
+
+def localize(
+    model: ModelLike,
+    source: str | None = None,
+    target: str | None = None,
+    *,
+    pairs: PairsLike | None = None,
+    seeds: Sequence[int] = (0,),
+    steps: int | None = None,
+    guidance: float | None = None,
+    start_step: int = 0,
+    layers: LayersLike = "all",
+    share: float = 0.9,
+    ocr: str = "auto",
+    lora: str | None = None,
+    lora_scale: float = 1.0,
+    device: str | None = None,
+    dtype: str | None = None,
+    upscaler: str | None = None,
+    chunk_rows: int | None = None,
+    progress: bool = False,
+) -> Result:
+    """Find the text layers that write the words of a checkpoint's pictures (paper, section 3).
+
+    Example:
+        found = textloc.localize("tiny-sdxl", 'a red sign that says "STOP"', "LOVE")
+        found.document["selected"]  # layer numbers, in forward-execution order
+
+    Args:
+        model: a known name (`textloc.models()`), a diffusers folder, a Hub name, or a loaded
+            diffusers pipeline, which is left as it was.
+        source: prompt that quotes the words to be written. target: the same with other words, or
+            one plain word alone.
+        pairs: several instead of one: (source, target) tuples, or a file of them.
+        seeds: noise seeds, 0 or greater; each pair is run with each.
+        steps, guidance: None takes the checkpoint's usual call.
+        start_step: patch from this denoising step on, from 0 (the paper's t_s is steps minus it).
+        layers: to try alone: numbers, text such as `50-60`, or `all`.
+        share: of what all layers change that the chosen set must reach, in (0, 1].
+        ocr: `rapidocr`, `easyocr`, or `auto`.
+        lora: LoRA that the model carries, a file, folder or Hub name; lora_scale: of what it adds.
+        device, dtype: None takes CUDA and half precision where there is one, else CPU and float32.
+        upscaler: second stage of DeepFloyd IF, a folder or Hub name.
+        chunk_rows: pictures of one call at most; None takes what fits the memory.
+        progress: whether a bar is shown.
+
+    Returns:
+        The `Result`: `document["layers"]` has each layer's scores, effect (0: like no patch, 1:
+        like all layers patched) and 95 % interval, `document["selected"]` the set.
+
+    Raises:
+        textloc.errors.TextlocError: of its kinds PromptError, LayerError, CheckpointError,
+            OCRError, OutOfMemoryError; each message says what to do next.
+    """
+    from textloc.jobs.localize import localize_stream
+    from textloc.layers import parse_layers
+
+    asked = _pairs(source, target, pairs)
+    loaded = _loaded(model, lora, lora_scale, device, dtype, upscaler)
+    chosen = parse_layers(layers, len(loaded.layers)) if isinstance(layers, str) else layers
+    return _ended(
+        localize_stream(
+            loaded,
+            asked,
+            seeds=seeds,
+            steps=steps,
+            guidance=guidance,
+            start_step=start_step,
+            layers=None if layers == "all" else chosen,
+            ocr=ocr,
+            share=share,
+            chunk_rows=chunk_rows,
+        ),
+        progress,
+    )
+
+
+def edit(
+    model: ModelLike,
+    source: str | None = None,
+    target: str | None = None,
+    *,
+    pairs: PairsLike | None = None,
+    layers: LayersLike = "auto",
+    start_step: int | None = None,
+    methods: Sequence[str] = (),
+    pictures: Sequence[Image.Image] | None = None,
+    seeds: Sequence[int] = (0,),
+    steps: int | None = None,
+    guidance: float | None = None,
+    ocr: str = "auto",
+    lora: str | None = None,
+    lora_scale: float = 1.0,
+    device: str | None = None,
+    dtype: str | None = None,
+    upscaler: str | None = None,
+    progress: bool = False,
+) -> Result:
+    """Change the words of pictures and leave the rest (paper, section 4.2).
+
+    Example:
+        edited = textloc.edit("tiny-sdxl", 'a red sign that says "STOP"', "LOVE")
+        edited.images[edited.document["edits"][0]["image"]].save("love.png")
+
+    Args:
+        model, source, target, pairs, seeds, steps, guidance, ocr, lora, lora_scale, device, dtype,
+            upscaler, progress: as `localize`.
+        layers: to patch: numbers, text such as `55-57`, `all`, or `auto`: those of a stored
+            localization of these weights, the published ones, or of a quick localization.
+        start_step: patch from this denoising step on, from 0; None looks for the latest that still
+            changes the words, which keeps most of the picture.
+        methods: to compare with, names of `textloc.baselines.BASELINES`.
+        pictures: one's own, one a pair, which the source prompt describes.
+
+    Returns:
+        The `Result`: `document["edits"]` names each picture and what is read in it,
+        `document["scores"]` the means with 95 % intervals.
+
+    Raises:
+        textloc.errors.TextlocError: as `localize`.
+    """
+    from textloc.jobs.edit import edit_stream
+
+    asked = _pairs(source, target, pairs)
+    loaded = _loaded(model, lora, lora_scale, device, dtype, upscaler)
+    chosen, origin = _chosen(loaded, layers, asked, ocr)
+    return _ended(
+        edit_stream(
+            loaded,
+            asked,
+            chosen,
+            layers_from=origin,
+            start_step=start_step,
+            seeds=seeds,
+            methods=methods,
+            pictures=pictures,
+            steps=steps,
+            guidance=guidance,
+            ocr=ocr,
+        ),
+        progress,
+    )
+
+
+def suppress(
+    model: ModelLike,
+    prompt: str | Sequence[str],
+    *,
+    layers: LayersLike = "auto",
+    replacements: Mapping[str, str] | None = None,
+    words: Sequence[str] = (),
+    allowed: Sequence[str] = (),
+    detector: str = "lexicon",
+    start_step: int = 0,
+    check: bool = False,
+    fallback: Fallback = "refuse",
+    unguarded: bool = False,
+    methods: Sequence[str] = (),
+    reveal: bool = False,
+    seeds: Sequence[int] = (0,),
+    steps: int | None = None,
+    guidance: float | None = None,
+    ocr: str = "auto",
+    lora: str | None = None,
+    lora_scale: float = 1.0,
+    device: str | None = None,
+    dtype: str | None = None,
+    upscaler: str | None = None,
+    progress: bool = False,
+) -> Result:
+    """Generate prompts without the toxic words that they ask for (paper, section 4.3).
+
+    Example:
+        kept = textloc.suppress("tiny-sdxl", 'a sign that says "LOSER"', check=True)
+
+    Args:
+        model, seeds, steps, guidance, ocr, lora, lora_scale, device, dtype, upscaler, progress: as
+            `localize`. layers: as `edit`.
+        prompt: one or several; clean ones come out as they would.
+        replacements: toxic text to what is written in its place.
+        words, allowed: more words to keep out, and words to let through. detector: a name of
+            `textloc.toxicity.DETECTORS`.
+        start_step: the benign prompt is read from this denoising step on, from 0.
+        check: read what comes out; where a toxic word still reads, do `fallback`: `refuse`
+            withholds the picture, `more-layers` patches all layers, `prompt-swap` draws the benign
+            prompt.
+        unguarded: also generate the prompts as they are, and measure beside that.
+        methods: to compare with, names of `textloc.baselines.SUPPRESSING`.
+        reveal: whether toxic words stand unmasked in the document.
+
+    Returns:
+        The `Result`: `document["guarded"]["pictures"]` names each picture and what is read in it.
+        Results of this kind are not stored; `save(folder)` keeps one.
+
+    Raises:
+        textloc.errors.TextlocError: as `localize`, and ToxicityError for a text that cannot be
+            rewritten or a detector that cannot be used.
+    """
+    from textloc.jobs.suppress import suppress_stream
+
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    loaded = _loaded(model, lora, lora_scale, device, dtype, upscaler)
+    chosen, origin = _chosen(loaded, layers, [], ocr)
+    return _ended(
+        suppress_stream(
+            loaded,
+            prompts,
+            chosen,
+            layers_from=origin,
+            replacements=replacements,
+            words=words,
+            allowed=allowed,
+            detector=detector,
+            seeds=seeds,
+            start_step=start_step,
+            check=check,
+            fallback=fallback,
+            unguarded=unguarded,
+            methods=methods,
+            reveal=reveal,
+            steps=steps,
+            guidance=guidance,
+            ocr=ocr,
+        ),
+        progress,
+    )
+
+
+@contextmanager
+def guard(
+    pipe: DiffusionPipeline,
+    layers: LayersLike = "auto",
+    *,
+    replacements: Mapping[str, str] | None = None,
+    detector: str = "lexicon",
+    words: Sequence[str] = (),
+    allowed: Sequence[str] = (),
+    check: bool = False,
+    fallback: Fallback = "refuse",
+    ocr: str = "auto",
+) -> Iterator[Guard]:
+    """Guard the calls of a diffusers pipeline against toxic words while the block lasts.
+
+    Example:
+        with textloc.guard(pipe) as guard:
+            images = pipe(prompts).images
+        guard.guarded  # what was found in which prompt, and what was read instead
+
+    Args:
+        pipe: a text-to-image pipeline of a known family; your calls stay your own.
+        layers: text layers that read the benign text: numbers, text such as `55-57`, or `auto`.
+        replacements, detector, words, allowed: as `suppress`.
+        check: read every picture by OCR; where a toxic word still reads, do `fallback`.
+        fallback: `refuse` raises, `more-layers` and `prompt-swap` generate the call again.
+        ocr: engine of the check.
+
+    Yields:
+        `jobs.guard.Guard`: what was done so far.
+
+    Raises:
+        textloc.errors.TextlocError: CheckpointError for a pipeline of no known family, LayerError
+            where no layers are known for `auto`, GuardError for a call that cannot be guarded.
+    """
+    from textloc.jobs.guard import guard as guarded
+
+    with guarded(
+        pipe,
+        layers,
+        replacements=replacements,
+        detector=detector,
+        words=words,
+        allowed=allowed,
+        check=check,
+        fallback=fallback,
+        ocr=ocr,
+    ) as state:
+        yield state
+
+
+def finetune(
+    model: ModelLike,
+    data: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    layers: LayersLike = "auto",
+    targets: Sequence[str] = ("q", "k", "v", "out"),
+    rank: int = 16,
+    steps: int = 1000,
+    batch: int = 16,
+    lr: float = 1e-4,
+    warmup: int = 50,
+    decay: bool = False,
+    weight_decay: float = 0.01,
+    drop: float = 0.1,
+    ema: float = 0.99,
+    noise_levels: Literal["uniform", "logit-normal", "high"] | None = None,
+    resolution: int | None = None,
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no",
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw",
+    text_weight: float = 1.0,
+    held_out: int = 16,
+    seed: int = 0,
+    prompts: Sequence[str] | None = None,
+    resume: bool = False,
+    ocr: str = "auto",
+    device: str | None = None,
+    progress: bool = False,
+) -> Result:
+    """Train LoRA on the layers that write the words, and on nothing else (paper, section 5).
+
+    Example:
+        trained = textloc.finetune("tiny-sdxl", "scenes:digits:2000", "runs/digits", steps=500)
+        pipe.load_lora_weights("runs/digits")
+
+    Args:
+        model: as `localize`; it is left as it was. device: as `localize`.
+        data: a folder of pictures with `metadata.jsonl` or `metadata.csv`, a MARIO-LAION folder,
+            webdataset shards, or rendered scenes, such as `scenes:digits:6000`.
+        out: folder of the LoRA, its card, log and states.
+        layers: as `edit` without a quick localization, or `attention` for every attention.
+        targets: projections that are trained. rank: of the LoRA. steps: of the optimiser. batch:
+            samples a step. lr, warmup, decay, weight_decay, drop, ema, noise_levels, resolution,
+            optimizer, text_weight, held_out, seed: as `textloc.finetuning.settings.Settings`.
+        mixed_precision: number format of the passes; `no` is float32.
+        prompts: drawn and read at the end; None takes captions that were held out.
+        resume: go on with the run in `out`.
+        ocr, progress: as `localize`.
+
+    Returns:
+        The `Result`: `document["log"]` has losses and validations, `document["folder"]` the LoRA.
+
+    Raises:
+        textloc.errors.TextlocError: TrainingError for settings or data that cannot be used, and as
+            `localize`.
+    """
+    from textloc.errors import LayerError
+    from textloc.finetuning import report
+    from textloc.finetuning.settings import Settings
+    from textloc.finetuning.training import Reports, finetune_stream
+
+    given: dict[str, Any] = {
+        "targets": tuple(targets),
+        "rank": rank,
+        "steps": steps,
+        "batch": batch,
+        "lr": lr,
+        "warmup": warmup,
+        "decay": decay,
+        "weight_decay": weight_decay,
+        "drop": drop,
+        "ema": ema,
+        "noise_levels": noise_levels,
+        "resolution": resolution,
+        "optimizer": optimizer,
+        "mixed_precision": mixed_precision,
+        "text_weight": text_weight,
+        "seed": seed,
+        "held_out": held_out,
+    }
+    Settings((0,), **given)  # what is out of range is told before anything loads
+    formats = {"no": None, "fp16": "float16", "bf16": "bfloat16"}
+    loaded = _loaded(model, None, 1.0, device, formats.get(mixed_precision), None)
+    trained, origin = None, "given"
+    if layers != "attention":
+        trained, origin = _chosen(loaded, layers, [], ocr)
+        if not trained:
+            raise LayerError("name at least one layer to train, such as 8-10")
+    settings = Settings(trained, **given)
+    folder = Path(out).expanduser()
+    reports = Reports(engine=ocr, prompts=None if prompts is None else tuple(prompts))
+    events = finetune_stream(loaded, str(data), settings, folder, reports=reports, resume=resume)
+    with _bar(progress, "step") as bar:
+        for now in events:
+            if bar is not None and now.kind != "prepare":
+                bar.total, bar.n = now.steps, now.step
+                bar.refresh()
+    return report.finished(loaded, settings, str(data), folder, origin)
+
+
+def compare(first: ResultLike, second: ResultLike) -> Result:
+    """Two localizations side by side: has the writing of words moved to other layers?
+
+    Example:
+        textloc.compare("cf97009f631e14f0", textloc.localize("tiny-sdxl", source, target))
+
+    Args:
+        first, second: results, or what `load` takes.
+
+    Returns:
+        The `Result`: `document["layers"]` has both effects of each layer and whether their 95 %
+        intervals are apart, `document["rank_correlation"]` Spearman's, `document["overlap"]` the
+        share of the chosen layers that both have.
+
+    Raises:
+        textloc.errors.StoreError: not two localizations, or of other layers.
+    """
+    from textloc.results import compare as comparison
+
+    return comparison.compared(*(_result(one) for one in (first, second)))
+
+
+def load(where: str | PathLike[str]) -> Result:
+    """Open a stored result.
+
+    Example:
+        textloc.load("cf97009f631e14f0").figure().show()
+
+    Args:
+        where: an ID, the folder of a result, a ZIP file of one, or a link with `?r=<id>`; what a
+            link shows is fetched from its page where it is not stored here.
+
+    Returns:
+        The `Result`; its pictures are read when they are asked for.
+
+    Raises:
+        textloc.errors.StoreError: nothing is there, it is damaged, or it cannot be fetched.
+    """
+    from textloc.results.opening import open_result
+
+    return open_result(Path(where) if isinstance(where, PathLike) else where)
+
+
+def models() -> Result:
+    """The known checkpoints.
+
+    Example:
+        textloc.models().to_pandas()[["name", "available", "gigabytes"]]
+
+    Returns:
+        The `Result`: `document["models"]` has for each its name, Hub name, licence, memory, usual
+        call, published layers, and whether it is on this machine.
+    """
+    from textloc.checkpoints import known
+    from textloc.results.result import Result
+
+    return Result(known.document())
+
+
+# ------------------------------------------------------------------------------------- shared
+
+
+def _pairs(source: str | None, target: str | None, pairs: PairsLike | None) -> list[Pair]:
+    from textloc.errors import PromptError
+    from textloc.prompts import Pair, parse_pair, read_pairs
+
+    if (pairs is None) == (source is None) or (source is not None and target is None):
+        raise PromptError("give a source and a target prompt, or pairs=")
+    if source is not None and target is not None:
+        return [parse_pair(source, target)]
+    if isinstance(pairs, str | PathLike):
+        return read_pairs(Path(pairs))
+    asked: list[Pair] = []
+    for one in pairs or ():
+        if isinstance(one, Pair):
+            asked.append(one)
+            continue
+        try:
+            first, second = one
+        except (TypeError, ValueError) as error:
+            raise PromptError("a pair is (source prompt, target prompt or word)") from error
+        asked.append(parse_pair(first, second))
+    return asked
+
+
+def _loaded(
+    model: ModelLike,
+    lora: str | None,
+    lora_scale: float,
+    device: str | None,
+    dtype: str | None,
+    upscaler: str | None,
+) -> Model:
+    from textloc.checkpoints import loading, loras
+
+    named = str(model) if isinstance(model, PathLike) else model
+    loaded = loading.load(named, device=device, dtype=dtype, upscaler=upscaler)
+    return loras.attach(loaded, lora, lora_scale) if lora else loaded
+
+
+def _chosen(
+    model: Model, layers: LayersLike, pairs: Sequence[Pair], engine: str
+) -> tuple[tuple[int, ...], str]:
+    from textloc.jobs import choosing
+    from textloc.layers import check_layers
+
+    if isinstance(layers, str):
+        return choosing.choose(model, layers, pairs, engine)
+    check_layers(layers, len(model.layers))
+    return tuple(layers), "given"
+
+
+@contextmanager
+def _bar(shown: bool, unit: str) -> Iterator[Any]:
+    """A progress bar, or None."""
+    if not shown:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(unit=unit) as bar:
+        yield bar
+
+
+def _ended(events: Iterator[Event], shown: bool) -> Result:
+    """The last event of a job, as a result."""
+    from textloc.results.result import Result
+
+    event = None
+    with _bar(shown, "image") as bar:
+        for event in events:
+            if bar is not None:
+                bar.total, bar.n = event.total, event.done
+                bar.set_description(event.message)
+    assert event is not None
+    return Result(event.document, event.images)
+
+
+def _result(one: ResultLike) -> Result:
+    from textloc.results.result import Result
+
+    return one if isinstance(one, Result) else load(one)
