@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.checkpoints import known
+from textloc.checkpoints import given, known
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.errors import CheckpointError, PromptError
 from textloc.layers import TextLayer
@@ -27,6 +27,7 @@ from textloc.runs import Sampling
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from diffusers import DiffusionPipeline
     from PIL import Image
 
     from textloc.checkpoints.families import Family
@@ -175,15 +176,16 @@ class Model:
 
 
 def load(
-    model: str | Path | Model,
+    model: str | Path | Model | DiffusionPipeline,
     device: str | None = None,
     dtype: str | None = None,
     upscaler: str | None = None,
 ) -> Model:
-    """Load a checkpoint: a known name, a folder, or a Hub name.
+    """Load a checkpoint: a known name, a folder, or a Hub name; or take a loaded pipeline.
 
     Args:
-        model: name or path; a `Model` is given back as it is.
+        model: name or path; a `Model` is given back as it is. A diffusers pipeline is used where
+            and as it is, and left so (`given`).
         device: None takes CUDA where there is one, else the CPU.
         dtype: `float32`, `float16` or `bfloat16`; None takes the checkpoint's usual one on CUDA
             (float16 where it is not known), else float32.
@@ -191,13 +193,22 @@ def load(
 
     Raises:
         CheckpointError: unknown, incomplete, gated, unreachable, without safetensors, of an
-            unknown family, or a device that is not there; the message says what to do.
+            unknown family, or a device that is not there; a pipeline that cannot be used as it is
+            (`given.check`). The message says what to do.
     """
     if isinstance(model, Model):
         return model
     import torch
 
     from textloc.checkpoints import families
+
+    if given.is_pipeline(model):
+        return _given(model, device, dtype, upscaler)
+    if not isinstance(model, (str, Path)):
+        raise CheckpointError(
+            f"a {type(model).__name__} is no checkpoint: give a known name, a folder, a Hub name "
+            "or a diffusers pipeline"
+        )
 
     entry = known.find(str(model))
     folder, revision = _folder(str(model), entry)
@@ -224,6 +235,33 @@ def load(
     )
     _place(pipe, device)
     return loaded
+
+
+def _given(pipe: Any, device: str | None, dtype: str | None, upscaler: str | None) -> Model:
+    """A loaded pipeline as it is."""
+    from textloc.checkpoints import families
+
+    family = families.of_pipeline(pipe)
+    denoiser = getattr(pipe, family.DENOISER)
+    given.check(pipe, str(getattr(pipe, "_execution_device", denoiser.device)), device, dtype)
+    name, revision, folder, entry = given.origin(pipe)
+    own = given.shared(pipe)
+    switched_off = family.prepare(own)
+    own.set_progress_bar_config(disable=True)
+    model = Model(
+        name=name,
+        revision=revision,
+        digest=digest(folder) if given.is_still(pipe, folder) else given.digest(pipe),
+        pipe=own,
+        family=family,
+        layers=families.text_layers(denoiser),
+        defaults=_defaults(folder, entry, own),
+        spelling=_spelling(folder),
+        switched_off=switched_off,
+    )
+    if upscaler:
+        model.upscaler = _upscaler(own, family, upscaler, model.device)
+    return model
 
 
 def _upscaler(pipe: Any, family: Family, name: str, device: str) -> Upscaler:

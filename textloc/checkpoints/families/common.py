@@ -59,14 +59,24 @@ def zeros(denoiser: Any, *shape: int) -> Any:
     """A tensor of zeros on the denoiser's device, in its number format."""
     import torch
 
-    return torch.zeros(*shape, device=denoiser.device, dtype=denoiser.dtype)
+    return torch.zeros(*shape, device=_device(denoiser), dtype=denoiser.dtype)
 
 
 def time(denoiser: Any) -> Any:
     """A time of one row."""
     import torch
 
-    return torch.zeros(1, device=denoiser.device, dtype=torch.long)
+    return torch.zeros(1, device=_device(denoiser), dtype=torch.long)
+
+
+def _device(denoiser: Any) -> Any:
+    """Where the denoiser runs, also where accelerate brings its weights there bit by bit."""
+    if denoiser.device.type == "meta":
+        for part in denoiser.modules():
+            device = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
+            if device is not None:
+                return device
+    return denoiser.device
 
 
 def call(sampling: Sampling, guidance: str = "guidance_scale") -> dict[str, Any]:
