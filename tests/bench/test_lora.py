@@ -196,6 +196,6 @@ def test_the_command_compares_stored_localizations(
 ) -> None:
     document, images = localize_document()
     store.save(document, images)
-    assert main(["compare", document["id"], document["id"], "--json"]) == 0
+    assert main(["compare", document["id"], document["id"], "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["rank_correlation"] == pytest.approx(1)
     assert main(["compare", document["id"], "0" * 16]) == 2

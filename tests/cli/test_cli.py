@@ -58,7 +58,7 @@ def test_show_prints_stored_results(results: Path, capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert f"result {document['id']}" in shown
     assert " all " in shown
-    assert cli.main(["show", document["id"], "--json"]) == 0
+    assert cli.main(["show", document["id"], "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["id"] == document["id"]
     assert cli.main(["show", document["id"], "--csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(document["layers"])
@@ -69,7 +69,7 @@ def test_show_prints_stored_results(results: Path, capsys: pytest.CaptureFixture
 def test_models_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models"]) == 0
     assert "tiny-sdxl" in capsys.readouterr().out
-    assert cli.main(["models", "--json"]) == 0
+    assert cli.main(["models", "--json", "-"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["sdxl"]["localized"] == [55, 56, 57]
     assert rows["sd-1.5"]["localized"] is None
@@ -123,7 +123,7 @@ def test_an_unreachable_hub_is_one_line(
 
 
 def test_bench_layers_is_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["bench", "layers", "--json"]) == 0
+    assert cli.main(["bench", "layers", "--json", "-"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows)[:3] == ["sdxl", "if", "sd3"]
     assert [rows[name]["layers"] for name in ("sdxl", "if", "sd3")] == [70, 22, 24]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from textloc.cli import benches, editing, finetuning, localizing, results, suppressing
+from textloc.cli.common import check_writable
 from textloc.errors import TextlocError
 from textloc.version import __version__
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
+        check_writable(getattr(options, "json", None))
         options.run(options)
     except TextlocError as error:
         print(f"textloc: {' '.join(str(error).split())}", file=sys.stderr)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from textloc.cli import finetuning
-from textloc.cli.common import followed, kept, parse_methods, shown
+from textloc.cli.common import add_json, followed, kept, parse_methods, printed, shown
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds, parse_start
 
@@ -20,7 +19,7 @@ def add(verbs: Any) -> None:
     speed = suites.add_parser("speed", help="time the page, the import and the sweep")
     speed.add_argument("--model", default="tiny-sdxl")
     speed.add_argument("--repeats", type=int, default=3, help="interleaved repeats (3)")
-    speed.add_argument("--json", action="store_true", help="as JSON")
+    add_json(speed)
     speed.set_defaults(run=_bench_speed)
     swap = suites.add_parser(
         "swap", help="swap template, text, text encoder and quoted tokens separately"
@@ -29,7 +28,7 @@ def add(verbs: Any) -> None:
     swap.add_argument("--pairs", type=Path, required=True, help="prompt pairs, unlike templates")
     swap.add_argument("--layers", help="to patch, such as 55-57 (default: the published ones)")
     swap.add_argument("--seeds", default="0")
-    swap.add_argument("--json", action="store_true", help="as JSON")
+    add_json(swap)
     swap.set_defaults(run=_bench_swap)
     paper = suites.add_parser(
         "paper", help="localize with the paper's settings, published numbers beside measured"
@@ -39,7 +38,7 @@ def add(verbs: Any) -> None:
     paper.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
     paper.add_argument("--seeds", default="42")
     paper.add_argument("--steps", type=int, help="denoising steps (default: the paper's)")
-    paper.add_argument("--json", action="store_true", help="as JSON")
+    add_json(paper)
     paper.set_defaults(run=_bench_paper)
     edit = suites.add_parser(
         "edit", help="edit many pictures by every method (the paper's Table 4)"
@@ -52,14 +51,14 @@ def add(verbs: Any) -> None:
     edit.add_argument("--compare", default="all", help="methods, such as prompt-swap,inpainting")
     edit.add_argument("--legacy", action="store_true", help="also the release's own measures")
     edit.add_argument("--save", action="store_true", help="keep the result in cached_results/")
-    edit.add_argument("--json", action="store_true", help="as JSON")
+    add_json(edit)
     edit.set_defaults(run=_bench_edit)
     cost = suites.add_parser("cost", help="time one edit beside a plain generation")
     cost.add_argument("--model", default="tiny-sdxl")
     cost.add_argument("--layers", default="auto", help="auto, all, or numbers such as 55-57")
     cost.add_argument("--repeats", type=int, default=15, help="interleaved rounds (15)")
     cost.add_argument("--compare", default="all", help="methods, such as prompt-swap,inpainting")
-    cost.add_argument("--json", action="store_true", help="as JSON")
+    add_json(cost)
     cost.set_defaults(run=_bench_cost)
     toxic = suites.add_parser("toxic", help="keep toxic words out, by every method")
     toxic.add_argument("--model", default="tiny-sdxl")
@@ -71,17 +70,17 @@ def add(verbs: Any) -> None:
     toxic.add_argument("--start-step", type=int, default=0)
     toxic.add_argument("--seeds", default="0")
     toxic.add_argument("--compare", default="all", metavar="NAMES")
-    toxic.add_argument("--json", action="store_true", help="as JSON, toxic words masked")
+    add_json(toxic, "write it as JSON, toxic words masked; - for standard output")
     toxic.set_defaults(run=_bench_toxic)
     finetuning.add_bench(suites)
     guarded = suites.add_parser("guard", help="what a guarded call costs")
     guarded.add_argument("--model", default="tiny-sdxl")
     guarded.add_argument("--layers", default="auto")
     guarded.add_argument("--repeats", type=int, default=15, help="interleaved rounds (15)")
-    guarded.add_argument("--json", action="store_true", help="as JSON")
+    add_json(guarded)
     guarded.set_defaults(run=_bench_guard)
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
-    layers.add_argument("--json", action="store_true", help="as JSON")
+    add_json(layers)
     layers.set_defaults(run=_bench_layers)
     step = suites.add_parser(
         "step", help="time one step at full size with random weights, patched and not"
@@ -91,7 +90,7 @@ def add(verbs: Any) -> None:
     step.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
     step.add_argument("--size", type=int, default=512, help="side of the picture in pixels")
     step.add_argument("--repeats", type=int, default=3)
-    step.add_argument("--json", action="store_true", help="as JSON")
+    add_json(step)
     step.set_defaults(run=_bench_step)
 
 
@@ -99,7 +98,7 @@ def _bench_speed(options: argparse.Namespace) -> None:
     from textloc.bench import speed
 
     report = speed.measure(options.model, options.repeats)
-    print(json.dumps(report) if options.json else speed.table(report))
+    printed(report, options.json, lambda: speed.table(report))
 
 
 def _bench_swap(options: argparse.Namespace) -> None:
@@ -124,7 +123,7 @@ def _bench_swap(options: argparse.Namespace) -> None:
         )
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         rows = swap.measure(model, pairs, layers, seeds, on_images=shown(bar))
-    print(json.dumps(rows) if options.json else swap.table(rows, layers))
+    printed(rows, options.json, lambda: swap.table(rows, layers))
 
 
 def _bench_paper(options: argparse.Namespace) -> None:
@@ -145,14 +144,14 @@ def _bench_paper(options: argparse.Namespace) -> None:
             show(count)
 
         result = paper.measure(options.model, model, pairs, seeds, options.steps, on_images=done)
-    print(json.dumps(result) if options.json else paper.table(result))
+    printed(result, options.json, lambda: paper.table(result))
 
 
 def _bench_layers(options: argparse.Namespace) -> None:
     from textloc.bench import layers
 
     rows = layers.measure()
-    print(json.dumps(rows) if options.json else layers.table(rows))
+    printed(rows, options.json, lambda: layers.table(rows))
 
 
 def _bench_step(options: argparse.Namespace) -> None:
@@ -173,7 +172,7 @@ def _bench_step(options: argparse.Namespace) -> None:
         options.repeats,
         progress=lambda line: print(line, file=sys.stderr),
     )
-    print(json.dumps(row) if options.json else step.table(row))
+    printed(row, options.json, lambda: step.table(row))
 
 
 def _bench_edit(options: argparse.Namespace) -> None:
@@ -207,12 +206,9 @@ def _bench_edit(options: argparse.Namespace) -> None:
     if options.save:
         kept(event.document, event.images)
     clip = edit.clip_t(document, event.images)
-    if options.json:
-        found = {name: document[name] for name in ("id", "layers", "start_step")}
-        found |= {"rows": edit.rows(document), "clip_t": clip}
-        print(json.dumps({**found, "failures": edit.failures(document)}))
-    else:
-        print(edit.table(document, options.legacy, clip))
+    found = {name: document[name] for name in ("id", "layers", "start_step")}
+    found |= {"rows": edit.rows(document), "clip_t": clip, "failures": edit.failures(document)}
+    printed(found, options.json, lambda: edit.table(document, options.legacy, clip))
 
 
 def _bench_cost(options: argparse.Namespace) -> None:
@@ -229,7 +225,7 @@ def _bench_cost(options: argparse.Namespace) -> None:
     layers, _ = choosing.choose(model, options.layers, [pair])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = cost.measure(model, pair, layers, options.repeats, methods, on_call=shown(bar))
-    print(json.dumps(report) if options.json else cost.table(report))
+    printed(report, options.json, lambda: cost.table(report))
 
 
 def _bench_toxic(options: argparse.Namespace) -> None:
@@ -261,7 +257,7 @@ def _bench_toxic(options: argparse.Namespace) -> None:
             methods=list(SUPPRESSING) if methods == ["all"] else methods,
             on_images=done,
         )
-    print(json.dumps(document) if options.json else toxic.table(document))
+    printed(document, options.json, lambda: toxic.table(document))
 
 
 def _bench_guard(options: argparse.Namespace) -> None:
@@ -275,4 +271,4 @@ def _bench_guard(options: argparse.Namespace) -> None:
     layers, _ = choosing.choose(model, options.layers, [])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = guard.measure(model, layers, options.repeats, on_call=shown(bar))
-    print(json.dumps(report) if options.json else guard.table(report))
+    printed(report, options.json, lambda: guard.table(report))

@@ -79,6 +79,17 @@ def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
     print(f"`python app.py` shows it at {link}", file=sys.stderr)
 
 
+def add_json(verb: Any, help: str = "write it as JSON; - for standard output") -> None:
+    """The option `--json FILE`; `cli.main` checks it before anything is loaded."""
+    verb.add_argument("--json", metavar="FILE", help=help)
+
+
+def printed(document: Any, json_file: str | None, text: Callable[[], str]) -> None:
+    """Write a document where `--json` says, and, unless that is standard output, `text` there."""
+    if not written(document, json_file):
+        print(text())
+
+
 def written(document: Any, json_file: str | None) -> bool:
     """Write a document where `--json` says; whether that was standard output, which then holds
     nothing else."""

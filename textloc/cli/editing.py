@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli.common import (
+    add_json,
     add_model,
-    check_writable,
     followed,
     kept,
     loaded,
@@ -56,16 +56,13 @@ def add(verbs: Any) -> None:
     verb.add_argument("--steps", type=int, help="denoising steps (default: the checkpoint's)")
     verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
-    verb.add_argument(
-        "--json", metavar="FILE", help="write the result as JSON; - for standard output"
-    )
+    add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_edit)
 
 
 def _edit(options: argparse.Namespace) -> None:
     pairs = _pairs(options)
     seeds, start = parse_seeds(options.seeds), parse_start(options.start_step)
-    check_writable(options.json)
 
     from tqdm.auto import tqdm
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.cli.common import kept
+from textloc.cli.common import add_json, kept, printed
 from textloc.errors import TrainingError
 from textloc.runs import parse_seeds
 
@@ -227,7 +226,7 @@ def add_bench(suites: Any) -> None:
     _add_data(verb)
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
-    verb.add_argument("--json", action="store_true", help="as JSON")
+    add_json(verb)
     verb.set_defaults(run=_bench_lora)
 
 
@@ -270,4 +269,4 @@ def _bench_lora(options: argparse.Namespace) -> None:
     document, images = bench.result()
     if options.save:
         kept(document, images)
-    print(json.dumps(document) if options.json else lora.table(document))
+    printed(document, options.json, lambda: lora.table(document))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_model, check_writable, followed, kept, loaded, written
+from textloc.cli.common import add_json, add_model, followed, kept, loaded, written
 from textloc.errors import PromptError
 from textloc.runs import parse_seeds
 
@@ -38,9 +38,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
-    verb.add_argument(
-        "--json", metavar="FILE", help="write the result as JSON; - for standard output"
-    )
+    add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_localize)
 
 
@@ -56,7 +54,6 @@ def _localize(options: argparse.Namespace) -> None:
     else:
         pairs = [parse_pair(options.source, options.target)]
     seeds = parse_seeds(options.seeds)
-    check_writable(options.json)
 
     from tqdm.auto import tqdm
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from textloc.cli import editing, localizing
+from textloc.cli.common import add_json, printed, written
 
 
 def add(verbs: Any) -> None:
@@ -19,10 +19,10 @@ def add(verbs: Any) -> None:
     )
     compare.add_argument("first", help="ID of a stored localization")
     compare.add_argument("second", help="ID of another (`textloc localize --lora ... --save`)")
-    compare.add_argument("--json", action="store_true", help="as JSON")
+    add_json(compare)
     compare.set_defaults(run=_compare)
     models = verbs.add_parser("models", help="list the known checkpoints")
-    models.add_argument("--json", action="store_true", help="as JSON")
+    add_json(models)
     models.set_defaults(run=_models)
     serve = verbs.add_parser("serve", help="open the page, as `python app.py` does")
     serve.set_defaults(run=_serve)
@@ -33,7 +33,7 @@ def _add_show(verbs: Any) -> None:
     verb.add_argument(
         "id", nargs="?", help="16 characters; without it the stored results are listed"
     )
-    verb.add_argument("--json", action="store_true", help="the whole document as JSON")
+    add_json(verb, "write the whole document as JSON; - for standard output")
     verb.add_argument("--csv", action="store_true", help="the scores of all layers or edits as CSV")
     verb.add_argument("--zip", type=Path, metavar="FILE", help="pack it with its pictures")
     verb.set_defaults(run=_show)
@@ -50,12 +50,9 @@ def _show(options: argparse.Namespace) -> None:
     document = store.load(options.id).document
     if options.zip is not None:
         print(f"wrote {export.export_zip(options.id, options.zip)}", file=sys.stderr)
-    elif options.json:
-        json.dump(document, sys.stdout, ensure_ascii=False)
-        print()
     elif options.csv:
         print(export.to_csv(document), end="")
-    else:
+    elif not written(document, options.json):
         _PRINT[store.kind(document)](document)
 
 
@@ -63,7 +60,7 @@ def _compare(options: argparse.Namespace) -> None:
     from textloc.results import compare, store
 
     found = compare.drift(*(store.load(one).document for one in (options.first, options.second)))
-    print(json.dumps(found) if options.json else compare.table(found))
+    printed(found, options.json, lambda: compare.table(found))
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -73,9 +70,7 @@ def _models(options: argparse.Namespace) -> None:
     from textloc.layers import format_layers
 
     rows = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
-    if options.json:
-        json.dump(rows, sys.stdout, ensure_ascii=False)
-        print()
+    if written(rows, options.json):
         return
     for row in rows:
         state = "here" if row["available"] else "to download"

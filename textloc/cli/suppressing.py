@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_model, check_writable, followed, loaded, written
+from textloc.cli.common import add_json, add_model, followed, loaded, written
 from textloc.errors import PromptError
 from textloc.runs import parse_seeds
 
@@ -37,14 +37,11 @@ def add(verbs: Any) -> None:
     verb.add_argument("--steps", type=int)
     verb.add_argument("--guidance", type=float)
     verb.add_argument("--ocr", default="auto")
-    verb.add_argument(
-        "--json", metavar="FILE", help="write the result as JSON; - for standard output"
-    )
+    add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_suppress)
 
 
 def _suppress(options: argparse.Namespace) -> None:
-    check_writable(options.json)
     seeds = parse_seeds(options.seeds)
 
     from tqdm.auto import tqdm
