@@ -126,7 +126,7 @@ def test_our_arguments_are_the_published_ones(name: str) -> None:
 
 
 def test_an_unknown_denoiser_says_how_to_add_it() -> None:
-    with pytest.raises(CheckpointError, match=r"Linear is not known; known are UNet2D.*FAMILIES"):
+    with pytest.raises(CheckpointError, match=r"Linear is not known; known are UNet2D.*DENOISERS"):
         families.text_layers(torch.nn.Linear(1, 1))
 
 

@@ -189,6 +189,6 @@ def test_the_command(
     assert cli.main([*command, "--json", "-", "--compare", "prompt-swap"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert Path(document["guarded"]["pictures"][0]["image"]).is_file()
-    assert document["schema"] == suppress.SCHEMA
+    assert document["schema"] == "textloc.suppress/1"
     assert cli.main([*command, "--words", str(tmp_path / "none.txt")]) == 2
     assert "cannot be read" in capsys.readouterr().err

@@ -121,7 +121,7 @@ def test_missing_weights_are_no_download(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_torch_is_not_imported() -> None:
     code = (
-        "import sys; from PIL import Image; from textloc import metrics, ocr; "
+        "import sys; from PIL import Image; from textloc.reading import metrics, ocr; "
         "assert ocr.read([Image.new('RGB', (64, 64))])[0].text == ''; "
         "print([m for m in ('torch', 'diffusers', 'transformers', 'gradio') if m in sys.modules])"
     )
