@@ -7,6 +7,7 @@ Results go to standard output, progress and errors to standard error. Exit statu
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check_writable(getattr(options, "json", None))
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # such as `textloc show | head`: what is left has no reader
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except TextlocError as error:
         print(f"textloc: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

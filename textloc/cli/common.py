@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textloc import paths
 from textloc.errors import PromptError
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
 
     print(f"saved {store.save(document, images)}", file=sys.stderr)
     link = export.permalink("http://127.0.0.1:7860/", document["id"])
-    print(f"`python app.py` shows it at {link}", file=sys.stderr)
+    page = "textloc serve" if paths.INSTALLED else "python app.py"
+    print(f"`{page}` shows it at {link}", file=sys.stderr)
 
 
 def add_json(verb: Any, help: str = "write it as JSON; - for standard output") -> None:
