@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textloc.layers import display_layers
-from textloc.reading.metrics import exact_match
+from textloc.reading.metrics import exact_match, ocr_precision_recall_f1
+from textloc.results.judging import LEAST, doubt
 
 Document = Mapping[str, Any]
 
@@ -16,6 +17,11 @@ def describe(document: Document) -> str:
     Pictures are counted from the readings themselves, on the pairs that the result reports on.
     """
     layers, total = document["layers"], _total(document)
+    if (why := doubt(document)) is not None:
+        return (
+            f"{why} No layer is named, and no effect is shown on a scale. Take words and objects "
+            "that this checkpoint draws legibly, and a prompt worded like its own."
+        )
     if not document["complete"]:
         return _describe_partial(layers, len(document["request"]["layers"]))
     floor, ceiling = document.get("floor"), document.get("ceiling")
@@ -152,6 +158,22 @@ def describe_edit(document: Document) -> str:
     edits, step = document["edits"], document["start_step"]
     if not edits:
         return "No picture is edited yet."
+    followed = document["inversions"]
+    if any(one["poor"] for one in followed):
+        kept = sum(one["ssim"] for one in followed) / len(followed)
+        return (
+            "This edit is not to be trusted: the model hardly knows pictures like this one from "
+            "this prompt. It had to be corrected more than it moved by itself, and your picture "
+            f"came back with SSIM {kept:.2f}. OCR reads "
+            f"{edits[0]['read_edit'] or 'nothing'!r} in the {'first ' * (len(edits) > 1)}edit."
+        )
+    unread = [edit for edit in edits if not _readable(document, edit)]
+    if len(unread) == len(edits):
+        read = edits[0]["read_source"] or "nothing"
+        return (
+            f"This edit cannot be judged: OCR reads {read!r} in the source picture, not its own "
+            "words. Take words and objects that this checkpoint draws legibly."
+        )
     changed = sum(1 for edit in edits if edit["exact_target"])
     steps = document["request"]["steps"]
     said = f"{changed} of {len(edits)} pictures say exactly the new words."
@@ -167,16 +189,16 @@ def describe_edit(document: Document) -> str:
     outside = document["scores"]["ssim_outside_text"][0]
     if outside is not None:
         text += f" Outside the text the picture is kept (SSIM {outside:.2f})."
-    followed = document["inversions"]
     if followed:
         kept = sum(one["ssim"] for one in followed) / len(followed)
         text += f" Your picture came back with SSIM {kept:.2f}."
-        if any(one["poor"] for one in followed):
-            text += (
-                " The model had to be corrected more than it moved by itself: it hardly knows "
-                "pictures like this one from this prompt, and the edit is not to be trusted."
-            )
     return text
+
+
+def _readable(document: Document, edit: Document) -> bool:
+    """Whether the source picture of an edit reads its own words, near enough."""
+    wanted = document["request"]["pairs"][edit["pair"]]["source_text"]
+    return ocr_precision_recall_f1(edit["read_source"], wanted).f1 >= LEAST
 
 
 def describe_lora(document: Document) -> str:

@@ -203,16 +203,26 @@ class Tab(ABC):
         if session.job is not None:
             return skips(4)
         try:
-            session.job = live.Job(self._order(*fields))
+            order = self._order(*fields)
+            before = order.before()
+            if before is not None:
+                session.found = stored.stored_view(before)
+                return [status.notice(""), *skips(2), status.found()]
         except TextlocError as error:
             session.waiting = False
             return [status.notice(str(error)), *skips(3)]
+        session.job = live.Job(order)
         session.waiting = True
         return [status.notice(""), *_running(live.Update())]
 
     def follow(self, session: Session) -> Iterator[list[Any]]:
         """Run what was asked and show it as it grows."""
         job = session.job
+        if session.found is not None:
+            session.show(session.found)
+            session.found, session.follow = None, True
+            yield [*skips(4), *self._draw(session), *self.open_rest(session)]
+            return
         if job is None or not session.waiting:
             yield skips(4 + len(self._first) + len(self._rest))
             return

@@ -86,6 +86,11 @@ def choices(document: Document) -> list[tuple[str, str]]:
     return [(way.name, pick) for pick, way in entries(document).items()]
 
 
+def usual_pair(document: Document) -> int:
+    """The pair or prompt that is shown first."""
+    return 0
+
+
 def usual_pick(document: Document) -> str:
     """What is shown before anything is picked: the edit, else the latest start step so far."""
     known = entries(document)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from textloc.errors import TextlocError
+from textloc.layers import format_layers
 from textloc.ui import fields, status, stored
 from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
@@ -216,7 +217,8 @@ class EditTab(Tab):
 
     @property
     def _fields(self) -> list[Any]:
-        return [self.source, self.target, self.seeds, self.steps, self.guidance]
+        numbers = [self.steps, self.guidance, self.start, self.layers]
+        return [self.model, self.source, self.target, self.seeds, *numbers, self.methods]
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -252,8 +254,13 @@ class EditTab(Tab):
         request = view.document["request"]
         first = request["pairs"][0]
         seeds = ",".join(map(str, request["seeds"]))
-        target = first["target"]
-        return [first["source"], target, seeds, request["steps"], request["guidance"]]
+        start = request["start_step"]
+        return [
+            *(view.document["checkpoint"]["name"], first["source"], first["target"], seeds),
+            *(request["steps"], request["guidance"], "auto" if start is None else str(start)),
+            _layers(view.document),
+            list(request["methods"]),
+        ]
 
     def _draw(self, session: Session) -> list[Any]:
         view = session.view
@@ -350,3 +357,9 @@ def _pointed(session: Session) -> list[int]:
     assert session.view is not None
     way = picks.entries(session.view.document).get(session.shown)
     return [] if way is None or way.start is None else [way.start]
+
+
+def _layers(document: stored.Document) -> str:
+    """What the field of layers said: `auto`, unless they were given."""
+    given = document["layers_from"] == "given"
+    return format_layers(document["layers"]) if given else "auto"

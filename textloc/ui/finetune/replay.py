@@ -30,6 +30,11 @@ def entries(document: Document) -> dict[str, Any]:
     return {}
 
 
+def usual_pair(document: Document) -> int:
+    """The pair or prompt that is shown first."""
+    return 0
+
+
 def usual_pick(document: Document) -> str:
     """Nothing is picked."""
     return ""

@@ -13,8 +13,10 @@ from textloc.ui.fields import (
     check_call,
     check_model,
     check_seeds,
+    usual,
     whole_number,
 )
+from textloc.ui.stored import LOCALIZE, same
 
 if TYPE_CHECKING:
     from textloc.jobs.job import Event
@@ -33,6 +35,23 @@ class LocalizeOrder:
     layers: str | None
 
     stored: ClassVar[bool] = True
+
+    def before(self) -> str | None:
+        """ID of a stored result of just this run, as `live.Order` says."""
+        if self.layers:
+            return None  # how many there are is known once the model is loaded
+        steps, guidance = usual(self.model)
+        return same(
+            LOCALIZE,
+            self.model,
+            {
+                "pairs": [vars(self.pair)],
+                "seeds": list(self.seeds),
+                "steps": self.steps or steps,
+                "guidance": self.guidance if self.guidance is not None else guidance,
+                "start_step": self.start_step,
+            },
+        )
 
     def stream(
         self,

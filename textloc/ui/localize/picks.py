@@ -76,6 +76,14 @@ def usual_pick(document: Document) -> str:
     return f"layer-{best['index']}"
 
 
+def usual_pair(document: Document) -> int:
+    """The pair that is shown first: one that the chosen set was patched for, which of a result
+    that chose on some pairs and reports on others are the latter."""
+    known, pick = entries(document), usual_pick(document)
+    made = [int(read["pair"]) for read in known[pick]["read"]] if pick in known else []
+    return min(made, default=0)
+
+
 def _strength(layer: Document) -> tuple[float, float]:
     scores = layer["scores"]
     effect, f1 = scores.get("effect"), scores.get("ocr_f1_target")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
+from textloc.layers import format_layers
 from textloc.ui import fields, stored
 from textloc.ui.figure import figure, picking
 from textloc.ui.localize import order, picks, replay
@@ -185,7 +186,8 @@ class LocalizeTab(Tab):
 
     @property
     def _fields(self) -> list[Any]:
-        return [self.source, self.target, self.seeds, self.steps, self.guidance, self.start]
+        numbers = [self.steps, self.guidance, self.start]
+        return [self.model, self.source, self.target, self.seeds, *numbers, self.layers]
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -195,9 +197,12 @@ class LocalizeTab(Tab):
     def _filled(self, view: View) -> list[Any]:
         request = view.document["request"]
         first = request["pairs"][0]
+        every = len(request["layers"]) == len(picks.all_layers(view.document))
         return [
+            view.document["checkpoint"]["name"],
             *(first["source"], first["target"], ",".join(map(str, request["seeds"]))),
             *(request["steps"], request["guidance"], request["start_step"]),
+            "" if every else format_layers(request["layers"]),
         ]
 
     def _draw(self, session: Session) -> list[Any]:

@@ -26,6 +26,11 @@ def entries(document: Document) -> dict[str, Document]:
     return {pick: way for pick, way in found.items() if way["pictures"]}
 
 
+def usual_pair(document: Document) -> int:
+    """The pair or prompt that is shown first."""
+    return 0
+
+
 def usual_pick(document: Document) -> str:
     """What is shown before anything is picked."""
     return next(iter(entries(document)), "")
