@@ -33,10 +33,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from textloc.architectures import family
-from textloc.checkpoints import Model
+from textloc.models import families
+from textloc.models.checkpoints import Model
 from textloc.errors import AttributionError, Cancelled
-from textloc.patching import Blend, blended, leaves_watched, patched
+from textloc.patching.hooks import Blend, blended, leaves_watched, patched
 from textloc.runs import Run, Sampling
 
 TOLERANCE = 0.05
@@ -97,7 +97,7 @@ def record(
     Raises:
         AttributionError: both runs have the same text states. Cancelled: `cancelled` said so.
     """
-    shared = family(model.denoiser).SHARED
+    shared = families.of_denoiser(model.denoiser).SHARED
     found: dict[int, Recorded] = {}
 
     def see(step: int, arguments: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ class Path:
 
     def __init__(self, model: Model, blend: Blend, recorded: Recorded) -> None:
         self._model, self._blend, self._recorded = model, blend, recorded
-        self._shared = family(model.denoiser).SHARED
+        self._shared = families.of_denoiser(model.denoiser).SHARED
         self.rows = 0  # row-passes so far, backward counted double
         blend.keep, blend.factors = 0, None
         with torch.no_grad():
