@@ -197,7 +197,7 @@ def shares_stream(
     for run in (source, target):
         model.check_prompt(run.prompt, call)
     with _freed(model.pipe):
-        recorded, rows = _record(model, source, target, call, asked, cancelled)
+        recorded, rows = record(model, source, target, call, asked, cancelled)
         work = _Work(model, points, tolerance, checkpointing, cancelled, rows)
         done: list[StepShares] = []
         for one in recorded:
@@ -227,7 +227,7 @@ class Recorded:
     target: dict[str, Any]
 
 
-def _record(
+def record(
     model: Model,
     source: Run,
     target: Run,
@@ -235,7 +235,12 @@ def _record(
     steps: Sequence[int],
     cancelled: Callable[[], bool],
 ) -> tuple[list[Recorded], int]:
-    """What the denoiser is given at these steps of the source's run, and the rows computed."""
+    """What the denoiser is given at these steps (in order) of the source's run, and the rows
+    computed on the way.
+
+    Raises:
+        AttributionError: equal text states. Cancelled: `cancelled` said so.
+    """
     shared = families.of_denoiser(model.denoiser).SHARED
     found: dict[int, Recorded] = {}
     same = AttributionError(
@@ -330,7 +335,14 @@ def _check_going(cancelled: Callable[[], bool]) -> None:
 class TextPath:
     """The way from the source's text to the target's at one step.
 
-    model: a loaded checkpoint, its weights without gradient. blend: of a `blended` block.
+    start: pred(0). change: d. length: <d, d>. row_passes: rows computed, backward counted double.
+
+    Args:
+        model: a loaded checkpoint, its weights without gradient. blend: of a `blended` block.
+            recorded: of the step.
+
+    Raises:
+        AttributionError: predictions that are not finite or do not differ.
     """
 
     def __init__(self, model: Model, blend: Blend, recorded: Recorded) -> None:
@@ -343,7 +355,7 @@ class TextPath:
             self._call(recorded.target)
             self.row_passes += 1
             with leaves_watched(model.denoiser, self._count):
-                self.start = self._call(recorded.source).float()  # pred(0)
+                self.start = _wide(self._call(recorded.source))  # pred(0)
             self.change = self.at([1.0]) - self.start  # d
         self.row_passes += 1
         self.length = float(self.change.square().sum())
@@ -376,7 +388,7 @@ class TextPath:
         """pred at these points, (point, ...), in float32."""
         self._blend.factors = self._factors(points)
         with torch.no_grad():
-            found = self._call(_repeat(self._recorded.source, len(points), self._shared)).float()
+            found = _wide(self._call(_repeat(self._recorded.source, len(points), self._shared)))
         self.row_passes += len(points)
         return found
 
@@ -392,7 +404,7 @@ class TextPath:
             self._blend.factors = factors
             with torch.enable_grad():
                 arguments = _repeat(self._recorded.source, len(points), self._shared)
-                moved = self._call(arguments).float() - self.start
+                moved = _wide(self._call(arguments)) - self.start
                 along = (moved * self.change).flatten(1).sum(1)  # f * <d, d>
                 gradients = torch.autograd.grad(along.sum() * (scale / top), factors)
             self.row_passes += 3 * len(points)
@@ -418,6 +430,11 @@ class TextPath:
         if prediction.ndim == 4 and prediction.shape[1] == 2 * channels:
             return prediction[:, :channels]
         return prediction
+
+
+def _wide(prediction: Tensor) -> Tensor:
+    """In float32 at least."""
+    return prediction.to(torch.promote_types(prediction.dtype, torch.float32))
 
 
 # -- points ---------------------------------------------------------------------------------
@@ -552,7 +569,7 @@ class _Work:
                 found.add(wanted[: self.rows], derivatives, values)
                 wanted = wanted[self.rows :]
                 if not wanted and not self._reached(found):
-                    wanted = found.next(min(self.rows, self.points - len(found.u)))
+                    wanted = found.next(min(_ROWS, self.points - len(found.u)))
             self.row_passes += path.row_passes
             start = float(path.start.square().sum())
         return StepShares(
@@ -625,8 +642,13 @@ def free_memory(device: str) -> int:
 @contextmanager
 def _without_gradients(denoiser: Any) -> Iterator[None]:
     """No weight asks for a gradient while the block lasts, so that none is kept for them."""
-    asked = [name for name, weight in denoiser.named_parameters() if weight.requires_grad]
-    denoiser.requires_grad_(False)
+    asked = [
+        name
+        for name, weight in denoiser.named_parameters()
+        if weight.requires_grad and not weight.is_inference()
+    ]
+    for name in asked:
+        denoiser.get_parameter(name).requires_grad_(False)
     try:
         yield
     finally:

@@ -544,9 +544,10 @@ class Blend:
                 self._kept[name] = text[self.keep].detach().clone()
             if self.factors is None:
                 return None
-            own = text.unflatten(-1, (layer.heads, -1)).float()  # (row, T, head, d)
-            given = self._kept[name].unflatten(-1, (layer.heads, -1)).float()
-            factor = self.factors[layer.index][..., None]  # (row, T, head, 1)
+            wide = torch.promote_types(text.dtype, torch.float32)
+            own = text.unflatten(-1, (layer.heads, -1)).to(wide)  # (row, T, head, d)
+            given = self._kept[name].unflatten(-1, (layer.heads, -1)).to(wide)
+            factor = self.factors[layer.index][..., None].to(wide)  # (row, T, head, 1)
             between = torch.lerp(own, given.expand_as(own), factor).flatten(-2).to(projected.dtype)
             return torch.cat([between, projected[:, tokens:]], 1) if layer.mixed else between
 
@@ -586,7 +587,7 @@ def _between_masks(own: Tensor, given: Tensor, factor: Tensor) -> Tensor:
     weight = factor.mean(-1) if flags else factor.movedim(-1, 1)  # (row, T) or (row, head, T)
     counts = own.bool() if flags else own > _MASKED / 2
     counted = given.bool() if flags else given > _MASKED / 2
-    share = torch.lerp(counts.float(), counted.float().expand_as(counts), weight)
+    share = torch.lerp(counts.to(weight), counted.expand_as(counts).to(weight), weight)
     added = share.clamp_min(torch.finfo(torch.float32).tiny).log()
     added = torch.where(share > 0, added, _MASKED) + shift
     return added if flags else added.flatten(0, 1)[:, None]
