@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests import tiny_pipelines
+from textloc.checkpoints.families import text_layers
+from textloc.checkpoints.loading import Model
 from textloc.errors import AttributionError, Cancelled, LayerError
-from textloc.models.checkpoints import Model
-from textloc.models.families import text_layers
 from textloc.patching import attribution
 from textloc.patching.attribution import Points, Shares, TextPath, record, shares, shares_stream
 from textloc.patching.hooks import blended, patched

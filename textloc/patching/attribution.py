@@ -36,9 +36,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from textloc.checkpoints import families
+from textloc.checkpoints.loading import Model
 from textloc.errors import AttributionError, Cancelled, LayerError, OutOfMemoryError
-from textloc.models import families
-from textloc.models.checkpoints import Model
 from textloc.patching.generation import is_out_of_memory
 from textloc.patching.hooks import Blend, blended, leaves_watched, patched
 from textloc.patching.tokens import Token, tokens_of

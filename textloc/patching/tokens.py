@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textloc.models.checkpoints import Model
-from textloc.models.families.common import Text
+from textloc.checkpoints.families.common import Text
+from textloc.checkpoints.loading import Model
 from textloc.prompts import quoted_spans
 from textloc.runs import Sampling
 
