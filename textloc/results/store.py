@@ -40,7 +40,12 @@ from textloc.results.identity import request_id as request_id
 RESULTS_VARIABLE = "TEXTLOC_RESULTS"
 """Environment variable: the folder of results, or several joined by `os.pathsep`."""
 
-SCHEMAS: dict[str, int] = {"textloc.localize": 1, "textloc.edit": 1, "textloc.lora": 1}
+SCHEMAS: dict[str, int] = {
+    "textloc.localize": 1,
+    "textloc.edit": 1,
+    "textloc.lora": 1,
+    "textloc.attribute": 1,
+}
 """Kind of result → the schema version that this textloc writes and shows."""
 
 MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -63,6 +68,7 @@ _REQUIRED: dict[str, dict[str, type]] = {
     "textloc.localize": {"references": dict, "sets": list, "controls": list, "selected": list},
     "textloc.edit": {"sources": list, "edits": list, "methods": list, "curve": list},
     "textloc.lora": {"choices": list, "pictures": list},
+    "textloc.attribute": {"shares": dict},
 }
 
 
