@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_model, check_writable, followed, kept, loaded, written
+from textloc.cli.common import add_model, followed, kept, loaded, written
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds
 
@@ -67,7 +67,6 @@ def _attribute(options: argparse.Namespace) -> None:
         pairs = [parse_pair(options.source, options.target)]
     seeds = parse_seeds(options.seeds)
     steps_at = None if options.steps_at is None else parse_steps(options.steps_at)
-    check_writable(options.json)
 
     from tqdm.auto import tqdm
 
@@ -114,7 +113,9 @@ def print_shares(document: dict[str, Any]) -> None:
     print()
     found = document["shares"]
     steps = [f"step {entry['step']}" for entry in found["by_step"]]
-    print(f"{'layer':>5}  {'share':>6}  {'interval':>14}  {'  '.join(f'{s:>7}' for s in steps)}  name")
+    print(
+        f"{'layer':>5}  {'share':>6}  {'interval':>14}  {'  '.join(f'{s:>7}' for s in steps)}  name"
+    )
     for layer in document["layers"]:
         share, low, high = found["by_layer"][layer["index"]]
         between = "" if low is None else f"{low:.2f} to {high:.2f}"

@@ -1,4 +1,4 @@
-"""Attribute: the share of every text layer, head, step and letter in what the target's text changes.
+"""Attribute: the share of each text layer, head, step and letter in what the target text changes.
 
 For each prompt pair and seed the shares of `patching.attribution` are taken; nothing is decoded and
 nothing is read. The document holds them averaged over pairs and seeds, with 95 % bootstrap
@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,7 @@ def share_maps(found: Found, steps: int, tolerance: float = TOLERANCE) -> dict[s
             }
             for n, step in enumerate(looked)
         ],
-        "by_head": [heads[a:b] for a, b in zip(edges, edges[1:], strict=False)],
+        "by_head": [heads[a:b] for a, b in pairwise(edges)],
         "by_letter": _by_letter(found, count, triples),
         "around": triples([_around(shares) for shares in found.values()]),
         "pairs": [_entry(pair, seed, shares) for (pair, seed), shares in found.items()],

@@ -106,9 +106,10 @@ def check_prompts(model: Model, pairs: Sequence[Pair], sampling: Sampling) -> No
 class Job(ABC):
     """One job in progress. Pictures are named by their keys, `p<pair>-s<seed>-<label>`.
 
-    model, sampling: of every call. engine: of OCR, None for a job that reads nothing. seeds: of the noise. load_s: seconds that
-    loading took. chunk_rows: rows a call at most. on_step: called with (steps done, steps) within
-    each call. cancelled: asked between steps; True stops with `Cancelled`.
+    model, sampling: of every call. engine: of OCR, None for a job that reads nothing. seeds: of
+    the noise. load_s: seconds that loading took. chunk_rows: rows a call at most. on_step: called
+    with (steps done, steps) within each call. cancelled: asked between steps; True stops with
+    `Cancelled`.
     """
 
     SCHEMA: ClassVar[str]

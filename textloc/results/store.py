@@ -436,14 +436,17 @@ def kind(document: Mapping[str, Any]) -> str:
     return str(document["schema"]).partition("/")[0]
 
 
+_TITLES = {"textloc.edit": "Edit", "textloc.attribute": "Shares of"}
+
+
 def title(document: Mapping[str, Any]) -> str:
     """A result's name for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
     if kind(document) == "textloc.lora":
         return f"LoRA of {document['checkpoint']['name']} on {document['request']['data']}"
     pairs = document["request"]["pairs"]
     first = f"{pairs[0]['source_text']} → {pairs[0]['target_text']}"
-    if kind(document) == "textloc.edit":
-        first = f"Edit {first}"
+    if kind(document) in _TITLES:
+        first = f"{_TITLES[kind(document)]} {first}"
     return first if len(pairs) == 1 else f"{first} and {len(pairs) - 1} more"
 
 
