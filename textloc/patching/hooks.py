@@ -535,6 +535,12 @@ class Blend:
         self.keep = None
         return output
 
+    def silence(self, layers: Sequence[TextLayer]) -> None:
+        """Put zeros in the place of the kept values, so that a token with the factor 1 adds nothing
+        to what these layers read; where the row's own text was kept, that is all that changes."""
+        for layer in layers:
+            self._kept[layer.value] = torch.zeros_like(self._kept[layer.value])
+
     def _hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor | None]:
         def hook(_module: Any, _args: Any, projected: Tensor) -> Tensor | None:
             self._fired[name] += 1
