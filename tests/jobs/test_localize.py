@@ -75,7 +75,7 @@ class MadeUp(Readings):
 def grown(
     model: Model, needed: set[int], share: float = 0.9, whole: frozenset[int] = frozenset()
 ) -> Any:
-    sweep = localize._Sweep(
+    sweep = localize.Sweep(
         model=model,
         sampling=model.defaults,
         engine="auto",

@@ -36,6 +36,8 @@ from textloc.prompts import Pair
 SCHEMA = "textloc.localize/1"
 CANDIDATES = 6
 """Layers tried for growing the set: those that change the picture most when patched alone."""
+SEARCHES = ("attribution", "sweep")
+"""Ways to find the set: by the shares of the layers, or by each layer alone."""
 CONTROLS = 3
 """Random layer sets patched for comparison."""
 
@@ -57,6 +59,8 @@ def localize_stream(
     layers: Sequence[int] | None = None,
     ocr: str = "auto",
     share: float = 0.9,
+    search: str = "sweep",
+    alone: Sequence[int] = (),
     chunk_rows: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -70,9 +74,12 @@ def localize_stream(
         steps, guidance: None takes the checkpoint's usual call.
         start_step: patch from this denoising step on, from 0; equal to `steps` patches nothing.
             (The paper's t_s is steps - start_step.)
-        layers: layers to try alone; None tries all. The ceiling always patches all.
+        layers: layers that the set is made of; None takes all. The ceiling always patches all.
         ocr: engine, or `auto`.
         share: of the all-layers effect that the chosen set must reach, in (0, 1].
+        search: `sweep` patches each layer alone and grows the set from that (the paper's);
+            `attribution` orders the layers by their shares (`layer_search`).
+        alone: layers that `attribution` patches alone as well; `sweep` does so with all `layers`.
         chunk_rows: rows a pipeline call at most; smaller ones give partial results sooner.
         on_step: called with (steps done, steps) within each call.
         cancelled: asked between steps; True stops with `Cancelled`.
@@ -81,9 +88,12 @@ def localize_stream(
         An event after each call; the last has `document["complete"]` true.
 
     Raises:
-        PromptError, LayerError, CheckpointError, OCRError, OutOfMemoryError, Cancelled.
+        PromptError, LayerError, CheckpointError, OCRError, OutOfMemoryError, Cancelled;
+        AttributionError where `attribution` finds no gradient or nothing that changes.
     """
     check_asked(pairs, seeds)
+    if search not in SEARCHES:
+        raise PromptError(f"there is no search {search!r}; there are {', '.join(SEARCHES)}")
     if not 0 < share <= 1:
         raise PromptError(f"the share {share} is outside (0, 1]; 0.9 is usual")
     began = time.perf_counter()
@@ -93,25 +103,31 @@ def localize_stream(
     check_layers(chosen, len(loaded.layers))
     if not chosen:
         raise LayerError("give at least one layer to try, or leave the layers out to try all")
+    check_layers(alone, len(loaded.layers))
     check_prompts(loaded, pairs, sampling)
-    return _Sweep(
-        model=loaded,
-        sampling=sampling,
-        engine=ocr,
-        seeds=tuple(seeds),
-        load_s=time.perf_counter() - began,
-        chunk_rows=chunk_rows,
-        on_step=on_step,
-        cancelled=cancelled,
-        pairs=tuple(pairs),
-        start_step=start_step,
-        layers=chosen,
-        share=share,
-    ).run()
+    asked: dict[str, Any] = {
+        "model": loaded,
+        "sampling": sampling,
+        "engine": ocr,
+        "seeds": tuple(seeds),
+        "load_s": time.perf_counter() - began,
+        "chunk_rows": chunk_rows,
+        "on_step": on_step,
+        "cancelled": cancelled,
+        "pairs": tuple(pairs),
+        "start_step": start_step,
+        "layers": chosen,
+        "share": share,
+    }
+    if search == "sweep":
+        return Sweep(**asked).run()
+    from textloc.jobs.layer_search import SearchByShares
+
+    return SearchByShares(**asked, alone=tuple(sorted(set(alone)))).run()
 
 
 @dataclass(kw_only=True)
-class _Sweep(Job):
+class Sweep(Job):
     """One localization in progress."""
 
     SCHEMA = SCHEMA
@@ -135,20 +151,25 @@ class _Sweep(Job):
     # -- the order of the work -------------------------------------------------------------
 
     def plan(self) -> Iterator[Event]:
+        yield from self.find()
+        self.message = "patching the set and random sets of its size"
+        self.controls = self.random_sets()
+        _, reported_on = self.halves()
+        yield from self.patched("report", [*self.sets[1:], *self.controls], reported_on)
+
+    def find(self) -> Iterator[Event]:
+        """Find the set."""
         every = tuple(range(len(self.pairs)))
-        chosen_on, reported_on = self._halves()
+        chosen_on, _ = self.halves()
         singles = [(layer,) for layer in self.layers]
         self.message = "patching one layer at a time"
-        yield from self._patched("alone", ["source", "target", "all", *singles], every)
+        yield from self.patched("alone", ["source", "target", "all", *singles], every)
         self.sets = [()]
         self.message = "looking for the smallest set of layers"
         for candidates in self._grow(chosen_on):
-            yield from self._patched("sets", candidates, chosen_on)
-        self.message = "patching the set and random sets of its size"
-        self.controls = self._random_sets()
-        yield from self._patched("report", [*self.sets[1:], *self.controls], reported_on)
+            yield from self.patched("sets", candidates, chosen_on)
 
-    def _halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def halves(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Pairs to choose the set on and pairs to report it on."""
         every = tuple(range(len(self.pairs)))
         return (every[::2], every[1::2]) if len(every) >= 4 else (every, every)
@@ -160,8 +181,6 @@ class _Sweep(Job):
         floor, ceiling = score_of("source", pairs), score_of("all", pairs)
         if ceiling <= floor:
             return
-        least = floor + self.share * (ceiling - floor)
-        least_exact = self.share * exact_of("all", pairs)
         alone = {layer: score_of((layer,), pairs) for layer in self.layers}
         change = {layer: change_of((layer,), pairs) for layer in self.layers}
         best = max(self.layers, key=lambda layer: (alone[layer], change[layer], -layer))
@@ -169,9 +188,7 @@ class _Sweep(Job):
         current: tuple[int, ...] = (best,)
         while True:
             self.sets.append(current)
-            self.reached = (
-                score_of(current, pairs) >= least and exact_of(current, pairs) >= least_exact
-            )
+            self.reached = self.reaches(current, pairs)
             rest = [layer for layer in pool if layer not in current]
             if self.reached or not rest:
                 break
@@ -184,7 +201,18 @@ class _Sweep(Job):
         if self.reached:
             self.selected = current
 
-    def _random_sets(self) -> list[tuple[int, ...]]:
+    def reaches(self, layers: tuple[int, ...], pairs: Sequence[int]) -> bool:
+        """Whether a set has the asked share of what all layers change: of the OCR F1 above the
+        floor, and of the words read exactly."""
+        score_of, exact_of = self.scores.f1, self.scores.exact
+        floor, ceiling = score_of("source", pairs), score_of("all", pairs)
+        least, least_exact = (
+            floor + self.share * (ceiling - floor),
+            self.share * exact_of("all", pairs),
+        )
+        return score_of(layers, pairs) >= least and exact_of(layers, pairs) >= least_exact
+
+    def random_sets(self) -> list[tuple[int, ...]]:
         """Random sets as large as the chosen one, none of them equal to it."""
         count, size = len(self.model.layers), len(self.selected)
         if not 0 < size < count:
@@ -197,7 +225,7 @@ class _Sweep(Job):
                 drawn.add(candidate)
         return sorted(drawn)
 
-    def _patched(self, what: str, sets: Sequence[Set], pairs: Sequence[int]) -> Iterator[Event]:
+    def patched(self, what: str, sets: Sequence[Set], pairs: Sequence[int]) -> Iterator[Event]:
         """Generate and read the pictures of these sets that are not there yet."""
         runs = {
             self.scores.key(one, pair, seed): self.scores.run(one, pair, seed, self.start_step)
@@ -219,7 +247,7 @@ class _Sweep(Job):
 
     def body(self, complete: bool) -> dict[str, Any]:
         every = tuple(range(len(self.pairs)))
-        chosen_on, reported_on = self._halves()
+        chosen_on, reported_on = self.halves()
         scores, weights = self.scores, self.model.kv_parameters
         references = {
             name: scores.entry(name, every, effect=False)
@@ -244,8 +272,8 @@ class _Sweep(Job):
             "references": references,
             "floor": scores.f1("source", every) if "source" in references else None,
             "ceiling": scores.f1("all", every) if "all" in references else None,
-            "sets": [self._set_entry(layers, reported_on) for layers in shown],
-            "controls": [self._set_entry(layers, reported_on) for layers in controls],
+            "sets": [self.set_entry(layers, reported_on) for layers in shown],
+            "controls": [self.set_entry(layers, reported_on) for layers in controls],
             "selection": {
                 "share": self.share,
                 "reached": self.reached,
@@ -260,7 +288,7 @@ class _Sweep(Job):
             ),
         }
 
-    def _set_entry(self, layers: tuple[int, ...], pairs: Sequence[int]) -> dict[str, Any]:
+    def set_entry(self, layers: tuple[int, ...], pairs: Sequence[int]) -> dict[str, Any]:
         weights = self.model.kv_parameters(layers)
         return {
             "layers": list(layers),

@@ -122,7 +122,7 @@ def generate(
         try:
             images, state = _call(model, batch, wanted, sampling, share, on_step, cancelled)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             left = [run for run in batch if run in wanted - done]
             smaller = chunks(left, max(1, len(batch) // 2), lean)
@@ -146,7 +146,7 @@ def _check_prompts(model: Model, run: Run, sampling: Sampling) -> None:
         model.check_length(run.negative_prompt, sampling)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """torch has a type of error for accelerators; the CPU's allocator and others only say so."""
     import torch
 

@@ -64,6 +64,7 @@ def patched(
     share: bool = True,
     before_step: Callable[[int], None] = lambda _step: None,
     wanted: Collection[Run] | None = None,
+    before_pass: Callable[[int, dict[str, Any]], None] = lambda _step, _arguments: None,
 ) -> Iterator[Patching]:
     """Apply the patches of `runs` while the block lasts.
 
@@ -78,6 +79,8 @@ def patched(
         before_step: called with each denoising step, from 0, before its first pass.
         wanted: the runs whose pictures are wanted, None for all. Rows that come out of the others
             mean nothing.
+        before_pass: called with the step and the denoiser's arguments by name (all rows) before
+            each of its passes. An exception that it raises ends the call.
 
     Yields:
         What the block is doing; read it afterwards for the row counts.
@@ -96,7 +99,7 @@ def patched(
         for patch in run.patches:
             _check_patch(patch, layers, channels, runs)
     rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share)
-    patcher = _Patcher(denoiser, layers, channels, rows, before_step)
+    patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
     with ExitStack() as undo:
         for layer in layers:
@@ -264,6 +267,7 @@ class _Patcher:
         channels: Sequence[TextChannel],
         rows: _Rows,
         before_step: Callable[[int], None],
+        before_pass: Callable[[int, dict[str, Any]], None],
     ) -> None:
         self.state = Patching()
         self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
@@ -272,7 +276,7 @@ class _Patcher:
         self._expected = [name for layer in layers for name in (layer.key, layer.value)]
         self._expected += [channel.module for channel in channels]
         self._rows = rows
-        self._before_step = before_step
+        self._before_step, self._before_pass = before_step, before_pass
         self._tokens = 0
         self._aside: Tensor | None = None  # text states of the rows aside, (pass * row, T, D)
         self._time: float | None = None
@@ -283,6 +287,7 @@ class _Patcher:
         """The denoiser's forward on the rows that differ, for all rows."""
         call = self._signature.bind(*args, **kwargs)
         self._enter_step(call.arguments["timestep"])
+        self._before_pass(self.state.step, call.arguments)
         passes = self._count_passes(call)
         kept, count = len(self._plan.kept), len(self._rows.runs)
         self.state.passes += 1
@@ -303,7 +308,7 @@ class _Patcher:
                 if name not in self._family.SHARED:
                     call.arguments[name] = _map(value, narrow)
             output = _map(self._original(*call.args, **call.kwargs), widen)
-        self._check_fired()
+        _check_fired(self._expected, self._fired)
         return output
 
     def hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
@@ -383,13 +388,14 @@ class _Patcher:
             )
         return passes
 
-    def _check_fired(self) -> None:
-        wrong = [name for name in self._expected if self._fired[name] != 1]
-        if wrong:
-            raise LayerError(
-                f"the text projection {wrong[0]} (and {len(wrong) - 1} more) did not run exactly "
-                "once in this pass; is the attention fused, replaced or compiled? Undo that first"
-            )
+
+def _check_fired(expected: Sequence[str], fired: Counter[str]) -> None:
+    wrong = [name for name in expected if fired[name] != 1]
+    if wrong:
+        raise LayerError(
+            f"the text projection {wrong[0]} (and {len(wrong) - 1} more) did not run exactly "
+            "once in this pass; is the attention fused, replaced or compiled? Undo that first"
+        )
 
 
 def _move(old: Tensor, given: Tensor, moves: Sequence[_Move], length: int) -> Tensor:
@@ -455,3 +461,166 @@ def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_map(v, change) for v in value)
     return value
+
+
+# -- between two texts ----------------------------------------------------------------------
+
+
+@contextmanager
+def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
+    """Text keys and values between those of a row and of another, while the block lasts.
+
+    Args:
+        denoiser: U-Net or transformer, not compiled.
+        layers: all its text layers (`architectures.text_layers`).
+
+    Yields:
+        What is put in place; until it has factors, nothing.
+
+    Raises:
+        LayerError: as `patched`.
+    """
+    check_not_compiled(denoiser)
+    if isinstance(getattr(denoiser.forward, "__self__", None), (_Patcher, Blend)):
+        raise LayerError("the denoiser is patched already; leave the other patched() block first")
+    blend = Blend(denoiser, layers)
+    own = vars(denoiser).get("forward")  # None: the forward is that of its class
+    with ExitStack() as undo:
+        for layer in layers:
+            for name in (layer.key, layer.value):
+                projection = denoiser.get_submodule(name)
+                undo.callback(projection.register_forward_hook(blend._hook(layer, name)).remove)
+            if layer.mask is not None:
+                attention = denoiser.get_submodule(layer.name)
+                mask = attention.register_forward_pre_hook(blend._mask(layer), with_kwargs=True)
+                undo.callback(mask.remove)
+        undo.callback(_restore_forward, denoiser, own)
+        denoiser.forward = blend.forward
+        yield blend
+
+
+class Blend:
+    """How far text keys and values are on the way from a row's own to those that were kept.
+
+    keep: a row of the next pass whose text keys, values and masks are kept; None for none.
+    factors: by layer, (rows, T, heads) in float32, 0 for the row's own and 1 for what was kept;
+    None leaves everything as it is. Both in between are exact at 0 and 1. A text token that counts
+    in one of the two texts only has the weight `factor` (or 1 - `factor`) in the attention: the
+    logarithm of it is added to the attention to it. Where a model's mask has no heads (Qwen-Image),
+    that weight is the mean over heads.
+    """
+
+    def __init__(self, denoiser: Any, layers: Sequence[TextLayer]) -> None:
+        self.keep: int | None = None
+        self.factors: Sequence[Tensor] | None = None
+        self.tokens = 0
+        """Text tokens of the pass under way or the last one."""
+        self._dtype = torch.float32
+        self._original = denoiser.forward
+        self._signature = inspect.signature(self._original)
+        self._expected = [name for layer in layers for name in (layer.key, layer.value)]
+        self._kept: dict[str, Tensor] = {}  # projection -> (T, head * d)
+        self._masks: dict[int, Tensor | None] = {}  # layer -> (..., T)
+        self._fired: Counter[str] = Counter()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The denoiser's forward. Gradient checkpoints run parts of it again later; the factors
+        must then be those of the pass."""
+        call = self._signature.bind(*args, **kwargs)
+        texts = call.arguments["encoder_hidden_states"]
+        self.tokens, self._dtype = texts.shape[1], texts.dtype
+        self._fired.clear()
+        output = self._original(*args, **kwargs)
+        _check_fired(self._expected, self._fired)
+        self.keep = None
+        return output
+
+    def silence(self, layers: Sequence[TextLayer]) -> None:
+        """Put zeros in the place of the kept values, so that a token with the factor 1 adds nothing
+        to what these layers read; where the row's own text was kept, that is all that changes."""
+        for layer in layers:
+            self._kept[layer.value] = torch.zeros_like(self._kept[layer.value])
+
+    def _hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor | None]:
+        def hook(_module: Any, _args: Any, projected: Tensor) -> Tensor | None:
+            self._fired[name] += 1
+            tokens = self.tokens if layer.mixed else projected.shape[1]
+            text = projected[:, :tokens]
+            if self.keep is not None:
+                self._kept[name] = text[self.keep].detach().clone()
+            if self.factors is None:
+                return None
+            wide = torch.promote_types(text.dtype, torch.float32)
+            own = text.unflatten(-1, (layer.heads, -1)).to(wide)  # (row, T, head, d)
+            given = self._kept[name].unflatten(-1, (layer.heads, -1)).to(wide)
+            factor = self.factors[layer.index][..., None].to(wide)  # (row, T, head, 1)
+            between = torch.lerp(own, given.expand_as(own), factor).flatten(-2).to(projected.dtype)
+            return torch.cat([between, projected[:, tokens:]], 1) if layer.mixed else between
+
+        return hook
+
+    def _mask(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            mask = kwargs.get(str(layer.mask))
+            if self.keep is not None:
+                self._masks[layer.index] = None if mask is None else mask[self.keep].clone()
+            if self.factors is None or mask is None:
+                return None
+            kept = self._masks[layer.index]
+            assert kept is not None
+            if torch.equal(kept.expand_as(mask), mask):
+                return None
+            factor = self.factors[layer.index]  # (row, T, head)
+            between = _between_masks(mask, kept, factor).to(self._dtype)
+            return args, {**kwargs, str(layer.mask): between}
+
+        return hook
+
+
+def _between_masks(own: Tensor, given: Tensor, factor: Tensor) -> Tensor:
+    """What is added to the attention to text tokens, between two masks.
+
+    Args:
+        own: (row, T), true for a token that counts, or (row, 1, T), 0 for one that counts and very
+            negative for others. given: one row of the same. factor: (row, T, head).
+
+    Returns:
+        (row, T), or (row * head, 1, T) as diffusers takes it.
+    """
+    flags = own.ndim == 2
+    # diffusers adds the flags of picture tokens, 1, to their attention; a shift of all is none
+    shift = 1.0 if flags else 0.0
+    weight = factor.mean(-1) if flags else factor.movedim(-1, 1)  # (row, T) or (row, head, T)
+    counts = own.bool() if flags else own > _MASKED / 2
+    counted = given.bool() if flags else given > _MASKED / 2
+    share = torch.lerp(counts.to(weight), counted.expand_as(counts).to(weight), weight)
+    added = share.clamp_min(torch.finfo(torch.float32).tiny).log()
+    added = torch.where(share > 0, added, _MASKED) + shift
+    return added if flags else added.flatten(0, 1)[:, None]
+
+
+_MASKED = -10_000.0
+"""What diffusers adds to the attention to a text token that does not count."""
+
+
+@contextmanager
+def leaves_watched(denoiser: Any, see: Callable[[str, Any, Tensor], None]) -> Iterator[None]:
+    """Show what each module without parts is given and gives, while the block lasts.
+
+    Args:
+        denoiser: a model. see: called with the module's name, its positional arguments and its
+            output, where that is a tensor.
+    """
+
+    def hook(name: str) -> Callable[[Any, Any, Any], None]:
+        def look(_module: Any, args: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                see(name, args, output)
+
+        return look
+
+    with ExitStack() as undo:
+        for name, module in denoiser.named_modules():
+            if not module._modules:
+                undo.callback(module.register_forward_hook(hook(name)).remove)
+        yield

@@ -312,7 +312,34 @@ def describe_models(document: Document) -> str:
     return f"{len(document['models'])} checkpoints are known, {here} of them are on this machine."
 
 
+def describe_attribute(document: Document) -> str:
+    """Which layers carry how much of the change, and what a share is."""
+    found = document["shares"]
+    if not found:
+        return "No step is looked at yet."
+    layers = found["by_layer"]
+    named: list[int] = []
+    for layer in found["order"]:  # those that carry nine tenths, four at most
+        if sum(layers[n][0] for n in named) >= 0.9 or len(named) == 4:
+            break
+        named.append(layer)
+    shares = _and([f"layer {layer} {layers[layer][0]:.2f}" for layer in named])
+    total = sum(layers[layer][0] for layer in named)
+    text = (
+        f"{_listed(sorted(named))} of {len(layers)} {'carry' if named[1:] else 'carries'} "
+        f"{100 * total:.0f} % of what the other text changes: {shares}. A share says how much of "
+        "the change goes through a layer while all change together, not that it is enough alone."
+    )
+    if not found["reached"]:
+        text += (
+            f" The shares of some steps sum to 1 only up to {found['error']:.2f}; more points "
+            "bring them closer."
+        )
+    return text
+
+
 _DESCRIBE = {
+    "textloc.attribute": describe_attribute,
     "textloc.localize": describe,
     "textloc.edit": describe_edit,
     "textloc.suppress": describe_suppress,

@@ -40,7 +40,12 @@ from textloc.results.identity import request_id as request_id
 RESULTS_VARIABLE = "TEXTLOC_RESULTS"
 """Environment variable: the folder of results, or several joined by `os.pathsep`."""
 
-SCHEMAS: dict[str, int] = {"textloc.localize": 1, "textloc.edit": 1, "textloc.lora": 1}
+SCHEMAS: dict[str, int] = {
+    "textloc.localize": 1,
+    "textloc.edit": 1,
+    "textloc.lora": 1,
+    "textloc.attribute": 1,
+}
 """Kind of result → the schema version that this textloc writes and shows."""
 
 MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -63,6 +68,7 @@ _REQUIRED: dict[str, dict[str, type]] = {
     "textloc.localize": {"references": dict, "sets": list, "controls": list, "selected": list},
     "textloc.edit": {"sources": list, "edits": list, "methods": list, "curve": list},
     "textloc.lora": {"choices": list, "pictures": list},
+    "textloc.attribute": {"shares": dict},
 }
 
 
@@ -432,14 +438,17 @@ def kind(document: Mapping[str, Any]) -> str:
     return str(document["schema"]).partition("/")[0]
 
 
+_TITLES = {"textloc.edit": "Edit", "textloc.attribute": "Shares of"}
+
+
 def title(document: Mapping[str, Any]) -> str:
     """A result's name for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
     if kind(document) == "textloc.lora":
         return f"LoRA of {document['checkpoint']['name']} on {document['request']['data']}"
     pairs = document["request"]["pairs"]
     first = f"{pairs[0]['source_text']} → {pairs[0]['target_text']}"
-    if kind(document) == "textloc.edit":
-        first = f"Edit {first}"
+    if kind(document) in _TITLES:
+        first = f"{_TITLES[kind(document)]} {first}"
     first = first if len(pairs) == 1 else f"{first} and {len(pairs) - 1} more"
     lora = document["checkpoint"].get("lora")
     return f"{first}, with {lora['name']}" if lora else first

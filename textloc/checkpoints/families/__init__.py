@@ -25,6 +25,7 @@ from textloc.checkpoints.families import (
     stable_diffusion_3,
     stable_diffusion_xl,
 )
+from textloc.checkpoints.families.common import Text
 from textloc.errors import CheckpointError, LayerError
 from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
@@ -72,6 +73,9 @@ class Family(Protocol):
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The tokenizers that must not cut a prompt off, each with its longest text in tokens."""
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[Text]:
+        """Which tokenizer makes the text tokens of a layer, in the order of their places."""
 
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """RGB pictures of the call's size as the clean latents of its denoising loop, one a row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
@@ -178,3 +179,31 @@ def coded(vae: Any, pictures: Any) -> Any:
     if spread is not None:
         return spread.mode()
     return found.latent if hasattr(found, "latent") else found.latents
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text tokens of a layer that one tokenizer makes.
+
+    name: of the pipeline's component. first: place of its first token. before, after: what the
+    pipeline puts around the prompt. dropped: tokens at the beginning that no layer sees. lowered:
+    whether the pipeline lower-cases the prompt.
+    """
+
+    name: str
+    tokenizer: Any
+    first: int = 0
+    before: str = ""
+    after: str = ""
+    dropped: int = 0
+    lowered: bool = False
+
+
+def texts(pipe: Any, sampling: Sampling) -> list[Text]:
+    """One tokenizer; where there are two encoders side by side, their tokens share places."""
+    return [Text("tokenizer", pipe.tokenizer)]
+
+
+def lowered_texts(pipe: Any, sampling: Sampling) -> list[Text]:
+    """One tokenizer that reads lower-cased prompts."""
+    return [Text("tokenizer", pipe.tokenizer, lowered=True)]

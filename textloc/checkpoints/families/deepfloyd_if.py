@@ -51,6 +51,7 @@ def find(denoiser: Any) -> list[TextLayer]:
 # The call
 
 DENOISER = "unet"
+texts = common.lowered_texts
 _LENGTH = 77  # the pipeline's own
 
 

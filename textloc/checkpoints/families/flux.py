@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from textloc.checkpoints.families import common
-from textloc.checkpoints.families.common import text_layer, time, zeros
+from textloc.checkpoints.families.common import Text, text_layer, time, zeros
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
@@ -101,3 +101,8 @@ def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> An
     """Latents of the autoencoder, packed by two by two: (N, h * w / 4, 4 C)."""
     code = common.encode_shifted(pipe, pictures, sampling)
     return pipe._pack_latents(code, *code.shape)
+
+
+def texts(pipe: Any, sampling: Sampling) -> list[Text]:
+    """T5's tokens."""
+    return [Text("tokenizer_2", pipe.tokenizer_2)]

@@ -23,6 +23,7 @@ inputs = unet.inputs
 
 DENOISER = "unet"
 enlarge = None
+texts = common.texts
 _LENGTH = 77  # the pipeline's own
 
 

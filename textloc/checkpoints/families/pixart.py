@@ -71,6 +71,7 @@ def inputs(denoiser: Any) -> dict[str, Any]:
 
 DENOISER = "transformer"
 enlarge = None
+texts = common.lowered_texts
 encode = common.encode
 _LENGTHS = {"PixArtAlphaPipeline": 120}  # the pipelines' own
 _LENGTH = 300

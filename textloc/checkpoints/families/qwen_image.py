@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from textloc.checkpoints.families import common
-from textloc.checkpoints.families.common import text_layer, time, zeros
+from textloc.checkpoints.families.common import Text, text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
 
@@ -105,3 +105,10 @@ def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> An
     )
     code = (code - mean) / std
     return pipe._pack_latents(code, len(code), code.shape[1], *code.shape[-2:])
+
+
+def texts(pipe: Any, sampling: Sampling) -> list[Text]:
+    """What follows the pipeline's instruction."""
+    before, after = pipe.prompt_template_encode.split("{}")
+    dropped = int(pipe.prompt_template_encode_start_idx)
+    return [Text("tokenizer", pipe.tokenizer, before=before, after=after, dropped=dropped)]

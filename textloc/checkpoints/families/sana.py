@@ -10,11 +10,12 @@ The instruction is the pipeline's own; its tokens are not among those that the t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from textloc.checkpoints.families import common, pixart
-from textloc.checkpoints.families.common import time, zeros
+from textloc.checkpoints.families.common import Text, time, zeros
 from textloc.runs import Run, Sampling
 
 SHARED = pixart.SHARED
@@ -69,3 +70,14 @@ def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, A
 def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
     """The tokenizer at the call's length."""
     return [(pipe.tokenizer, sampling.text_length or _LENGTH)]
+
+
+def texts(pipe: Any, sampling: Sampling) -> list[Text]:
+    """What follows the instruction; the first token is the beginning of the whole."""
+    call = inspect.signature(type(pipe).__call__).parameters
+    lines = call["complex_human_instruction"].default
+    if not lines:
+        return common.lowered_texts(pipe, sampling)
+    before = "\n".join(lines)
+    dropped = len(pipe.tokenizer.encode(before)) - 2
+    return [Text("tokenizer", pipe.tokenizer, before=before, dropped=dropped, lowered=True)]

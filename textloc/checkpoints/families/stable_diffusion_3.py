@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from textloc.checkpoints.families import common
-from textloc.checkpoints.families.common import text_layer, time, zeros
+from textloc.checkpoints.families.common import Text, text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
 
@@ -84,3 +84,12 @@ def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
     if pipe.text_encoder_3 is not None:
         return [(pipe.tokenizer_3, sampling.text_length or _LENGTH)]
     return [(t, int(t.model_max_length)) for t in (pipe.tokenizer, pipe.tokenizer_2)]
+
+
+def texts(pipe: Any, sampling: Sampling) -> list[Text]:
+    """Those of both CLIP encoders, at the same places, then those of T5 where there is one."""
+    found = [Text("tokenizer", pipe.tokenizer)]
+    if pipe.text_encoder_3 is not None:
+        first = int(pipe.tokenizer.model_max_length)
+        found.append(Text("tokenizer_3", pipe.tokenizer_3, first))
+    return found

@@ -25,6 +25,7 @@ inputs = unet.inputs
 
 DENOISER = "unet"
 enlarge = None
+texts = common.texts
 encode = common.encode
 
 
