@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from textloc.errors import LayerError
-from textloc.jobs.attribute import share_costs, share_maps
+from textloc.jobs.attribute import layer_entries, share_costs, share_maps
 from textloc.jobs.job import Event
 from textloc.jobs.localize import Sweep
 from textloc.patching.attribution import Shares, default_steps, shares_stream
@@ -197,6 +197,7 @@ class SearchByShares(Sweep):
         _, reported_on = self.halves()
         maps = share_maps(self.found, self.sampling.steps)
         found["shares"] = maps
+        found["text_layers"] = layer_entries(self.model.layers)
         found["selection"] |= {"search": "attribution", "order": list(self.order)}
         found["selection"].pop("candidates")
         if complete and self.selected:

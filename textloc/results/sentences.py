@@ -23,6 +23,10 @@ def describe(document: Document) -> str:
             "that this checkpoint draws legibly, and a prompt worded like its own."
         )
     if not document["complete"]:
+        if document.get("shares") and not layers:
+            return (
+                f"{_first(describe_attribute(document))} Now sets of layers are patched and read."
+            )
         return _describe_partial(layers, len(document["request"]["layers"]))
     floor, ceiling = document.get("floor"), document.get("ceiling")
     if floor is None or ceiling is None:
@@ -358,4 +362,8 @@ def told(document: Document) -> str:
 
 def headline(document: Document) -> str:
     """The first sentence of `told`."""
-    return re.split(r"(?<=[.])\s+(?=[A-Z0-9])", told(document), maxsplit=1)[0]
+    return _first(told(document))
+
+
+def _first(text: str) -> str:
+    return re.split(r"(?<=[.])\s+(?=[A-Z0-9])", text, maxsplit=1)[0]

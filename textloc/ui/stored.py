@@ -72,6 +72,10 @@ def asked_kind(asked: str | None) -> str:
         return ""
 
 
+_USUAL = {"search": "sweep"}
+"""What a request that does not say it asked for."""
+
+
 def same(kind: str, checkpoint: str, asked: Mapping[str, Any]) -> str | None:
     """ID of a stored result of a checkpoint that ships, run with just what is asked; None where
     there is none.
@@ -92,7 +96,7 @@ def same(kind: str, checkpoint: str, asked: Mapping[str, Any]) -> str | None:
     for summary in plain:
         request = summary.request
         whole = kind != LOCALIZE or len(request["layers"]) == most  # every layer was tried
-        if whole and all(request[name] == value for name, value in asked.items()):
+        if whole and all(request.get(n, _USUAL.get(n)) == v for n, v in asked.items()):
             return summary.id
     return None
 

@@ -224,7 +224,8 @@ _TITLES = {"step": "Step", "head": "Head", "letter": "Letter", "pair": "Word"}
 
 
 def _name(document: Document, layer: int) -> str:
-    names = {entry["index"]: entry["name"] for entry in document["layers"]}
+    entries = document.get("text_layers") or document["layers"]
+    names = {entry["index"]: entry["name"] for entry in entries}
     return str(names.get(layer, ""))
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from textloc.jobs.job import Event
 
 
+MOST_ALONE = 24
+"""Text layers of a checkpoint up to which the page patches each alone, after the set is found."""
+
+
 @dataclass(frozen=True)
 class LocalizeOrder:
     """A localization to run; None leaves a value to the checkpoint. `layers` is text or None."""
@@ -50,6 +54,7 @@ class LocalizeOrder:
                 "steps": self.steps or steps,
                 "guidance": self.guidance if self.guidance is not None else guidance,
                 "start_step": self.start_step,
+                "search": "attribution",
             },
         )
 
@@ -63,6 +68,7 @@ class LocalizeOrder:
         """Run it, as `live.Order` says."""
         from textloc.jobs.localize import localize_stream
 
+        chosen = parse_layers(self.layers, len(model.layers)) if self.layers else None
         return localize_stream(
             model,
             [self.pair],
@@ -70,11 +76,18 @@ class LocalizeOrder:
             steps=self.steps,
             guidance=self.guidance,
             start_step=self.start_step,
-            layers=parse_layers(self.layers, len(model.layers)) if self.layers else None,
+            layers=chosen,
+            search="attribution",
+            alone=chosen if chosen is not None else _alone(len(model.layers)),
             chunk_rows=CHUNK_ROWS,
             on_step=on_step,
             cancelled=cancelled,
         )
+
+
+def _alone(count: int) -> tuple[int, ...]:
+    """The layers that are patched alone, too: all where there are few."""
+    return tuple(range(count)) if count <= MOST_ALONE else ()
 
 
 def read(
