@@ -22,7 +22,7 @@ PAIR = parse_pair('a red sign "AB"', "XYZ")
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return tiny_pipelines.sdxl()
+    return tiny_pipelines.precise(tiny_pipelines.sdxl())
 
 
 def test_the_document_is_whole_and_storable(model: Model, results: Any) -> None:
