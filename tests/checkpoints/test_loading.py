@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import hub_stand_in, tiny_families, tiny_pipelines
-from textloc.checkpoints import known, loading
+from textloc.checkpoints import known, loading, memory
 from textloc.checkpoints.families import full_size
 from textloc.errors import CheckpointError
 from textloc.jobs.localize import localize
@@ -172,7 +172,7 @@ def test_sizes_leave_room_for_the_denoiser(name: str) -> None:
     ],
 )
 def test_placement(weights: int, largest: int, free: int, how: str) -> None:
-    assert loading.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
+    assert memory.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
 
 
 def test_an_unknown_device_is_told() -> None:
