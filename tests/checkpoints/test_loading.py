@@ -73,7 +73,7 @@ def test_the_second_stage_gets_the_source_prompt(tmp_path: Path) -> None:
     model = loading.load(first, upscaler=str(second))
     assert model.upscaler is not None
     asked: list[Any] = []
-    pipe = model.upscaler.args[0]
+    pipe = model.upscaler.pipe
     assert pipe.text_encoder is model.pipe.text_encoder
     encode = pipe.encode_prompt
     pipe.encode_prompt = lambda prompt, *args, **kwargs: (

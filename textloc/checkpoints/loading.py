@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from textloc.prompts import quoted
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from diffusers import DiffusionPipeline
     from PIL import Image
@@ -36,7 +36,25 @@ if TYPE_CHECKING:
     from textloc.checkpoints.families import Family
     from textloc.runs import Run
 
-    Upscaler = Callable[[Sequence[Run], Sequence[Image.Image], Sequence[Any]], list[Image.Image]]
+
+@dataclass(frozen=True)
+class Upscaler:
+    """A second stage. pipe: its pipeline. family: the first stage's."""
+
+    pipe: Any
+    family: Family
+
+    def __call__(
+        self, runs: Sequence[Run], pictures: Sequence[Image.Image], generators: Sequence[Any]
+    ) -> list[Image.Image]:
+        """Pictures of these runs, enlarged; `generators` of its noise, one a run."""
+        found: list[Image.Image] = self.family.enlarge(self.pipe, runs, pictures, generators)
+        return found
+
+    def rows_that_fit(self) -> int:
+        """Pictures that should fit into the memory that is free, at once; at least 1."""
+        height, width = common.native_size(self.pipe, self.pipe.unet)
+        return memory.by_formula(self.pipe, self.pipe.unet, Sampling(1, 2.0, height, width))
 
 
 @dataclass(frozen=True)
@@ -313,7 +331,7 @@ def _upscaler(pipe: Any, family: Family, name: str, device: str, offload: str | 
     second = _pipeline(folder, variant, pipe.text_encoder.dtype, **shared)
     family.prepare(second)
     place(second, device, offload)
-    return partial(family.enlarge, second)
+    return Upscaler(second, family)
 
 
 def _set_scheduler(pipe: Any, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from textloc.checkpoints.memory import weights_of
-from textloc.errors import LayerError, PromptError
+from textloc.errors import CheckpointError, LayerError, PromptError
 from textloc.layers import TextLayer
 from textloc.runs import Run, Sampling
 
@@ -198,15 +198,37 @@ def encode_shifted(pipe: Any, pictures: Sequence[Image.Image], sampling: Samplin
 
 
 def coded(vae: Any, pictures: Any) -> Any:
-    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives."""
+    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives, in its
+    number format. Where its config says `force_upcast` it runs in float32, as in diffusers' own
+    image-to-image calls, and is cast back.
+
+    Raises:
+        CheckpointError: latents that are no numbers.
+    """
     import torch
 
-    with torch.no_grad():
-        found = vae.encode(pictures.to(vae.dtype))
+    dtype = vae.dtype
+    upcast = bool(vae.config.get("force_upcast")) and dtype != torch.float32
+    try:
+        if upcast:
+            vae.to(dtype=torch.float32)
+        with torch.no_grad():
+            found = vae.encode(pictures.to(vae.dtype))
+    finally:
+        if upcast:
+            vae.to(dtype=dtype)
     spread = getattr(found, "latent_dist", None)
     if spread is not None:
-        return spread.mode()
-    return found.latent if hasattr(found, "latent") else found.latents
+        code = spread.mode()
+    else:
+        code = found.latent if hasattr(found, "latent") else found.latents
+    code = code.to(dtype)
+    if not torch.isfinite(code).all():
+        raise CheckpointError(
+            f"the autoencoder gives latents that are no numbers in {str(dtype).split('.')[1]}; "
+            "choose --dtype bfloat16 or float32 (of `finetune`: --mixed-precision bf16 or no)"
+        )
+    return code
 
 
 @dataclass(frozen=True)
