@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests import tiny_families, tiny_pipelines
 from tests.patching.test_invariants import SOURCE, TARGET, everything
 from textloc.checkpoints import memory
 from textloc.checkpoints.loading import Model, Upscaler
-from textloc.errors import Cancelled, OutOfMemoryError
+from textloc.errors import Cancelled, CheckpointError, OutOfMemoryError
 from textloc.patching import generation
 from textloc.runs import Patch, Run, Sampling
 
@@ -250,3 +251,35 @@ def test_weights_that_are_yet_to_come_are_not_free_memory() -> None:
 def test_what_counts_as_out_of_memory(error: Exception) -> None:
     assert memory.is_out_of_memory(error)
     assert not memory.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+# -- pictures of one's own ------------------------------------------------------------------
+
+
+class Overflowing(torch.nn.Module):
+    """A convolution whose activations leave half precision's range, as SDXL's autoencoder's do."""
+
+    def __init__(self, own: torch.nn.Module) -> None:
+        super().__init__()
+        self.own = own
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return (self.own(states) * 1e6) / 1e6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_pictures_are_encoded_in_float32_where_the_autoencoder_asks_for_it(
+    dtype: torch.dtype,
+) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    model = tiny_pipelines.sdxl()
+    model.pipe.vae.encoder.conv_in = Overflowing(model.pipe.vae.encoder.conv_in)
+    wanted = model.family.encode(model.pipe, [picture], SAMPLING)
+    half(model, dtype)
+    found = model.family.encode(model.pipe, [picture], SAMPLING)
+    assert found.dtype == model.pipe.vae.dtype == dtype
+    assert float((found.float() - wanted).abs().max()) < 0.05 * float(wanted.abs().max())
+    model.pipe.vae.register_to_config(force_upcast=False)
+    if dtype == torch.float16:
+        with pytest.raises(CheckpointError, match="no numbers in float16; choose --dtype bfl"):
+            model.family.encode(model.pipe, [picture], SAMPLING)

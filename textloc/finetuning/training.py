@@ -349,19 +349,21 @@ class _Training:
         )
 
 
-def _forward(denoiser: Any) -> tuple[Any, Any]:
-    """What accelerate puts in the place of a module's forward; None where that is its class's."""
-    own = vars(denoiser)
-    return own.get("forward"), own.get("_original_forward")
+_PREPARED = ("forward", "_original_forward", "_is_accelerate_prepared")
+"""What accelerate sets on a module that it prepares; one that is marked it does not wrap again."""
 
 
-def _set_forward(denoiser: Any, found: tuple[Any, Any]) -> None:
+def _forward(denoiser: Any) -> dict[str, Any]:
+    """How a module's forward is wrapped, if at all."""
+    return {name: vars(denoiser)[name] for name in _PREPARED if name in vars(denoiser)}
+
+
+def _set_forward(denoiser: Any, found: dict[str, Any]) -> None:
     """Put back what `_forward` gave."""
-    for name, value in zip(("forward", "_original_forward"), found, strict=True):
-        if value is not None:
-            setattr(denoiser, name, value)
-        else:
-            vars(denoiser).pop(name, None)
+    for name in _PREPARED:
+        vars(denoiser).pop(name, None)
+    for name, value in found.items():
+        setattr(denoiser, name, value)
 
 
 def drawn(model: Model, asked: Sequence[tuple[int, str]], sampling: Sampling) -> list[Image.Image]:
