@@ -20,6 +20,7 @@ from textloc.errors import TrainingError
 from textloc.finetuning.data import folders, mario, scenes, shards
 from textloc.finetuning.data.sample import Damaged as Damaged
 from textloc.finetuning.data.sample import Sample as Sample
+from textloc.pictures import notes
 from textloc.reading import metrics
 
 SOURCES: dict[str, Source]
@@ -81,11 +82,13 @@ def digest(place: str) -> str:
 class Report:
     """What became of the samples: how many were kept, and why the others were not.
 
-    skipped: reason to count. examples: the first of each reason, by its name.
+    skipped: reason to count. noted: what was decided when pictures that were kept were read
+    (`pictures.notes`), to count. examples: the first of each reason and note, by its name.
     """
 
     kept: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
     def skip(self, reason: str, key: str) -> None:
@@ -93,21 +96,36 @@ class Report:
         self.skipped[reason] += 1
         self.examples.setdefault(reason, key)
 
+    def keep(self, key: str, picture: Image.Image) -> None:
+        """Count one that is kept."""
+        self.kept += 1
+        for note in notes(picture):
+            self.noted[note] += 1
+            self.examples.setdefault(note, key)
+
     def described(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {
             "kept": self.kept,
             "skipped": dict(self.skipped),
+            "noted": dict(self.noted),
             "examples": dict(self.examples),
         }
 
     def lines(self) -> list[str]:
         """For people."""
         said = [f"{self.kept} samples"]
-        return said + [
-            f"{count} skipped: {reason} (such as {self.examples[reason]})"
-            for reason, count in self.skipped.most_common()
-        ]
+        return (
+            said
+            + [
+                f"{count} skipped: {reason} (such as {self.examples[reason]})"
+                for reason, count in self.skipped.most_common()
+            ]
+            + [
+                f"{count} kept: {note} (such as {self.examples[note]})"
+                for note, count in self.noted.most_common()
+            ]
+        )
 
 
 def agreement(caption: str, texts: tuple[str, ...]) -> float:
@@ -155,7 +173,7 @@ def samples(
         elif least_agreement > 0 and _agrees(sample, picture, engine) < least_agreement:
             report.skip(f"caption and writing agree less than {least_agreement:g}", sample.key)
         else:
-            report.kept += 1
+            report.keep(sample.key, picture)
             yield sample, picture
 
 
