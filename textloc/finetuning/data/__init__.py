@@ -49,21 +49,32 @@ SOURCES = {
     "mario": mario,
     "folder": folders,
 }
-"""Kinds of sources, looked at in this order."""
+"""Kinds of sources."""
+
+_CALLED = {"webdataset": "shards", "folder": "metadata", "mario": "caption.txt files"}
 
 
 def source(place: str) -> tuple[str, Source]:
     """The kind of source that a place is, and its reader.
 
     Raises:
-        TrainingError: none fits.
+        TrainingError: none fits, or several.
     """
-    for name, module in SOURCES.items():
-        if module.fits(place):
-            return name, module
+    try:
+        found = [(name, module) for name, module in SOURCES.items() if module.fits(place)]
+    except (OSError, ValueError):  # no name of a file
+        found = []
+    if len(found) > 1:
+        beside = ", ".join(_CALLED[name] for name, _ in found)
+        raise TrainingError(
+            f"{place} can be read in several ways ({beside}); name the metadata itself, such as "
+            f"{place}/metadata.jsonl, or the shards, such as {place}/*.tar"
+        )
+    if found:
+        return found[0]
     raise TrainingError(
-        f"cannot read data from {place!r}: give a folder of pictures with metadata.jsonl, a folder "
-        "in the layout of MARIO-LAION, webdataset shards such as shards/{000..009}.tar, or "
+        f"cannot read data from {place[:200]!r}: give a folder of pictures with metadata.jsonl, a "
+        "folder in the layout of MARIO-LAION, webdataset shards such as shards/{000..009}.tar, or "
         f"rendered scenes ({', '.join(scenes.KINDS)})"
     )
 
@@ -94,14 +105,19 @@ class Report:
     def skip(self, reason: str, key: str) -> None:
         """Count one."""
         self.skipped[reason] += 1
-        self.examples.setdefault(reason, key)
+        self._show(reason, key)
 
     def keep(self, key: str, picture: Image.Image) -> None:
         """Count one that is kept."""
         self.kept += 1
         for note in notes(picture):
             self.noted[note] += 1
-            self.examples.setdefault(note, key)
+            self._show(note, key)
+
+    def _show(self, what: str, key: str) -> None:
+        """Keep the first as an example, its name as any file can hold it."""
+        shown = key.encode("utf-8", "backslashreplace").decode()
+        self.examples.setdefault(what, shown if len(shown) <= 200 else f"{shown[:200]}…")
 
     def described(self) -> dict[str, Any]:
         """As JSON holds it."""
