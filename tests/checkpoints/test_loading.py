@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import hub_stand_in, tiny_families, tiny_pipelines
-from textloc.checkpoints import known, loading
+from textloc.checkpoints import known, loading, memory
 from textloc.checkpoints.families import full_size
 from textloc.errors import CheckpointError
 from textloc.jobs.localize import localize
@@ -73,7 +73,7 @@ def test_the_second_stage_gets_the_source_prompt(tmp_path: Path) -> None:
     model = loading.load(first, upscaler=str(second))
     assert model.upscaler is not None
     asked: list[Any] = []
-    pipe = model.upscaler.args[0]
+    pipe = model.upscaler.pipe
     assert pipe.text_encoder is model.pipe.text_encoder
     encode = pipe.encode_prompt
     pipe.encode_prompt = lambda prompt, *args, **kwargs: (
@@ -186,7 +186,7 @@ def test_sizes_leave_room_for_the_denoiser(name: str) -> None:
     ],
 )
 def test_placement(weights: int, largest: int, free: int, how: str) -> None:
-    assert loading.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
+    assert memory.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
 
 
 def test_an_unknown_device_is_told() -> None:

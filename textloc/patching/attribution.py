@@ -38,8 +38,8 @@ from torch import Tensor
 
 from textloc.checkpoints import families
 from textloc.checkpoints.loading import Model
+from textloc.checkpoints.memory import is_out_of_memory
 from textloc.errors import AttributionError, Cancelled, LayerError, OutOfMemoryError
-from textloc.patching.generation import is_out_of_memory
 from textloc.patching.hooks import Blend, blended, leaves_watched, patched
 from textloc.patching.tokens import Token, tokens_of
 from textloc.runs import Run, Sampling

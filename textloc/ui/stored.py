@@ -107,7 +107,7 @@ def _digest(checkpoint: str) -> str | None:
     entry = find(checkpoint)
     if entry is None or not entry.shipped:
         return None
-    from textloc.checkpoints.loading import digest
+    from textloc.checkpoints.weights import digest
 
     return digest(CHECKPOINTS / entry.source)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from textloc.errors import LayerError, PromptError
+from textloc.checkpoints.memory import weights_of
+from textloc.errors import CheckpointError, LayerError, PromptError
 from textloc.layers import TextLayer
 from textloc.runs import Run, Sampling
 
@@ -44,7 +45,7 @@ def text_layer(
         key=f"{name}.{key}",
         value=f"{name}.{value}",
         heads=module.heads,
-        kv_parameters=sum(projection.weight.numel() for projection in projections),
+        kv_parameters=sum(weights_of(projection) for projection in projections),
         static=static,
         mixed=mixed,
         mask=mask,
@@ -124,19 +125,46 @@ def negative_prompts_of_all(runs: Sequence[Run], sampling: Sampling) -> dict[str
     return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
 
 
-def decode_one_by_one(pipe: Any) -> None:
+def native_size(pipe: Any, denoiser: Any) -> tuple[int | None, int | None]:
+    """Height and width in pixels that a denoiser was trained at, where its config or its pipeline
+    says so."""
+    side = denoiser.config.get("sample_size") or getattr(pipe, "default_sample_size", None)
+    if side is None:
+        return None, None
+    scale = _scale(pipe)
+    height, width = (side, side) if isinstance(side, int) else side
+    return int(height) * scale, int(width) * scale
+
+
+def step(pipe: Any, denoiser: Any) -> int:
+    """What a side in pixels must be a multiple of."""
+    patch = denoiser.config.get("patch_size") or 1
+    packed = 2 if hasattr(pipe, "_pack_latents") else 1
+    return max(8, _scale(pipe) * max(int(patch), packed))
+
+
+def _scale(pipe: Any) -> int:
+    """Pixels a place of the denoiser's picture stands for, a side."""
+    latent = any(getattr(pipe, name, None) is not None for name in ("vae", "vqvae"))
+    return int(getattr(pipe, "vae_scale_factor", 8)) if latent else 1
+
+
+def decode_one_by_one(pipe: Any, denoiser: str = "unet") -> None:
     """Have the autoencoder of a checkpoint for large pictures decode one picture at a time.
 
     Decoding a batch takes more memory than denoising it, and would fail after all steps are done.
     Small pictures are faster decoded together.
     """
-    if (pipe.vae.config.get("sample_size") or 0) >= _LARGE and hasattr(pipe.vae, "enable_slicing"):
+    side = pipe.vae.config.get("sample_size")  # not all autoencoders know
+    if side is None:
+        side = native_size(pipe, getattr(pipe, denoiser))[0] or 0
+    if side >= _LARGE and hasattr(pipe.vae, "enable_slicing"):
         pipe.vae.enable_slicing()
 
 
 def nothing_to_switch_off(pipe: Any) -> dict[str, str | None]:
     """What a pipeline without checker and watermark says."""
-    decode_one_by_one(pipe)
+    decode_one_by_one(pipe, "transformer")
     return {"safety_checker": None, "watermark": None}
 
 
@@ -170,15 +198,37 @@ def encode_shifted(pipe: Any, pictures: Sequence[Image.Image], sampling: Samplin
 
 
 def coded(vae: Any, pictures: Any) -> Any:
-    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives."""
+    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives, in its
+    number format. Where its config says `force_upcast` it runs in float32, as in diffusers' own
+    image-to-image calls, and is cast back.
+
+    Raises:
+        CheckpointError: latents that are no numbers.
+    """
     import torch
 
-    with torch.no_grad():
-        found = vae.encode(pictures.to(vae.dtype))
+    dtype = vae.dtype
+    upcast = bool(vae.config.get("force_upcast")) and dtype != torch.float32
+    try:
+        if upcast:
+            vae.to(dtype=torch.float32)
+        with torch.no_grad():
+            found = vae.encode(pictures.to(vae.dtype))
+    finally:
+        if upcast:
+            vae.to(dtype=dtype)
     spread = getattr(found, "latent_dist", None)
     if spread is not None:
-        return spread.mode()
-    return found.latent if hasattr(found, "latent") else found.latents
+        code = spread.mode()
+    else:
+        code = found.latent if hasattr(found, "latent") else found.latents
+    code = code.to(dtype)
+    if not torch.isfinite(code).all():
+        raise CheckpointError(
+            f"the autoencoder gives latents that are no numbers in {str(dtype).split('.')[1]}; "
+            "choose --dtype bfloat16 or float32 (of `finetune`: --mixed-precision bf16 or no)"
+        )
+    return code
 
 
 @dataclass(frozen=True)

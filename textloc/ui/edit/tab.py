@@ -11,6 +11,7 @@ import gradio as gr
 
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
+from textloc.pictures import ENDINGS
 from textloc.ui import fields, status, stored
 from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
@@ -126,7 +127,7 @@ class EditTab(Tab):
             )
             self.picture = gr.File(
                 label="Your own picture (optional)",
-                file_types=[".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tiff"],
+                file_types=list(ENDINGS),
                 type="filepath",
                 height=130,
                 elem_id="edit-picture",
