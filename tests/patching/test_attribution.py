@@ -16,8 +16,16 @@ from textloc.checkpoints.families import text_layers
 from textloc.checkpoints.loading import Model
 from textloc.errors import AttributionError, Cancelled, LayerError
 from textloc.patching import attribution
-from textloc.patching.attribution import Points, Shares, TextPath, record, shares, shares_stream
-from textloc.patching.hooks import blended, patched
+from textloc.patching.attribution import (
+    Points,
+    Shares,
+    TextPath,
+    on_the_way,
+    record,
+    shares,
+    shares_stream,
+)
+from textloc.patching.hooks import patched
 from textloc.runs import Patch, Run
 
 EVERY: dict[str, Callable[[], Model]] = {**tiny_pipelines.FAMILIES, **tiny_pipelines.OTHERS}
@@ -39,9 +47,8 @@ def model() -> Model:
 def way(model: Model, step: int = 0) -> Iterator[TextPath]:
     """The way between both texts at a step, weights without gradient."""
     found, _ = record(model, SOURCE, TARGET, model.defaults, [step], lambda: False)
-    model.denoiser.requires_grad_(False)
-    with blended(model.denoiser, model.layers) as blend:
-        yield TextPath(model, blend, found[0])
+    with on_the_way(model, found[0]) as path:
+        yield path
 
 
 def apart(one: Shares, other: Shares) -> float:
@@ -86,22 +93,19 @@ def test_the_derivative_is_the_measured_one(name: str) -> None:
     """Of single (layer, head, token) factors, in float64, by central differences of f."""
     model = EVERY[name]()
     found, _ = record(model, SOURCE, TARGET, model.defaults, [0], lambda: False)
-    model.denoiser.double().requires_grad_(False)
+    model.denoiser.double()
     found = [replace(found[0], source=_double(found[0].source), target=_double(found[0].target))]
-    with blended(model.denoiser, model.layers) as blend:
-        path = TextPath(model, blend, found[0])
+    with on_the_way(model, found[0]) as path:
         derivatives, (value,) = path.look([0.4])
         assert value == pytest.approx(_f(path, path.at([0.4])), abs=1e-9)
 
         def measured(layer: int, token: Any, head: Any) -> float:
             sides = []
             for shift in (1e-4, -1e-4):
-                factors = path._factors([0.4])
+                factors = path.factors([0.4])
                 factors = [factor.double() for factor in factors]
                 factors[layer][0, token, head] += shift
-                blend.factors = factors
-                with torch.no_grad():
-                    sides.append(_f(path, path._call(found[0].source)))
+                sides.append(_f(path, path.moved(factors) + path.start))
             return (sides[0] - sides[1]) / 2e-4
 
         for layer in {0, len(model.layers) - 1}:

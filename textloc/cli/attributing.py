@@ -1,4 +1,4 @@
-"""`textloc attribute`."""
+"""`textloc attribute`, and the benches of attribution and of the search for layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_model, followed, kept, loaded, written
+from textloc.cli.common import add_json, add_model, followed, kept, loaded, printed, written
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds
 
@@ -48,10 +48,63 @@ def add(verbs: Any) -> None:
         help="how far the shares may sum to something else than 1 (default: %(default)s)",
     )
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
-    verb.add_argument(
-        "--json", metavar="FILE", help="write the result as JSON; - for standard output"
-    )
+    add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_attribute)
+
+
+def add_bench(suites: Any) -> None:
+    search = suites.add_parser(
+        "search", help="find the layers by shares and by a sweep, and compare with patching"
+    )
+    search.add_argument("--model", default="tiny-sdxl")
+    search.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
+    search.add_argument("--count", type=int, help="the first so many of them (default: all)")
+    search.add_argument(
+        "--cells", type=int, default=6, help="pairs on which heads, letters, steps are patched (6)"
+    )
+    search.add_argument(
+        "--exhaustive", type=int, default=0, help="pairs on which all sets are patched (0)"
+    )
+    search.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
+    add_json(search)
+    search.set_defaults(run=_bench_search)
+
+
+def _bench_search(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc.bench import search
+    from textloc.checkpoints import loading
+    from textloc.paths import WORDS
+    from textloc.prompts import read_pairs
+
+    pairs = read_pairs(options.pairs or WORDS / "pairs.tsv")[: options.count]
+    if len(pairs) < 2:
+        raise PromptError("give two pairs or more: what is found on one is patched on the others")
+    if options.exhaustive < 0 or options.cells < 0:
+        raise PromptError("--cells and --exhaustive are 0 or more")
+    model = loading.load(options.model)
+    if options.exhaustive and len(model.layers) > search.MOST_EXHAUSTIVE:
+        raise PromptError(
+            f"{options.model} has {len(model.layers)} text layers, which makes too many sets; "
+            f"--exhaustive is for {search.MOST_EXHAUSTIVE} or fewer"
+        )
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+
+        def done(what: str, count: int) -> None:
+            bar.set_description(what)
+            bar.n = count
+            bar.refresh()
+
+        result = search.measure(
+            model,
+            pairs,
+            cells=options.cells,
+            exhaustive=options.exhaustive,
+            engine=options.ocr,
+            on_images=done,
+        )
+    printed(result, options.json, lambda: search.table(result))
 
 
 def _attribute(options: argparse.Namespace) -> None:

@@ -39,7 +39,8 @@ POINTS = 32
 class SearchByShares(Sweep):
     """One localization by attribution in progress.
 
-    alone: layers that are patched alone as well.
+    alone: layers that are patched alone as well. found: shares of the pairs that the set is chosen
+    on. order: layers, the largest share first. prefix: how many of them reach the words.
     """
 
     LEAN = True
@@ -47,6 +48,7 @@ class SearchByShares(Sweep):
     alone: tuple[int, ...] = ()
     found: dict[tuple[int, int], Shares] = field(default_factory=dict, init=False)
     order: tuple[int, ...] = field(default=(), init=False)
+    prefix: int = field(default=0, init=False)
     checks: list[tuple[int, ...]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -136,7 +138,7 @@ class SearchByShares(Sweep):
             else:
                 low = length
             length = (low + high) // 2 if high < everything else 2 * low
-        needed = set(self.order[:high])
+        self.prefix, needed = high, set(self.order[:high])
         yield from self._drop(needed, list(reversed(self.order[:high])), pairs)
         self.selected = tuple(sorted(needed))
         self.reached = True
@@ -145,6 +147,8 @@ class SearchByShares(Sweep):
 
     def _first_guess(self) -> int:
         """Length of the prefix that carries the asked share of the change."""
+        if not self.found:
+            return min(2, len(self.order))
         maps = share_maps(self.found, self.sampling.steps)
         total = 0.0
         for length, layer in enumerate(self.order, 1):
@@ -198,7 +202,11 @@ class SearchByShares(Sweep):
         maps = share_maps(self.found, self.sampling.steps)
         found["shares"] = maps
         found["text_layers"] = layer_entries(self.model.layers)
-        found["selection"] |= {"search": "attribution", "order": list(self.order)}
+        found["selection"] |= {
+            "search": "attribution",
+            "order": list(self.order),
+            "prefix": self.prefix,
+        }
         found["selection"].pop("candidates")
         if complete and self.selected:
             others = [n for n in range(len(self.model.layers)) if n not in self.selected]

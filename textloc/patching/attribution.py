@@ -336,6 +336,7 @@ class TextPath:
     """The way from the source's text to the target's at one step.
 
     start: pred(0). change: d. length: <d, d>. row_passes: rows computed, backward counted double.
+    blend: what is put in place.
 
     Args:
         model: a loaded checkpoint, its weights without gradient. blend: of a `blended` block.
@@ -346,7 +347,7 @@ class TextPath:
     """
 
     def __init__(self, model: Model, blend: Blend, recorded: Recorded) -> None:
-        self._model, self._blend, self._recorded = model, blend, recorded
+        self._model, self.blend, self._recorded = model, blend, recorded
         self._shared = families.of_denoiser(model.denoiser).SHARED
         self._given = 0  # bytes that the modules give in one pass of a row
         self.row_passes = 0
@@ -386,11 +387,32 @@ class TextPath:
 
     def at(self, points: Sequence[float]) -> Tensor:
         """pred at these points, (point, ...), in float32."""
-        self._blend.factors = self._factors(points)
+        self.blend.factors = self.factors(points)
         with torch.no_grad():
             found = _wide(self._call(_repeat(self._recorded.source, len(points), self._shared)))
         self.row_passes += len(points)
         return found
+
+    def moved(self, factors: Sequence[Tensor]) -> Tensor:
+        """pred with these factors (by layer (1, T, heads)) less pred(0), in float32 at least."""
+        self.blend.factors = factors
+        with torch.no_grad():
+            found = _wide(self._call(self._recorded.source)) - self.start
+        self.row_passes += 1
+        return found
+
+    def factors(self, points: Sequence[float]) -> list[Tensor]:
+        """By layer (point, T, head), all alike at a point."""
+        device = self._recorded.source["encoder_hidden_states"].device
+        along = torch.tensor(points, dtype=torch.float32, device=device)[:, None, None]
+        return [along.repeat(1, self.blend.tokens, layer.heads) for layer in self._model.layers]
+
+    def keep_source(self) -> None:
+        """Have the source's own text kept in the place of the target's."""
+        self.blend.keep, self.blend.factors = 0, None
+        with torch.no_grad():
+            self._call(self._recorded.source)
+        self.row_passes += 1
 
     def look(self, points: Sequence[float]) -> tuple[list[Array], list[float]]:
         """df/da of every layer, (point, T, head), and f, at these points.
@@ -400,8 +422,8 @@ class TextPath:
         """
         top = float(self.change.abs().max())
         for scale in (1.0, 2.0**-6, 2.0**-12):
-            factors = [factor.requires_grad_() for factor in self._factors(points)]
-            self._blend.factors = factors
+            factors = [factor.requires_grad_() for factor in self.factors(points)]
+            self.blend.factors = factors
             with torch.enable_grad():
                 arguments = _repeat(self._recorded.source, len(points), self._shared)
                 moved = _wide(self._call(arguments)) - self.start
@@ -417,12 +439,6 @@ class TextPath:
             f"float32 or bfloat16 (--dtype), {INSTEAD}"
         )
 
-    def _factors(self, points: Sequence[float]) -> list[Tensor]:
-        """By layer (point, T, head): all alike at a point."""
-        device = self._recorded.source["encoder_hidden_states"].device
-        along = torch.tensor(points, dtype=torch.float32, device=device)[:, None, None]
-        return [along.repeat(1, self._blend.tokens, layer.heads) for layer in self._model.layers]
-
     def _call(self, arguments: dict[str, Any]) -> Tensor:
         """The denoiser's prediction (row, ...), without the variance that some give beside it."""
         prediction: Tensor = self._model.denoiser(**arguments)[0]
@@ -430,6 +446,16 @@ class TextPath:
         if prediction.ndim == 4 and prediction.shape[1] == 2 * channels:
             return prediction[:, :channels]
         return prediction
+
+
+@contextmanager
+def on_the_way(model: Model, recorded: Recorded) -> Iterator[TextPath]:
+    """A `TextPath` at a recorded step; leaving the block gives the model back as it was."""
+    with (
+        _without_gradients(model.denoiser),
+        blended(model.denoiser, model.layers) as blend,
+    ):
+        yield TextPath(model, blend, recorded)
 
 
 def _wide(prediction: Tensor) -> Tensor:
@@ -550,10 +576,8 @@ class _Work:
     def _step(self, recorded: Recorded) -> StepShares:
         model = self.model
         with ExitStack() as entered:
-            entered.enter_context(_without_gradients(model.denoiser))
-            blend = entered.enter_context(blended(model.denoiser, model.layers))
-            path = TextPath(model, blend, recorded)
-            self.tokens = blend.tokens
+            path = entered.enter_context(on_the_way(model, recorded))
+            self.tokens = path.blend.tokens
             if self.checkpointing is None:
                 self.checkpointing = _offloaded(model.denoiser) or (
                     self.rows * path.needed > 0.5 * free_memory(model.device)
