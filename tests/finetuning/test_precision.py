@@ -42,11 +42,9 @@ def test_a_bf16_fine_tune_leaves_the_model_bit_for_bit(
         reports = Reports(**{**vars(QUIET), "examine": broken if stop else None})
         if stop:
             with pytest.raises(KeyError):
-                train(
-                    model, folder, tmp_path / str(number), reports=reports, mixed_precision="bf16"
-                )
+                train(model, folder, out, reports=reports, mixed_precision="bf16")
         else:
-            train(model, folder, tmp_path / str(number), mixed_precision="bf16")
+            train(model, folder, out, mixed_precision="bf16")
         assert "forward" not in vars(model.denoiser)
         assert "_original_forward" not in vars(model.denoiser)
         assert np.array_equal(picture(model), before)

@@ -28,7 +28,8 @@ def layers_known(
 ) -> tuple[tuple[int, ...], str] | None:
     """The localized layers of a checkpoint and where they come from.
 
-    Those of a stored localization with the same weights, the one with most pictures; else the
+    Those of a stored localization with the same weights, the one with most pictures among those
+    that reach the share asked for, or among all where none does; else the
     published ones of its name; else those of a published checkpoint of the same architecture.
 
     Args:
@@ -39,7 +40,7 @@ def layers_known(
         The layers, and `stored:<id>`, `published` or `as in <name>` (`told` says what that means);
         None where nothing is known.
     """
-    best: tuple[int, tuple[int, ...], str] | None = None
+    best: tuple[tuple[bool, int], tuple[int, ...], str] | None = None
     for summary in store.listing(only="textloc.localize"):
         if summary.damaged:
             continue
@@ -48,8 +49,9 @@ def layers_known(
             continue
         request = document["request"]
         pictures = len(request["pairs"]) * len(request["seeds"])
-        if best is None or pictures > best[0]:
-            best = (pictures, tuple(document["selected"]), f"stored:{summary.id}")
+        worth = (bool(document["selection"]["reached"]), pictures)
+        if best is None or worth > best[0]:
+            best = (worth, tuple(document["selected"]), f"stored:{summary.id}")
     if best is not None:
         return best[1:]
     entry = known.find(name)

@@ -106,7 +106,12 @@ def _claim(document: Document, entry: Document) -> str:
     already = _hits(document, none)[0] if none else 0
     if document["selection"]["reached"] and 2 * (hits - already) > pictures:
         return f"{subject} {'write' if plural else 'writes'} the words ({size})."
-    return f"{subject} {'have' if plural else 'has'} the strongest effect on the words ({size})."
+    effect, share = entry["scores"].get("effect"), document["selection"]["share"]
+    short = ""
+    if not document["selection"]["reached"] and effect is not None:
+        short = f": {100 * effect:.0f} % of that of all, short of {100 * share:.0f} %"
+    have = "have" if plural else "has"
+    return f"{subject} {have} the strongest effect on the words ({size}){short}."
 
 
 def _evidence(document: Document, entry: Document) -> str:
