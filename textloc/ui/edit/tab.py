@@ -195,12 +195,18 @@ class EditTab(Tab):
             )
         looked = [self.pick, self.strip, self.from_step, self.curve, self.table, self.panel]
         looked += [self.slider_card, self.slider]
-        for component in (self.strip, self.curve, self.table):
+        looks = [
             component.pick(self.look_clicked, session, looked, **QUIET)
-        self.pick.input(self.look, [session, self.pick], looked, **QUIET)
-        self.from_step.release(self.look_from, [session, self.from_step], looked, **QUIET)
+            for component in (self.strip, self.curve, self.table)
+        ]
+        looks.append(self.pick.input(self.look, [session, self.pick], looked, **QUIET))
+        asked = [session, self.from_step]
+        looks.append(self.from_step.release(self.look_from, asked, looked, **QUIET))
+        place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
-            component.input(self.look_elsewhere, [session, self.pair, self.seed], looked, **QUIET)
+            looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
+        for look in looks:
+            look.then(self.linked, session, self.share, **QUIET)
         self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         self.picture.change(self.look_at_upload, self.picture, self.preview, **QUIET)
         form = [self.model, self.source, self.target, self.picture, self.seeds, self.methods]

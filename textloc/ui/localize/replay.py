@@ -47,7 +47,8 @@ def map_figure(document: Document, by: str) -> dict[str, Any] | None:
 def cell(view: View, order: CellOrder, made: View | None, said: str) -> str:
     """The picture of a cell that is patched alone beside the source's; `said` while it is made."""
     if made is None:
-        return f'<p class="tl-hint" role="status">{escape(order.name)}: {escape(said)}</p>'
+        text = f"{escape(order.name)}: {escape(said)}"
+        return f'<div class="tl-progress"><p role="status">{text}</p></div>'
     titles = {"source": ("Source prompt", ""), "cell": (order.name, "patched alone")}
     figures = ""
     for one in made.document["pictures"]:

@@ -194,17 +194,18 @@ class LocalizeTab(Tab):
             concurrency_limit=1,
         )
         self.by.input(self.look_by, [session, self.by], self.map, **QUIET)
-        for component in (self.effect, self.shares, self.curve, self.strip, self.table):
+        looks = [
             component.pick(self.look_clicked, session, looked, **QUIET)
-        self.readings.pick(self.look_cell, session, [self.pair, self.seed, *looked], **QUIET)
-        self.pick.input(self.look, [session, self.pick], looked, **QUIET)
+            for component in (self.effect, self.shares, self.curve, self.strip, self.table)
+        ]
+        cell = [self.pair, self.seed, *looked]
+        looks.append(self.readings.pick(self.look_cell, session, cell, **QUIET))
+        looks.append(self.pick.input(self.look, [session, self.pick], looked, **QUIET))
+        place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
-            component.input(
-                self.look_elsewhere,
-                [session, self.pair, self.seed],
-                [*looked],
-                **QUIET,
-            )
+            looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
+        for look in looks:
+            look.then(self.linked, session, self.share, **QUIET)
         self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         form = [self.model, self.source, self.target, self.seeds, self.steps, self.guidance]
         form += [self.start, self.layers]
