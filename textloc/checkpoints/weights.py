@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +45,109 @@ def _weights(name: str) -> _File | None:
         return None
     sharded = bool(match["old_shard"] or match["shard"])
     return _File(match["base"], match["variant"], sharded)
+
+
+_PARTS = re.compile(
+    r"(vae|vqvae|unet|transformer|scheduler|feature_extractor|safety_checker|watermarker"
+    r"|image_encoder|(text_encoder|tokenizer)(_\d)?|bert)$"
+)
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+
+
+def check(folder: Path) -> None:
+    """Check that every component of a diffusers folder has weights that are read.
+
+    Raises:
+        CheckpointError: a component without weights, or with pickles only.
+    """
+    for name in sorted(_components(folder) or ()):
+        component = folder / name
+        if not (component / "config.json").is_file():  # a scheduler or tokenizer
+            continue
+        files = [path.name for path in component.iterdir()]
+        whole = [file for file in files if file.endswith(".safetensors")]
+        for file in whole:
+            _check_opens(component / file, f"{name}/{file} of {folder.name}")
+        if whole:
+            continue
+        if any(file.endswith(_PICKLES) for file in files):
+            raise CheckpointError(
+                f"the {name} of {folder.name} has its weights as a pickle (.bin), which can run "
+                "code when it is opened, and is not read; load the checkpoint by diffusers where "
+                "you trust it and save it by pipe.save_pretrained(folder), which writes safetensors"
+            )
+        if any(file.endswith(".gguf") for file in files):
+            raise CheckpointError(
+                f"the {name} of {folder.name} is a GGUF file; load it by diffusers "
+                "(GGUFQuantizationConfig) and give the pipeline to textloc in Python"
+            )
+        if name in ("unet", "transformer", "vae", "vqvae", "text_encoder"):
+            raise CheckpointError(
+                f"the {name} of {folder.name} has no weights; is the download complete?"
+            )
+
+
+def _check_opens(path: Path, name: str) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{name} is cut off or no safetensors file; download it again"
+        ) from error
+
+
+def quantized(folder: Path) -> str:
+    """How the weights of its components are quantized, such as `bitsandbytes`; empty where they are
+    not."""
+    found = set()
+    for path in folder.glob("*/config.json"):
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))["quantization_config"]
+            found.add(str(about["quant_method"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ", ".join(sorted(found))
+
+
+@contextmanager
+def plain(folder: Path) -> Iterator[tuple[Path, dict[str, None]]]:
+    """The folder, or one that stands for it, whose `model_index.json` diffusers understands; and
+    the components that are left out.
+
+    A class named in a list, and components that are null, are what older and other tools wrote.
+
+    Raises:
+        CheckpointError: the class is of a pipeline with code of its own.
+    """
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    found = dict(index)
+    named = found.get("_class_name")
+    if isinstance(named, list):
+        import diffusers
+
+        names = [one for one in named if isinstance(one, str)]
+        if not names or not hasattr(diffusers, names[-1]):
+            raise CheckpointError(
+                f"{folder.name} is of a pipeline with code of its own ({', '.join(names)}), which "
+                "is not run"
+            )
+        found["_class_name"] = names[-1]
+    for name, kind in index.items():
+        if kind is None and _PARTS.match(name):
+            found[name] = [None, None]
+    left_out = {name: None for name, kind in found.items() if kind == [None, None]}
+    if found == index:
+        yield folder, left_out
+        return
+    with tempfile.TemporaryDirectory() as place:
+        for path in folder.iterdir():
+            if path.name != "model_index.json":
+                (Path(place) / path.name).symlink_to(path.resolve())
+        (Path(place) / "model_index.json").write_text(json.dumps(found), encoding="utf-8")
+        yield Path(place), left_out
 
 
 def variants(files: Iterable[str]) -> set[str]:

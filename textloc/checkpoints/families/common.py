@@ -33,7 +33,7 @@ def text_layer(
     Raises:
         LayerError: the projections are fused.
     """
-    if getattr(module, "fused_projections", False):
+    if _fused(module):
         raise LayerError(
             f"the projections of {name} are fused, which silences hooks; call "
             "unfuse_qkv_projections() first"
@@ -50,6 +50,19 @@ def text_layer(
         mixed=mixed,
         mask=mask,
     )
+
+
+def _fused(module: Any) -> bool:
+    """Whether the attention computes its projections as one.
+
+    `Attention` does so by a processor, and its flag stays when they are unfused; later classes go
+    by the flag.
+    """
+    from diffusers.models.attention_processor import Attention
+
+    if type(getattr(module, "processor", None)).__name__.startswith("Fused"):
+        return True
+    return bool(getattr(module, "fused_projections", False)) and not isinstance(module, Attention)
 
 
 def read_text(denoiser: Any, states: Any) -> Any:
