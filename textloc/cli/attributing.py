@@ -60,6 +60,9 @@ def add_bench(suites: Any) -> None:
     search.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
     search.add_argument("--count", type=int, help="the first so many of them (default: all)")
     search.add_argument(
+        "--compare", type=int, default=20, help="pairs on which rankings are compared (20)"
+    )
+    search.add_argument(
         "--cells", type=int, default=6, help="pairs on which heads, letters, steps are patched (6)"
     )
     search.add_argument(
@@ -81,8 +84,8 @@ def _bench_search(options: argparse.Namespace) -> None:
     pairs = read_pairs(options.pairs or WORDS / "pairs.tsv")[: options.count]
     if len(pairs) < 2:
         raise PromptError("give two pairs or more: what is found on one is patched on the others")
-    if options.exhaustive < 0 or options.cells < 0:
-        raise PromptError("--cells and --exhaustive are 0 or more")
+    if min(options.compare, options.exhaustive, options.cells) < 0:
+        raise PromptError("--compare, --cells and --exhaustive are 0 or more")
     model = loading.load(options.model)
     if options.exhaustive and len(model.layers) > search.MOST_EXHAUSTIVE:
         raise PromptError(
@@ -99,6 +102,7 @@ def _bench_search(options: argparse.Namespace) -> None:
         result = search.measure(
             model,
             pairs,
+            compare=options.compare,
             cells=options.cells,
             exhaustive=options.exhaustive,
             engine=options.ocr,
