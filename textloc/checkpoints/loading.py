@@ -21,6 +21,9 @@ from textloc.checkpoints import given, known, memory, weights
 from textloc.checkpoints.families import common
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.checkpoints.memory import place
+from textloc.checkpoints.spelling import Spelling as Spelling
+from textloc.checkpoints.spelling import advice
+from textloc.checkpoints.spelling import read as read_spelling
 from textloc.errors import CheckpointError, PromptError
 from textloc.layers import TextLayer
 from textloc.paths import CHECKPOINTS
@@ -55,15 +58,6 @@ class Upscaler:
         """Pictures that should fit into the memory that is free, at once; at least 1."""
         height, width = common.native_size(self.pipe, self.pipe.unet)
         return memory.by_formula(self.pipe, self.pipe.unet, Sampling(1, 2.0, height, width))
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """What a checkpoint can spell: `letters` after upper-casing, texts of `least` to `most`."""
-
-    letters: str
-    least: int
-    most: int
 
 
 @dataclass(frozen=True)
@@ -177,17 +171,12 @@ class Model:
         if self.spelling is None:
             return
         for text in quoted(prompt):
-            strange = sorted(set(text.upper()) - set(self.spelling.letters))
-            if strange:
-                raise PromptError(
-                    f"{self.name} cannot spell {', '.join(map(repr, strange))} in {text!r}; it "
-                    f"knows the letters {self.spelling.letters}"
-                )
-            if not self.spelling.least <= len(text) <= self.spelling.most:
-                raise PromptError(
-                    f"{self.name} spells words of {self.spelling.least} to {self.spelling.most} "
-                    f"letters and {text!r} has {len(text)}"
-                )
+            if (why := self.spelling.misspelt(text)) is not None:
+                raise PromptError(f"{self.name} {why}")
+
+    def advice(self, prompt: str) -> str | None:
+        """What is to be said of a prompt before it is run (`spelling.advice`), or None."""
+        return advice(self.name, self.spelling, prompt)
 
     def rows_that_fit(self, sampling: Sampling) -> int:
         """Rows of one call that should fit into the memory that is free (`memory`); at least 1. A
@@ -263,7 +252,7 @@ def load(
         family=family,
         layers=families.text_layers(getattr(pipe, family.DENOISER)),
         defaults=_sized(pipe, family, _defaults(folder, entry, pipe, family), size),
-        spelling=_spelling(folder),
+        spelling=read_spelling(folder),
         switched_off=switched_off,
         upscaler=_upscaler(pipe, family, second, device, offload) if second else None,
         scheduler=type(pipe.scheduler).__name__ if scheduler is not None else None,
@@ -314,7 +303,7 @@ def _single(
         family=family,
         layers=families.text_layers(getattr(pipe, family.DENOISER)),
         defaults=_sized(pipe, family, _defaults(beside, None, pipe, family), size),
-        spelling=_spelling(beside),
+        spelling=read_spelling(beside),
         switched_off=switched_off,
         upscaler=_upscaler(pipe, family, upscaler, device, offload) if upscaler else None,
         scheduler=type(pipe.scheduler).__name__ if scheduler is not None else None,
@@ -351,7 +340,7 @@ def _given(
         family=family,
         layers=families.text_layers(denoiser),
         defaults=_sized(own, family, _defaults(folder, entry, own, family), size),
-        spelling=_spelling(folder),
+        spelling=read_spelling(folder),
         switched_off=switched_off,
         scheduler=type(own.scheduler).__name__ if scheduler is not None else None,
     )
@@ -640,8 +629,3 @@ def _by_itself(pipe: Any, family: Family) -> Sampling:
         height=height,
         width=width,
     )
-
-
-def _spelling(folder: Path) -> Spelling | None:
-    given = _read_json(folder / "spelling.json", "letters", "least", "most")
-    return Spelling(given["letters"], given["least"], given["most"]) if given else None

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, followed, kept, loaded, printed, written
+from textloc.cli.common import add_json, add_model, advise, followed, kept, loaded, printed, written
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds
 
@@ -130,6 +130,7 @@ def _attribute(options: argparse.Namespace) -> None:
     from textloc.jobs.attribute import attribute_stream
 
     model = loaded(options)
+    advise(model, (pair.source for pair in pairs))
     with tqdm(unit="step", disable=None, file=sys.stderr) as bar:
         event = followed(
             bar,

@@ -51,6 +51,12 @@ def loaded(options: argparse.Namespace) -> Model:
     return loras.attach(model, options.lora, options.lora_scale) if options.lora else model
 
 
+def advise(model: Model, prompts: Iterable[str]) -> None:
+    """Say of each prompt, once, what the checkpoint does not know of it; nothing is refused."""
+    for said in dict.fromkeys(filter(None, map(model.advice, prompts))):
+        print(f"textloc: {said}", file=sys.stderr)
+
+
 def shown(bar: Any) -> Callable[[int], None]:
     """Shows a count in a progress bar."""
 

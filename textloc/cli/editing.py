@@ -10,6 +10,7 @@ from typing import Any
 from textloc.cli.common import (
     add_json,
     add_model,
+    advise,
     followed,
     kept,
     loaded,
@@ -76,6 +77,7 @@ def _edit(options: argparse.Namespace) -> None:
         print(said, file=sys.stderr)
     methods = parse_methods(options.compare)
     model = loaded(options)
+    advise(model, (pair.source for pair in pairs))
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
         def localizing(done: int, total: int) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, followed, kept, loaded, written
+from textloc.cli.common import add_json, add_model, advise, followed, kept, loaded, written
 from textloc.errors import PromptError
 from textloc.runs import parse_seeds
 
@@ -66,6 +66,7 @@ def _localize(options: argparse.Namespace) -> None:
     from textloc.layers import parse_layers
 
     model = loaded(options)
+    advise(model, (pair.source for pair in pairs))
     layers = parse_layers(options.layers, len(model.layers)) if options.layers else None
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, followed, loaded, written
+from textloc.cli.common import add_json, add_model, advise, followed, loaded, written
 from textloc.errors import PromptError
 from textloc.runs import parse_seeds
 
@@ -67,6 +67,7 @@ def _suppress(options: argparse.Namespace) -> None:
     if options.out.exists() and not options.out.is_dir():
         raise PromptError(f"{options.out} is no folder; give --out another name")
     model = loaded(options)
+    advise(model, options.prompt)
     layers, origin = choosing.choose(model, options.layers, [], options.ocr)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(

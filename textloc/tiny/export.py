@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 from textloc.errors import CheckpointError
+from textloc.scenes.rendering import COLOURS, OBJECTS
 from textloc.tiny.recipes import RECIPES
 
-SPELLING = {"letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "least": 2, "most": 6}
+SPELLING = {
+    "letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "least": 2,
+    "most": 6,
+    "objects": list(OBJECTS),
+    "colours": list(COLOURS),
+}
 
 
 def load_averaged(parts: dict[str, Any], averaged: dict[str, Tensor]) -> None:
