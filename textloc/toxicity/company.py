@@ -1,0 +1,98 @@
+"""Words that are crude alone and ordinary in company: SEX EDUCATION, JERK CHICKEN, Dick Tracy.
+
+What a word is beside is looked at where the word is a doubtful one (`lexicon.Verdict`): whether a
+sure toxic word, or a word that insults are made with (you, stupid, suck), stands in the same text;
+if not, whether a friendly one does (seed, soup, street, a name beside a name), or for what is only
+crude in some senses any other word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from textloc.toxicity.lexicon import Verdict, ordinary, proper, read_words
+from textloc.toxicity.normalise import Token
+
+
+class Judged(Protocol):
+    """A finding with the verdict on it."""
+
+    @property
+    def finding(self) -> Spanned: ...
+
+    @property
+    def verdict(self) -> Verdict: ...
+
+
+class Spanned(Protocol):
+    """Part of a text."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def stop(self) -> int: ...
+
+    @property
+    def word(self) -> str: ...
+
+
+Found = TypeVar("Found", bound=Judged)
+
+
+def excused(tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
+    """Findings without those that their company makes ordinary.
+
+    Args:
+        tokens: of the text. found: what was found in it, without overlaps.
+    """
+    sure = any(one.verdict.doubtful == "nothing" for one in found)
+    if sure or not found:
+        return list(found)
+    places = {n for one in found for n, token in enumerate(tokens) if _within(token, one.finding)}
+    company = [_letters(token) for n, token in enumerate(tokens) if n not in places]
+    hostile = not read_words("hostile.txt").isdisjoint(company)
+    friendly = any(map(_friendly, company))
+    content = any(map(_content, company))
+    crowd = len(found) > 1 and not friendly  # crude words keep each other company
+    kept = []
+    for one in found:
+        fine = {
+            "hostile": not hostile and not crowd,
+            "any": friendly or (content and not hostile),
+            "friendly": friendly and not hostile,
+            "nothing": False,
+        }[one.verdict.doubtful]
+        mine = [n for n in places if _within(tokens[n], one.finding)]
+        if not fine and not any(_names(tokens, n, places) for n in mine):
+            kept.append(one)
+    return kept
+
+
+def _within(token: Token, finding: Spanned) -> bool:
+    return token.start < finding.stop and finding.start < token.stop
+
+
+def _letters(token: Token) -> str:
+    return "".join(sign.latin for sign in token.signs if sign.latin.isalpha())
+
+
+def _friendly(word: str) -> bool:
+    friendly = read_words("friendly.txt")
+    return word in friendly or (word.endswith("s") and word[:-1] in friendly)
+
+
+def _content(word: str) -> bool:
+    """Whether it is a word that says something of its own."""
+    return len(word) > 2 and word not in read_words("function.txt")
+
+
+def _names(tokens: Sequence[Token], place: int, toxic: set[int]) -> bool:
+    """Whether a word that people are named, too, stands beside a name."""
+    if _letters(tokens[place]) not in read_words("surnames.txt"):
+        return False
+    beside = {place - 1, place + 1} - toxic
+    return any(
+        0 <= other < len(tokens) and proper(_letters(tokens[other])) for other in beside
+    )
