@@ -127,7 +127,9 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
     found = [one for token in tokens for one in _judged(text, token, lexicon)]
     for token in normalise.turned(text, ordinary):
         found += _judged(text, token, lexicon)
-    runs, joined = normalise.apart(tokens, ordinary)
+    runs, hyphened, joined = normalise.apart(text, tokens, ordinary)
+    for token in hyphened:
+        found += _judged(text, token, lexicon)
     for run in runs:
         whole = normalise.together(run)
         found += _judged(text, whole, lexicon)
@@ -145,7 +147,7 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
     if strictness == "slurs":
         kept = [one for one in kept if one.verdict.severity in ("own", "slur")]
     elif strictness == "usual":
-        kept = excused(tokens, kept)
+        kept = excused(text, tokens, kept)
     return tuple(one.finding for one in sorted(kept, key=lambda one: one.finding.start))
 
 
@@ -311,8 +313,8 @@ def meant(word: str) -> str:
     """A word as it is meant: its letters a to z, disguises undone, those of the first toxic reading
     where there is one."""
     tokens = normalise.tokens(normalise.signs(word), ordinary)
-    runs, joined = normalise.apart(tokens, ordinary)
-    tokens += [*map(normalise.together, runs), *joined, *normalise.turned(word, ordinary)]
+    runs, hyphened, joined = normalise.apart(word, tokens, ordinary)
+    tokens += [*map(normalise.together, runs), *hyphened, *joined, *normalise.turned(word, ordinary)]
     readings = [form for token in tokens for form in forms(token, ordinary)]
     lexicon = _lexicon(("english",), (), ())
     toxic = (form.text for form in readings if lexicon.judge(form.text) is not None)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from textloc.toxicity.lexicon import Verdict, ordinary, proper, read_words
-from textloc.toxicity.normalise import Token
+from textloc.toxicity.normalise import Token, hyphened
 
 
 class Judged(Protocol):
@@ -41,11 +41,11 @@ class Spanned(Protocol):
 Found = TypeVar("Found", bound=Judged)
 
 
-def excused(tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
+def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
     """Findings without those that their company makes ordinary.
 
     Args:
-        tokens: of the text. found: what was found in it, without overlaps.
+        text: any. tokens: its words. found: what was found in it, without overlaps.
     """
     sure = any(one.verdict.doubtful == "nothing" for one in found)
     if sure or not found:
@@ -54,14 +54,23 @@ def excused(tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
     company = [_letters(token) for n, token in enumerate(tokens) if n not in places]
     hostile = not read_words("hostile.txt").isdisjoint(company)
     friendly = any(map(_friendly, company))
-    content = any(map(_content, company))
+    tied = {
+        other
+        for n in places
+        for other in (n - 1, n + 1)
+        if 0 <= other < len(tokens) and hyphened(text, tokens[min(n, other)], tokens[max(n, other)])
+    }
+    content = any(
+        _content(_letters(token)) for n, token in enumerate(tokens) if n not in places | tied
+    )
     crowd = len(found) > 1 and not friendly  # crude words keep each other company
     kept = []
     for one in found:
         fine = {
             "hostile": not hostile and not crowd,
             "any": friendly or (content and not hostile),
-            "friendly": friendly and not hostile,
+            "friendly": (friendly or (content and _owns(tokens, places, one.finding)))
+            and not hostile,
             "nothing": False,
         }[one.verdict.doubtful]
         mine = [n for n in places if _within(tokens[n], one.finding)]
@@ -72,6 +81,12 @@ def excused(tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
 
 def _within(token: Token, finding: Spanned) -> bool:
     return token.start < finding.stop and finding.start < token.stop
+
+
+def _owns(tokens: Sequence[Token], places: set[int], finding: Spanned) -> bool:
+    """Whether something is said to belong to what was found: Dick's Last Resort."""
+    mine = [n for n in places if _within(tokens[n], finding)]
+    return tokens[max(mine)].whole.endswith("'s") and max(mine) + 1 < len(tokens)
 
 
 def _letters(token: Token) -> str:

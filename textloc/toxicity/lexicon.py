@@ -224,7 +224,7 @@ class Lexicon:
             return None
         innocent = word in read_words("innocent.txt")
         inner = _without_parts(word)
-        if not innocent and any(stem in inner for stem in read_words("core.txt")):
+        if not innocent and self._contains(inner, read_words("core.txt")):
             return self._told(word, "", "contains a toxic stem", 0.95)
         usual = _stands(word)
         for stem in _stems(word):
@@ -239,7 +239,7 @@ class Lexicon:
             return self._told(word, word, _LISTED, 0.8)
         if ordinary(word) or self._two_words(word):
             return None
-        if any(stem in inner for stem in self._strong):
+        if self._contains(inner, self._strong):
             return self._told(word, "", "contains a toxic stem", 0.9)
         if self._compound(word):
             return self._told(word, "", "made up of a toxic stem and other words", 0.8)
@@ -267,6 +267,28 @@ class Lexicon:
         elif severity == "insult":
             doubt = "any"
         return Verdict(reason, score, severity, doubt)
+
+    def _contains(self, word: str, stems: Iterable[str]) -> bool:
+        """Whether a toxic stem stands in a word: one that is a syllable of names only where the
+        rest is known."""
+        syllables = read_words("syllables.txt")
+        return any(
+            stem not in syllables or self._rest_known(word, stem) for stem in stems if stem in word
+        )
+
+    def _rest_known(self, word: str, stem: str) -> bool:
+        """Whether what a stem leaves of a word is made of words, or an ending."""
+        before, _, after = word.partition(stem)
+        parts = self._toxic_parts | read_words("tails.txt") | read_words("insults.txt")
+        return all(
+            not part or part in parts or (len(part) > 2 and ordinary(part)) for part in (before,)
+        ) and (
+            not after
+            or after in parts
+            or after in _SUFFIXES
+            or (len(after) > 2 and ordinary(after))
+            or (before == "" and any(after.startswith(tail) for tail in parts if len(tail) > 2))
+        )
 
     def _long(self, word: str) -> Verdict | None:
         """Of what is too long to be a word: whether a toxic stem of some length stands in it."""

@@ -58,6 +58,7 @@ LONGEST = 40
 
 _WEAK = "(<+|^"  # signs that stand between words as often as for letters
 _APOSTROPHES = "'’‘`´ʼ＇"
+_HYPHENS = ("-", "‐", "‑", "–")
 _BLOTS = "•■□●○█▇▓▒✱✲∗⁎×"
 _RUNS = re.compile(r"(?<=\w)([-.…_—–])\1+(?=\w)")
 _CLUSTER = re.compile("[\u1100-\u115f][\u1160-\u11a7][\u11a8-\u11ff]?|.[\u3099\u309a\uff9e\uff9f]?", re.S)
@@ -292,18 +293,24 @@ def turned(text: str, whole: Callable[[str], bool]) -> Iterator[Token]:
             yield replace(token, disguise="a turned direction")
 
 
+def hyphened(text: str, one: Token, other: Token) -> bool:
+    """Whether a hyphen joins two tokens of a text, the one before the other."""
+    return text[one.stop : other.start] in _HYPHENS
+
+
 def apart(
-    found: Sequence[Token], whole: Callable[[str], bool]
-) -> tuple[list[list[Token]], list[Token]]:
+    text: str, found: Sequence[Token], whole: Callable[[str], bool]
+) -> tuple[list[list[Token]], list[Token], list[Token]]:
     """Tokens that may make a word together.
 
     Args:
-        found: the tokens of a text. whole: whether lower-case letters are a word of their own.
+        text: any. found: its tokens. whole: whether lower-case letters are a word of their own.
 
     Returns:
         Runs of single letters as words, by the gaps between them; and neighbouring pieces as one
-        token each, where not every piece is a word.
+        token each, where not every piece is a word: those with a hyphen, and others.
     """
+    hyphen: list[Token] = []
     runs = [_words(run) for run in _runs(found) if len(run) > 1]
     joined: list[Token] = []
     known = [_is_word(token, whole) for token in found]
@@ -311,15 +318,16 @@ def apart(
         length = len(found[first].signs)
         for last in range(first + 1, min(first + 4, len(found))):
             length += len(found[last].signs)
-            if length > 14 or found[last].start - found[last - 1].stop > 2:
-                break
             piece = found[first : last + 1]
+            tied = all(hyphened(text, *pair) for pair in pairwise(piece))
+            if length > (LONGEST if tied else 14) or piece[-1].start - piece[-2].stop > 2:
+                break
             if any(token.unspaced or _flag(token.signs) for token in piece):
                 break
             single = all(len(token.signs) == 1 for token in piece)
             if not single and not all(known[first : last + 1]):
-                joined.append(together(piece))
-    return runs, joined
+                (hyphen if tied else joined).append(together(piece))
+    return runs, hyphen, joined
 
 
 def _is_word(token: Token, whole: Callable[[str], bool]) -> bool:
