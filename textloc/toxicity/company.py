@@ -74,7 +74,7 @@ def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[
             "nothing": False,
         }[one.verdict.doubtful]
         mine = [n for n in places if _within(tokens[n], one.finding)]
-        if not fine and not any(_names(tokens, n, places) for n in mine):
+        if not fine and (hostile or not any(_names(tokens, n, places) for n in mine)):
             kept.append(one)
     return kept
 
@@ -105,8 +105,13 @@ def _content(word: str) -> bool:
 
 def _names(tokens: Sequence[Token], place: int, toxic: set[int]) -> bool:
     """Whether a word that people are named, too, stands beside a name."""
-    if _letters(tokens[place]) not in read_words("surnames.txt"):
+    word = _letters(tokens[place])
+    if word not in read_words("surnames.txt"):
         return False
+    if word in read_words("forenames.txt") and place + 1 < len(tokens) and place + 1 not in toxic:
+        after = _letters(tokens[place + 1])
+        if _content(after) and after not in read_words("hostile.txt"):
+            return True
     beside = {place - 1, place + 1} - toxic
     return any(
         0 <= other < len(tokens) and proper(_letters(tokens[other])) for other in beside

@@ -295,7 +295,8 @@ def turned(text: str, whole: Callable[[str], bool]) -> Iterator[Token]:
 
 def hyphened(text: str, one: Token, other: Token) -> bool:
     """Whether a hyphen joins two tokens of a text, the one before the other."""
-    return text[one.stop : other.start] in _HYPHENS
+    gap = text[one.stop : min(other.start, one.stop + 8)]
+    return "".join(sign for sign in gap if not invisible(sign)) in _HYPHENS
 
 
 def apart(
