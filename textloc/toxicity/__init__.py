@@ -123,6 +123,8 @@ class _Found:
 def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
     seen = normalise.signs(text)
     tokens = normalise.tokens(seen, ordinary)
+    if not tokens and not lexicon.literal:
+        return ()
     words = [_candidates(token) for token in tokens]
     found = [one for token in tokens for one in _judged(text, token, lexicon)]
     for token in normalise.turned(text, ordinary):
@@ -141,6 +143,8 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
         found += _judged(text, token, lexicon, exact=True)
     found += _phrases(text, tokens, words, lexicon)
     found += _literal(text, seen, tokens, lexicon)
+    if not found:
+        return ()
     harmless = _covered(len(text), _harmless(seen, tokens, words, lexicon))
     found = [one for one in found if not all(harmless[one.finding.start : one.finding.stop])]
     kept = _apart(found, len(text))
@@ -215,17 +219,13 @@ def _harmless(
 ) -> Iterator[tuple[int, int]]:
     """Spans of words that are harmless together."""
     plain = [frozenset({token.whole, _plain(token)}) for token in tokens]
-    known = {first: [(s, _FINE) for s in found] for first, found in lexicon.harmless.items()}
-    for place, length, _ in _sequences(plain, known):
+    for place, length, _ in _sequences(plain, lexicon.harmless):
         yield tokens[place].start, tokens[place + length - 1].stop
     if lexicon.allowed_literal:
         row = "".join(sign.plain for sign in seen)
         for literal in lexicon.allowed_literal:
             for match in re.finditer(re.escape(literal), row):
                 yield seen[match.start()].start, seen[match.end() - 1].stop
-
-
-_FINE = Verdict("", 0.0)
 
 
 def _plain(token: Token) -> str:
@@ -358,12 +358,16 @@ def rendered(prompt: str) -> tuple[tuple[int, int], ...]:
     for quotation in quotations(prompt):
         if quotation.text:
             found.append(quotation.inner)
+    taken = _covered(len(prompt), found)
     for match in _ASKED.finditer(prompt):
         start = match.end()
+        if start < len(prompt) and taken[start]:
+            continue
         end = _END.search(prompt, start)
         stop = end.start() if end is not None else len(prompt)
-        if start < stop and all(stop <= one or start >= other for one, other in found):
+        if start < stop and not any(taken[start:stop]):
             found.append((start, stop))
+            taken[start:stop] = b"\1" * (stop - start)
     return tuple(sorted(found))
 
 

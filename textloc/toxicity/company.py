@@ -8,6 +8,7 @@ crude in some senses any other word.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -50,7 +51,8 @@ def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[
     sure = any(one.verdict.doubtful == "nothing" for one in found)
     if sure or not found:
         return list(found)
-    places = {n for one in found for n, token in enumerate(tokens) if _within(token, one.finding)}
+    mine = [_places(tokens, one.finding) for one in found]
+    places = {n for each in mine for n in each}
     company = [_letters(token) for n, token in enumerate(tokens) if n not in places]
     hostile = not read_words("hostile.txt").isdisjoint(company)
     friendly = any(map(_friendly, company))
@@ -65,28 +67,28 @@ def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[
     )
     crowd = len(found) > 1 and not friendly  # crude words keep each other company
     kept = []
-    for one in found:
+    for one, at in zip(found, mine, strict=True):
         fine = {
             "hostile": not hostile and not crowd,
             "any": friendly or (content and not hostile),
-            "friendly": (friendly or (content and _owns(tokens, places, one.finding)))
-            and not hostile,
+            "friendly": (friendly or (content and _owns(tokens, at))) and not hostile,
             "nothing": False,
         }[one.verdict.doubtful]
-        mine = [n for n in places if _within(tokens[n], one.finding)]
-        if not fine and (hostile or not any(_names(tokens, n, places) for n in mine)):
+        if not fine and (hostile or not any(_names(tokens, n, places) for n in at)):
             kept.append(one)
     return kept
 
 
-def _within(token: Token, finding: Spanned) -> bool:
-    return token.start < finding.stop and finding.start < token.stop
+def _places(tokens: Sequence[Token], finding: Spanned) -> range:
+    """Numbers of the tokens in which something was found."""
+    first = bisect_right(tokens, finding.start, key=lambda token: token.stop)
+    last = bisect_left(tokens, finding.stop, key=lambda token: token.start)
+    return range(first, last)
 
 
-def _owns(tokens: Sequence[Token], places: set[int], finding: Spanned) -> bool:
+def _owns(tokens: Sequence[Token], at: range) -> bool:
     """Whether something is said to belong to what was found: Dick's Last Resort."""
-    mine = [n for n in places if _within(tokens[n], finding)]
-    return tokens[max(mine)].whole.endswith("'s") and max(mine) + 1 < len(tokens)
+    return bool(at) and tokens[at[-1]].whole.endswith("'s") and at[-1] + 1 < len(tokens)
 
 
 def _letters(token: Token) -> str:

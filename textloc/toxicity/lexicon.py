@@ -129,6 +129,9 @@ class Verdict:
     doubtful: Doubt = "nothing"
 
 
+_FINE = Verdict("", 0.0)
+
+
 @dataclass(frozen=True)
 class Entry:
     """A word or words of a list, as a text is read.
@@ -407,14 +410,14 @@ class Lexicon:
         return found
 
     @cached_property
-    def harmless(self) -> dict[str, list[tuple[str, ...]]]:
-        """Words that belong together and are harmless so, by the first of them."""
-        found: dict[str, list[tuple[str, ...]]] = {}
+    def harmless(self) -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
+        """Words that belong together and are harmless so, by the first of them, as `phrases`."""
+        found: dict[str, list[tuple[tuple[str, ...], Verdict]]] = {}
         for sequence in _sequences(self.allowed):
-            found.setdefault(sequence[0], []).append(sequence)
+            found.setdefault(sequence[0], []).append((sequence, _FINE))
         if "english" in self.languages:
             for first, sequences in _expressions().items():
-                found.setdefault(first, []).extend(sequences)
+                found[first] = [*found.get(first, ()), *sequences]
         return found
 
     @cached_property
@@ -535,10 +538,10 @@ def _sequences(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
 
 @lru_cache(maxsize=1)
-def _expressions() -> dict[str, list[tuple[str, ...]]]:
-    found: dict[str, list[tuple[str, ...]]] = {}
+def _expressions() -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
+    found: dict[str, list[tuple[tuple[str, ...], Verdict]]] = {}
     for sequence in _sequences(read_words("expressions.txt")):
-        found.setdefault(sequence[0], []).append(sequence)
+        found.setdefault(sequence[0], []).append((sequence, _FINE))
     return found
 
 

@@ -392,18 +392,35 @@ def forms(token: Token, whole: Callable[[str], bool]) -> Iterator[Letters]:
         token: of a text. whole: whether lower-case letters are a word, whose repeated letters are
             its own.
     """
-    seen: set[str] = set()
-    for start, stop in _parts(token.signs, whole):
-        for reading in _readings(token.signs[start:stop], token.disguise):
-            if reading.text in seen:
+    seen = tuple((sign.plain, sign.latin) for sign in token.signs)
+    for text, places, disguise in _shapes(seen, token.disguise, whole):
+        signs_ = token.signs
+        yield Letters(
+            text,
+            tuple((signs_[first].start, signs_[last].stop) for first, last in places),
+            disguise,
+        )
+
+
+_Shape = tuple[str, tuple[tuple[int, int], ...], str]
+
+
+@lru_cache(maxsize=8192)
+def _shapes(
+    seen: tuple[tuple[str, str], ...], disguise: str, whole: Callable[[str], bool]
+) -> tuple[_Shape, ...]:
+    """The forms of signs, with the numbers of the first and last sign of each letter."""
+    letters = [Sign(plain, latin, n, n) for n, (plain, latin) in enumerate(seen)]
+    found: dict[str, _Shape] = {}
+    for start, stop in _parts(letters, whole):
+        for reading in _readings(letters[start:stop], disguise):
+            if reading.text in found:
                 continue
-            seen.add(reading.text)
-            yield reading
+            found[reading.text] = (reading.text, reading.places, reading.disguise)
             if not whole(reading.text):
                 for other in collapsed(reading):
-                    if other.text not in seen:
-                        seen.add(other.text)
-                        yield other
+                    found.setdefault(other.text, (other.text, other.places, other.disguise))
+    return tuple(found.values())
 
 
 def _parts(letters: Sequence[Sign], whole: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
@@ -418,6 +435,9 @@ def _parts(letters: Sequence[Sign], whole: Callable[[str], bool]) -> Iterator[tu
     if not worded:
         return
     first, last = worded[0], worded[-1]
+    if len(groups) > LONGEST:  # no word
+        yield groups[first][1], groups[last][2]
+        return
     pieces = [groups[n][1:] for n in worded]
     weak = {sign.latin for sign in letters[pieces[0][1] : pieces[-1][0]]} & set(_WEAK)
     texts = ["".join(sign.plain for sign in letters[start:stop]) for start, stop in pieces]
@@ -447,6 +467,7 @@ def _readings(letters: Sequence[Sign], disguise: str) -> Iterator[Letters]:
     plain = [sign.plain for sign in letters]
     latin = [sign.latin for sign in letters]
     ways = [plain] if plain == latin else [latin, plain]
+    most = _MOST if len(letters) <= LONGEST else 2
     if not all(part.isascii() for part in latin) and not any(
         part.isascii() and part.isalpha() for part in plain
     ):
@@ -454,7 +475,7 @@ def _readings(letters: Sequence[Sign], disguise: str) -> Iterator[Letters]:
     for way in ways:
         options = [LEET.get(part, (part,)) for part in way]
         signed = any(part in LEET for part in way)
-        for reading in islice(product(*options), _MOST):
+        for reading in islice(product(*options), most):
             if not all(part.isalpha() or _mark(part) for part in reading):
                 continue
             how = "signs for letters" if signed and disguise != APART else disguise
@@ -484,7 +505,10 @@ def collapsed(found: Letters) -> Iterator[Letters]:
     counts.append([1 if length > 2 else length for length in lengths])
     counts.append([2 if length > 2 else length for length in lengths])
     counts.append([1] * len(lengths))
-    doubtful = [n for n, length in enumerate(lengths) if length > 2][:5]
+    if len(lengths) > LONGEST:
+        counts = counts[-1:]
+    most = 5 if len(lengths) <= LONGEST else 0
+    doubtful = [n for n, length in enumerate(lengths) if length > 2][:most]
     for kept in product((1, 2), repeat=len(doubtful)):
         chosen = dict(zip(doubtful, kept, strict=True))
         counts.append([chosen.get(n, min(length, 2)) for n, length in enumerate(lengths)])

@@ -21,6 +21,7 @@ _SCRIPTS = {
     "persian": re.compile("[\u067e\u0686\u0698\u06a9\u06af\u06cc]"),
     "hindi": re.compile("[\u0904-\u0939]"),
 }
+_ANY = re.compile("[\u0400-\u04ff\u0621-\u06cc\u0904-\u0939\u0e01-\u0e5b\u1100-\ud7a3]")
 _PARTICLES = re.compile(
     "(?:은|는|이|가|을|를|의|에|에게|도|만|와|과|들|들아|들이|아|야|이야|놈|년|로|으로|한테|까지|네|다)$"
 )
@@ -28,7 +29,7 @@ _PARTICLES = re.compile(
 
 def languages(text: str) -> tuple[str, ...]:
     """Languages whose scripts a text is written in, by name, besides English."""
-    if text.isascii():
+    if text.isascii() or _ANY.search(text) is None:
         return ()
     found = [name for name, script in _SCRIPTS.items() if script.search(text)]
     if "japanese" in found and "chinese" in found:
@@ -59,7 +60,7 @@ def inside(run: str, listed: frozenset[str]) -> Iterator[tuple[int, int]]:
         (start, start + length)
         for start in range(len(run))
         for length in lengths
-        if run[start : start + length] in listed
+        if start + length <= len(run) and run[start : start + length] in listed
     ]
     if not spans:
         return
