@@ -107,3 +107,10 @@ def test_text_states_that_are_no_numbers_are_refused(folder: Path, tmp_path: Pat
     with pytest.raises(TrainingError, match="are no numbers in float32"):
         prepare(model, str(folder), SAMPLING, tmp_path / "bad", Filter())
     assert not list((tmp_path / "bad").glob("*.safetensors"))
+
+
+def test_the_precision_of_a_run_is_its_own(folder: Path, tmp_path: Path) -> None:
+    """Of several in one process, as in the page or a notebook."""
+    for number, precision in enumerate(("bf16", "no", "bf16")):
+        out = tmp_path / str(number)
+        assert train(MODELS["sd"](), folder, out, mixed_precision=precision)

@@ -111,7 +111,7 @@ def test_other_languages() -> None:
 def test_detectors() -> None:
     with pytest.raises(ToxicityError, match="there is no detector 'oracle'"):
         find("x", detector="oracle")
-    pytest.importorskip("profanity_check")
+    pytest.importorskip("profanity_check", reason="alt-profanity-check is not installed")
     assert not is_toxic("good morning", detector="alt-profanity-check")
     found = find(f"go {TOXIC[0]} yourself", detector="alt-profanity-check")
     assert found[0].detector == "lexicon"  # which says where; the classifier only whether

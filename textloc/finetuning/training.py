@@ -143,12 +143,14 @@ class _Training:
 
     def run(self) -> Iterator[Progress]:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
         settings = self.settings
         self.out.mkdir(parents=True, exist_ok=True)
         tracker = self.reports.tracker
         if settings.mixed_precision == "fp16" and self.model.device == "cpu":
             raise TrainingError("fp16 needs a GPU; give --mixed-precision bf16 or no")
+        AcceleratorState._reset_state()  # keeps the precision of the process's first run for all
         accelerator = Accelerator(
             mixed_precision=settings.mixed_precision,
             cpu=self.model.device == "cpu",
