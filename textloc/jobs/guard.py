@@ -217,12 +217,12 @@ class _Job:
         """Check that the guard is still there and guards what makes the picture."""
         if not self._open:
             raise GuardError("the guard was left while its pipeline was called; enter it anew")
-        _check_readers(self._pipe, self._denoiser)
         if list(map(id, _parts(self._pipe))) != list(map(id, self._parts)):
             raise GuardError(
                 f"a part of {type(self._pipe).__name__} was exchanged within the guard's block; "
                 "leave the block first and enter it anew"
             )
+        _check_readers(self._pipe, self._denoiser)
 
     # -- the check by OCR ------------------------------------------------------------------
 

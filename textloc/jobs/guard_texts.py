@@ -293,6 +293,8 @@ def _without_guidance(
     if _GUIDANCE in names:
         place = list(names).index(_GUIDANCE)
         return [*args[:place], False, *args[place + 1 :]], kwargs
+    if "" in names and _GUIDANCE not in kwargs:
+        return args, kwargs  # it may be one of those
     for parameters in _signatures(pipe):
         if any(each.name == _GUIDANCE for each in parameters):
             return args, {**kwargs, _GUIDANCE: False}
@@ -425,7 +427,7 @@ def listened(pipe: Any) -> Iterator[None]:
         for part in tokenizers(pipe):
             undo.enter_context(standing_in(part, _tokenizing))
         for part in text_encoders(pipe):
-            handle = part.register_forward_pre_hook(_encoding, with_kwargs=True)
+            handle = part.register_forward_pre_hook(_Encoding(), with_kwargs=True)
             undo.callback(handle.remove)
         yield
 
@@ -469,7 +471,15 @@ def _tokenizing(original: type) -> dict[str, Any]:
     return {name: listening(name) for name in _TOKENIZING if hasattr(original, name)}
 
 
-def _encoding(_module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+class _Encoding:
     """The forward pre-hook of a text encoder."""
-    if (call := current()) is not None:
-        call.check_read(args, kwargs)
+
+    def __call__(self, _module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        if (call := current()) is not None:
+            call.check_read(args, kwargs)
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        """Copies of the text encoder come here."""
+        raise GuardError(
+            "a text encoder cannot be copied or pickled while it is guarded; do so before or after"
+        )

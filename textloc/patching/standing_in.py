@@ -58,7 +58,7 @@ def standing_in(thing: Any, methods: Methods, alone: str | None = None) -> Itera
                 **methods(original),
             }
             try:
-                thing.__class__ = type(original)(original.__name__, (original,), own)
+                thing.__class__ = _kind(original)(original.__name__, (original,), own)
             except BaseException:
                 del _entries[id(thing)]
                 raise
@@ -80,6 +80,17 @@ def own_class(thing: Any) -> Any:
     with _lock:
         entry = _entries.get(id(thing))
     return type(thing) if entry is None else entry.original
+
+
+def _kind(original: Any) -> Any:
+    """The metaclass of a stand-in, which is equal to the class that it stands in for: diffusers
+    looks whether `type(part)` is among the classes that a pipeline takes."""
+
+    def equal(kind: Any, other: Any) -> bool:
+        return other is original or other is kind
+
+    own = {"__eq__": equal, "__hash__": lambda _kind: hash(original)}
+    return type("StandIn", (type(original),), own)
 
 
 def _refuse(thing: Any, _protocol: int) -> Any:
