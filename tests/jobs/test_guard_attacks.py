@@ -29,10 +29,10 @@ from tests.jobs.test_guard import (
     BAD,
     CLEAN,
     GOOD,
+    JOINT,
     KEEP,
     LEVEL,
     STATIC,
-    JOINT,
     apart,
     arguments,
     levels,
@@ -448,11 +448,13 @@ def test_siblings_without_a_guard_are_refused(
 
 
 def test_another_reader_of_the_prompt_is_refused() -> None:
-    model, second = tiny_pipelines.sd(), tiny_pipelines.sd(seed=1).denoiser
-    model.pipe.another = second
-    with pytest.raises(GuardError, match="another of"), guard(model.pipe, [0]):
-        pass
-    del model.pipe.another
+    model, other = tiny_pipelines.sd(), tiny_pipelines.sd(seed=1)
+    second = other.denoiser
+    for more in (second, [second], {"second": second}, other.pipe):
+        model.pipe.another = more
+        with pytest.raises(GuardError, match="another of"), guard(model.pipe, [0]):
+            pass
+        del model.pipe.another
     with guard(model.pipe, [0], **KEEP):
         model.pipe.another = second
         with pytest.raises(GuardError, match="another of"):
@@ -477,8 +479,12 @@ def test_a_denoiser_with_a_second_text_is_refused() -> None:
     kind = type(model.denoiser)
 
     def forward(
-        self: Any, sample: Any, timestep: Any, encoder_hidden_states: Any,
-        encoder_hidden_states_2: Any = None, **kwargs: Any,
+        self: Any,
+        sample: Any,
+        timestep: Any,
+        encoder_hidden_states: Any,
+        encoder_hidden_states_2: Any = None,
+        **kwargs: Any,
     ) -> Any:
         return kind.forward(self, sample, timestep, encoder_hidden_states, **kwargs)
 
@@ -520,7 +526,7 @@ def test_calls_of_several_threads_take_turns() -> None:
     def work(prompt: str, more: dict[str, Any]) -> None:
         try:
             made.append((prompt, pictures(model, [prompt], **more)))
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             made.append((prompt, error))
 
     with guard(model.pipe, "all", **KEEP) as state:
@@ -553,10 +559,7 @@ def test_a_guard_that_is_left_meanwhile_waits_for_calls_of_other_threads() -> No
         return {}
 
     def work() -> None:
-        try:
-            made.append(pictures(model, [BAD], callback_on_step_end=begin))
-        except GuardError as error:
-            made.append(error)
+        made.append(pictures(model, [BAD], callback_on_step_end=begin))
 
     with guard(model.pipe, "all", **KEEP):
         wanted = pictures(model, [BAD])
@@ -564,21 +567,23 @@ def test_a_guard_that_is_left_meanwhile_waits_for_calls_of_other_threads() -> No
         thread.start()
         begun.wait()
     thread.join()
-    assert isinstance(made[0], GuardError) or apart(made[0], wanted) <= LEVEL
+    assert apart(made[0], wanted) <= LEVEL
     as_before(model, kinds)
 
 
-def test_a_guard_that_is_left_within_a_call_withholds_its_picture() -> None:
+def test_a_guard_that_is_left_within_a_call_guards_it_to_its_end() -> None:
     model = tiny_pipelines.sd()
     kinds, stack = kinds_of(model), ExitStack()
-    stack.enter_context(guard(model.pipe, [0], **KEEP))
+    with guard(model.pipe, "all", **KEEP):
+        wanted = pictures(model, [BAD])
+    state = stack.enter_context(guard(model.pipe, "all", **KEEP))
 
     def leave(*_: Any) -> Any:
         stack.close()
         return {}
 
-    with pytest.raises(GuardError, match="was left"):
-        pictures(model, [BAD], callback_on_step_end=leave)
+    assert np.array_equal(wanted, pictures(model, [BAD], callback_on_step_end=leave))
+    assert len(state.guarded) == 1
     as_before(model, kinds)
 
 
@@ -712,3 +717,132 @@ def test_the_check_reads_what_a_hidden_call_gives(monkeypatch: pytest.MonkeyPatc
         model = as_kind(tiny_pipelines.sd(), kind)
         with guard(model.pipe, [0], check=True, **KEEP), pytest.raises(error, match=message):
             model.pipe(**arguments(model, [CLEAN]))
+
+
+# ---------------------------------------------------------------------------- any mixture
+
+
+def off(pipe: Any, step: int, _time: Any, kept: dict[str, Any]) -> dict[str, Any]:
+    if step == 0 and pipe.do_classifier_free_guidance:
+        kept["prompt_embeds"] = kept["prompt_embeds"].chunk(2)[-1]
+        pipe._guidance_scale = 0.0
+    return kept
+
+
+def turned(_pipe: Any, step: int, _time: Any, kept: dict[str, Any]) -> dict[str, Any]:
+    return {**kept, "prompt_embeds": kept["prompt_embeds"].roll(1, 0)} if step == 0 else kept
+
+
+def failing(_pipe: Any, step: int, _time: Any, _kept: dict[str, Any]) -> dict[str, Any]:
+    raise KeyboardInterrupt if step else ZeroDivisionError
+
+
+def put_in(pipe: Any, step: int, _time: Any, kept: dict[str, Any]) -> dict[str, Any]:
+    """A text from elsewhere in one row."""
+    if step == 0:
+        made = kept["prompt_embeds"].clone()
+        made[-1] = TOXIC["stop"]
+        kept["prompt_embeds"] = made
+    return kept
+
+
+def nothing(_pipe: Any, _step: int, _time: Any, kept: dict[str, Any]) -> dict[str, Any]:
+    return kept
+
+
+WAYS = [nothing, off, scaled, written, written_unseen, cut, mixed, flipped, turned, failing, put_in]
+KINDS: list[type] = [
+    StableDiffusionPipeline,
+    *(Hidden, Partly, Built, HiddenEncoding, OtherNames, BuiltEncoding, Turned, OwnTokens),
+]
+TOXIC: dict[str, torch.Tensor] = {}
+_MODELS: list[Model] = []
+
+
+def kept_model() -> Model:
+    if not _MODELS:
+        _MODELS.append(tiny_pipelines.sd())
+        for word in KEEP["words"]:
+            prompt = f'a red sign "{word.upper()}"'
+            TOXIC[word] = _MODELS[0].pipe.encode_prompt(prompt, "cpu", 1, False)[0][0]
+    return _MODELS[0]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    words=st.lists(
+        st.sampled_from(["stop", "halt", "wait", "love", "pots"]), min_size=1, max_size=3
+    ),
+    kind=st.sampled_from(KINDS),
+    way=st.sampled_from(WAYS),
+    images=st.integers(1, 2),
+    guidance=st.sampled_from([1.0, 2.0]),
+    negative=st.sampled_from([None, "a mug", 'a red sign "STOP"']),
+    nested=st.sampled_from(["no", "same", "sibling"]),
+)
+def test_no_detected_word_reaches_a_patched_layer_or_an_error_is_raised(
+    words: list[str],
+    kind: type,
+    way: Callable[..., Any],
+    images: int,
+    guidance: float,
+    negative: str | None,
+    nested: str,
+) -> None:
+    model, chosen = kept_model(), (0, 2)
+    kinds, original = kinds_of(model), type(model.pipe)
+    prompts = [f'a red sign "{word.upper()}"' for word in words]
+    before = pictures(model, [GOOD])
+    keys = [model.denoiser.get_submodule(model.layers[layer].key) for layer in chosen]
+    toxic = {key: key(torch.stack(list(TOXIC.values()))) for key in keys}
+    benign = model.pipe.encode_prompt(GOOD, "cpu", 1, False)[0]
+    far = {key: (toxic[key] - key(benign)).abs().amax((1, 2)) for key in keys}
+    reached: list[float] = []
+
+    def look(key: Any, _args: Any, output: torch.Tensor) -> None:
+        if output.shape[1:] == toxic[key].shape[1:]:
+            # the rows that guidance subtracts may read a negative prompt as it is
+            rows = output[len(output) // 2 :] if negative == BAD else output
+            distance = (rows[:, None] - toxic[key][None]).abs().amax((2, 3)) / far[key]
+            reached.append(float(distance.min()))
+
+    asked = arguments(model, prompts, num_images_per_prompt=images, guidance_scale=guidance)
+    asked |= {
+        "generator": torch.Generator().manual_seed(0),
+        "callback_on_step_end": way,
+        "callback_on_step_end_tensor_inputs": ["latents", "prompt_embeds"],
+    }
+    if negative is not None:
+        asked["negative_prompt"] = [negative] * len(prompts)
+    replaced = dict.fromkeys(KEEP["words"], "LOVE")
+    options: dict[str, Any] = {"words": KEEP["words"], "replacements": replaced}
+    model.pipe.__class__ = kind
+    try:
+        with ExitStack() as stack:
+            state: Guard = stack.enter_context(guard(model.pipe, chosen, **options))
+            if nested == "same":
+                with pytest.raises(GuardError), guard(model.pipe, "all", **options):
+                    pass
+            elif nested == "sibling":
+                other = kind(**model.pipe.components, requires_safety_checker=False)
+                stack.enter_context(guard(other, [1], **options))
+            hooks = [key.register_forward_hook(look) for key in keys]
+            try:
+                model.pipe(**asked)
+            except (GuardError, ZeroDivisionError, KeyboardInterrupt):
+                pass
+            else:
+                expected = {p for p, word in zip(prompts, words, strict=True) if word in TOXIC}
+                if kind in (Built, BuiltEncoding):
+                    expected = {BAD}
+                elif kind is Turned:
+                    expected = {p[::-1] for p in prompts if "POTS" in p}
+                assert {told.prompt for told in state.guarded} == expected
+            finally:
+                for hook in hooks:
+                    hook.remove()
+    finally:
+        model.pipe.__class__ = original
+    assert all(distance > 0.5 for distance in reached)
+    as_before(model, kinds)
+    assert np.array_equal(before, pictures(model, [GOOD]))

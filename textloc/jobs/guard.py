@@ -108,9 +108,9 @@ def guard(
         job = _Job(pipe, denoiser, Judge(replacements or {}, detect), check, fallback, ocr)
         taken = "this pipeline is guarded already; give all words to one guard"
         undo.enter_context(standing_in(pipe, job.methods, alone=taken))
-        found = undo.enter_context(watched(denoiser))
         undo.enter_context(listened(pipe))
         undo.callback(job.close)
+        found = undo.enter_context(watched(denoiser))  # left first: waits for calls under way
         job.open(found, _chosen(pipe, layers, found))
         yield job.state
 
@@ -139,7 +139,7 @@ class _Job:
         self._layers, self.state.layers, self._open = tuple(layers), chosen, True
 
     def close(self) -> None:
-        """End; a call that is still under way is withheld."""
+        """End; a call that has not begun is refused."""
         self._open = False
 
     def methods(self, original: type) -> dict[str, Any]:
@@ -189,6 +189,8 @@ class _Job:
         prompts."""
         call = Call(self, self._judge, swapped)
         with injected(self._denoiser, self._layers, layers, call.words, strict=True) as state:
+            if not self._open:
+                raise GuardError("the guard was left before the call began; enter it anew")
             self._check_whole()
             with under_way(call), self._own_encoding():
                 result = own(*args, **kwargs)
@@ -214,9 +216,7 @@ class _Job:
             setattr(self._pipe, ENCODE, own)
 
     def _check_whole(self) -> None:
-        """Check that the guard is still there and guards what makes the picture."""
-        if not self._open:
-            raise GuardError("the guard was left while its pipeline was called; enter it anew")
+        """Check that the guard guards what makes the picture."""
         if list(map(id, _parts(self._pipe))) != list(map(id, self._parts)):
             raise GuardError(
                 f"a part of {type(self._pipe).__name__} was exchanged within the guard's block; "
@@ -312,11 +312,22 @@ def _check_readers(pipe: Any, denoiser: Any) -> None:
             "pipeline without it"
         )
     for part, thing in vars(pipe).items():
-        if thing is not denoiser and _reads_states(thing):
+        if any(each is not denoiser and _reads_states(each) for each in _held(thing)):
             raise GuardError(
                 f"the {part} of {name} reads the prompt too, past the guarded layers; guard a "
                 "pipeline without it"
             )
+
+
+def _held(thing: Any) -> list[Any]:
+    """Something, or what is in it where it is a list or the like, or another pipeline."""
+    from diffusers import DiffusionPipeline
+
+    if isinstance(thing, DiffusionPipeline):
+        thing = vars(thing)
+    if isinstance(thing, Mapping):
+        thing = list(thing.values())
+    return list(thing) if isinstance(thing, (list, tuple)) else [thing]
 
 
 def _reads_states(thing: Any) -> bool:
