@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from tests import tiny_pipelines
 from textloc import guard
 from textloc.checkpoints.loading import Model
 from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
-from textloc.jobs import guard as guarding
 from textloc.patching import generation
 from textloc.patching.hooks import patched
 from textloc.patching.injection import Words, injected
@@ -418,34 +416,6 @@ def test_the_model_is_as_it_was_after_an_exception() -> None:
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
     assert np.array_equal(before, pictures(model, [BAD]))
-
-
-def test_text_that_never_reaches_the_denoiser_withholds_the_picture(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = tiny_pipelines.sd()
-    within = model.pipe.encode_prompt
-
-    def changed(*args: Any, **kwargs: Any) -> Any:
-        """As a pipeline that goes on with other states than it encoded."""
-        states, negative = outer(*args, **kwargs)
-        return states * 1.5, negative
-
-    listening = guarding._listening
-
-    @contextmanager
-    def then_changed(pipe: Any, *rest: Any) -> Iterator[None]:
-        nonlocal outer
-        with listening(pipe, *rest):
-            outer = pipe.encode_prompt
-            pipe.encode_prompt = changed
-            yield
-            pipe.encode_prompt = outer
-
-    outer = within
-    monkeypatch.setattr(guarding, "_listening", then_changed)
-    with guard(model.pipe, [0], **KEEP), pytest.raises(GuardError, match="withheld"):
-        pictures(model, [BAD])
 
 
 # ---------------------------------------------------------------------------- the check by OCR
