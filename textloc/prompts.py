@@ -12,7 +12,7 @@ from pathlib import Path
 
 from textloc.errors import PromptError
 
-_DOUBLE = "\"“”„‟＂❝❞〝〞〟"
+_DOUBLE = '"“”„‟＂❝❞〝〞〟'
 _SINGLE = "'‘’‚‛＇❛❜"
 _CLOSING = {
     "«": "»",
@@ -109,7 +109,7 @@ def _inches(prompt: str, marks: Sequence[int], n: int) -> bool:
     next one can only close."""
     place = marks[n]
     _, before, after = _around(prompt, place)
-    if not before.isdecimal() or after not in (" ", "-", "\"", "”"):
+    if not before.isdecimal() or after not in (" ", "-", '"', "”"):
         return False
     later = next((other for other in marks[n + 1 : n + 9] if prompt[other] in _DOUBLE), None)
     if later is None:
@@ -152,12 +152,7 @@ def quoted(prompt: str) -> list[str]:
 
 def quoted_spans(prompt: str) -> list[tuple[int, int]]:
     """Where the quoted texts stand in the prompt: half-open ranges of characters."""
-    spans = []
-    for match in _QUOTED.finditer(prompt):
-        number = next((n for n, part in enumerate(match.groups(), 1) if part), None)
-        if number is not None:
-            spans.append(match.span(number))
-    return spans
+    return [found.inner for found in quotations(prompt) if found.text]
 
 
 def quoted_text(prompt: str) -> str:

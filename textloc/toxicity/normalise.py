@@ -61,7 +61,9 @@ _APOSTROPHES = "'’‘`´ʼ＇"
 _HYPHENS = ("-", "‐", "‑", "–")
 _BLOTS = "•■□●○█▇▓▒✱✲∗⁎×"
 _RUNS = re.compile(r"(?<=\w)([-.…_—–])\1+(?=\w)")
-_CLUSTER = re.compile("[\u1100-\u115f][\u1160-\u11a7][\u11a8-\u11ff]?|.[\u3099\u309a\uff9e\uff9f]?", re.S)
+_CLUSTER = re.compile(
+    "[\u1100-\u115f][\u1160-\u11a7][\u11a8-\u11ff]?|.[\u3099\u309a\uff9e\uff9f]?", re.S
+)
 _IGNORED = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\uffa0\ufe00-\ufe0f"
     "\U000e0000-\U000e0fff]"
@@ -258,7 +260,9 @@ def _split(
     disguise = ""
     if any(sign.latin != sign.plain for sign in signs_):
         disguise = "look-alike letters"
-    elif any(one.stop != other.start and one.start != other.start for one, other in pairwise(signs_)):
+    elif any(
+        one.stop != other.start and one.start != other.start for one, other in pairwise(signs_)
+    ):
         disguise = "invisible characters"
     pieces = [
         tuple(group)
@@ -267,7 +271,7 @@ def _split(
     ]
     plain = ["".join(sign.plain for sign in piece) for piece in pieces]
     text = "'".join(plain)
-    if len(pieces) == 2 and plain[1] in _ENDS and _contracts(*plain, whole):
+    if len(pieces) == 2 and plain[1] in _ENDS and _contracts(plain[0], plain[1], whole):
         yield Token(pieces[0], text, disguise)
     elif len(pieces) == 2 and plain[0] in _BEGINNINGS and whole(plain[1]):
         yield Token(pieces[1], text, disguise)
@@ -342,9 +346,7 @@ def _runs(found: Sequence[Token]) -> Iterator[list[Token]]:
     run: list[Token] = []
     for token in found:
         single = len(token.signs) == 1 and not token.unspaced
-        if run and not (
-            single and len(run[-1].signs) == 1 and token.start - run[-1].stop <= 4
-        ):
+        if run and not (single and len(run[-1].signs) == 1 and token.start - run[-1].stop <= 4):
             yield run
             run = []
         run.append(token)
