@@ -7,7 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, advise, followed, kept, loaded, printed, written
+from textloc.cli.common import (
+    add_json,
+    add_model,
+    advise,
+    followed,
+    kept,
+    loaded,
+    printed,
+    shown,
+    written,
+)
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds
 
@@ -71,6 +81,58 @@ def add_bench(suites: Any) -> None:
     search.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     add_json(search)
     search.set_defaults(run=_bench_search)
+
+    exact = suites.add_parser(
+        "attribution", help="how exact shares are, and what they cost, also at full size"
+    )
+    exact.add_argument("--model", default="tiny-sdxl")
+    exact.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
+    exact.add_argument("--count", type=int, default=6, help="the first so many of them (6)")
+    exact.add_argument("--steps-at", default="0,3", help="steps to look at, from 0 (0,3)")
+    exact.add_argument(
+        "--full", metavar="NAME", help="time and memory at full size: a name of `bench layers`"
+    )
+    exact.add_argument("--device", default="cpu", help="of --full: cpu or cuda")
+    exact.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    exact.add_argument("--size", type=int, default=256, help="of --full: side in pixels (256)")
+    add_json(exact)
+    exact.set_defaults(run=_bench_attribution)
+
+
+def _bench_attribution(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc.bench import attribution
+    from textloc.checkpoints import loading
+    from textloc.checkpoints.families import full_size
+    from textloc.jobs.attribute import check_steps_at
+    from textloc.paths import WORDS
+    from textloc.prompts import read_pairs
+
+    if options.full is not None:
+        if options.full not in full_size.DENOISERS:
+            names = ", ".join(full_size.DENOISERS)
+            raise PromptError(f"there is no full-size {options.full!r}; choose one of {names}")
+        if options.size < 64 or options.size % 64:
+            raise PromptError("--size is a multiple of 64")
+        row = attribution.full_size(
+            options.full,
+            options.device,
+            options.dtype,
+            options.size,
+            progress=lambda line: print(line, file=sys.stderr),
+        )
+        printed(row, options.json, lambda: attribution.full_size_table(row))
+        return
+    pairs = read_pairs(options.pairs or WORDS / "pairs.tsv")[: options.count]
+    if not pairs:
+        raise PromptError("--count is at least 1")
+    asked = parse_steps(options.steps_at)
+    model = loading.load(options.model)
+    steps = check_steps_at(asked, model.defaults.steps)
+    with tqdm(total=len(pairs) * len(steps), unit="step", disable=None, file=sys.stderr) as bar:
+        rows = attribution.points(model, pairs, steps, on_look=shown(bar))
+    printed(rows, options.json, lambda: attribution.points_table(model.name, rows))
 
 
 def _bench_search(options: argparse.Namespace) -> None:
