@@ -130,6 +130,7 @@ class _Job:
             raise GuardError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
         self._pipe, self._denoiser = pipe, _denoiser(pipe)
         self._layers = text_layers(self._denoiser)
+        pipe.maybe_free_model_hooks()  # what was moved to find them
         check_injectable(self._denoiser, self._layers)
         self.state = Guard(_chosen(pipe, layers, self._layers))
         self._replacements = dict(replacements or {})
