@@ -153,3 +153,11 @@ def print_result(document: dict[str, Any]) -> None:
         values = [(width, scores[score][0]) for width, score in columns]
         cells = [f"{'-' if v is None else f'{v:.2f}':>{width}}" for width, v in values]
         print(f"{row['name']:17} {' '.join(cells)}")
+    print_errors(document)
+
+
+def print_errors(document: dict[str, Any]) -> None:
+    """The methods that could not be compared with."""
+    for method in document["methods"]:
+        if method.get("error"):
+            print(f"{method['name']}: {method['error']}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli.common import add_json, add_model, advise, followed, loaded, written
+from textloc.cli.editing import print_errors
 from textloc.errors import PromptError
 from textloc.runs import parse_seeds
 
@@ -133,3 +134,4 @@ def print_result(document: dict[str, Any]) -> None:
         from textloc.bench.toxic import table
 
         print(f"\n{table(document)}")
+        print_errors(document)

@@ -267,7 +267,14 @@ def record(
     rows = 0
     with (
         torch.no_grad(),
-        patched(model.denoiser, model.layers, runs, wanted=[source], before_pass=see) as state,
+        patched(
+            model.denoiser,
+            model.layers,
+            runs,
+            wanted=[source],
+            before_pass=see,
+            scheduler=model.pipe.scheduler,
+        ) as state,
     ):
         try:
             call = model.family.arguments(model.pipe, runs, sampling)

@@ -285,7 +285,15 @@ def _call(
         entered.enter_context(torch.no_grad())
         entered.enter_context(_intact(model.pipe))
         state = entered.enter_context(
-            patched(model.denoiser, model.layers, batch, share and narrowed, before, computed)
+            patched(
+                model.denoiser,
+                model.layers,
+                batch,
+                share and narrowed,
+                before,
+                computed,
+                scheduler=model.pipe.scheduler,
+            )
         )
         entered.enter_context(_decoding(model, batch, wanted, decoded))
         for control in controls:

@@ -17,9 +17,10 @@ for bit. No other module installs hooks, but for the baselines `prompt_to_prompt
 5. After every pass each text layer must have run exactly once; otherwise an error is raised, for a
    silent layer would give a wrong picture without a sign.
 
-Steps are told apart by their time: passes of the same time belong to one step. A scheduler that
+Steps are the scheduler's: passes at the same of its times belong to one step. A scheduler that
 looks at a time twice (PNDM, Heun) therefore counts both looks as one step, and one that looks
-between its steps (KDPM2) counts more steps than were asked for.
+between its steps (KDPM2) counts more steps than were asked for. Without a scheduler the times that
+the denoiser is given tell steps apart; in bfloat16 close ones are equal.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -65,6 +67,7 @@ def patched(
     before_step: Callable[[int], None] = lambda _step: None,
     wanted: Collection[Run] | None = None,
     before_pass: Callable[[int, dict[str, Any]], None] = lambda _step, _arguments: None,
+    scheduler: Any = None,
 ) -> Iterator[Patching]:
     """Apply the patches of `runs` while the block lasts.
 
@@ -81,6 +84,8 @@ def patched(
             mean nothing.
         before_pass: called with the step and the denoiser's arguments by name (all rows) before
             each of its passes. An exception that it raises ends the call.
+        scheduler: that of the pipeline, whose steps are counted; None tells steps apart by the
+            times that the denoiser is given.
 
     Yields:
         What the block is doing; read it afterwards for the row counts.
@@ -99,7 +104,7 @@ def patched(
         for patch in run.patches:
             _check_patch(patch, layers, channels, runs)
     rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share)
-    patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass)
+    patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass, scheduler)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
     with ExitStack() as undo:
         for layer in layers:
@@ -113,6 +118,8 @@ def patched(
         for channel in channels:
             module = denoiser.get_submodule(channel.module)
             undo.callback(module.register_forward_hook(patcher.channel(channel)).remove)
+        if scheduler is not None:
+            undo.enter_context(patcher.counting(scheduler))
         undo.callback(_restore_forward, denoiser, own)
         denoiser.forward = patcher.forward
         yield patcher.state
@@ -268,8 +275,10 @@ class _Patcher:
         rows: _Rows,
         before_step: Callable[[int], None],
         before_pass: Callable[[int, dict[str, Any]], None],
+        scheduler: Any,
     ) -> None:
         self.state = Patching()
+        self._scheduler, self._looks = scheduler, 0  # times that it has looked at
         self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
         self._original = denoiser.forward
         self._signature = inspect.signature(self._original)
@@ -279,6 +288,7 @@ class _Patcher:
         self._before_step, self._before_pass = before_step, before_pass
         self._tokens = 0
         self._aside: Tensor | None = None  # text states of the rows aside, (pass * row, T, D)
+        self._aside_read = False  # whether they are as the layers take them
         self._time: float | None = None
         self._plan = rows.plan(0)
         self._fired: Counter[str] = Counter()
@@ -297,8 +307,8 @@ class _Patcher:
         texts = call.arguments["encoder_hidden_states"]
         self._tokens = texts.shape[1]
         if self._rows.aside and self._plan.moves:
-            aside = _picker(self._rows.aside, passes, count)(texts)
-            self._aside = self._family.read_text(self._denoiser, aside)
+            self._aside = _picker(self._rows.aside, passes, count)(texts)
+            self._aside_read = False  # not before the denoiser's own weights are there (offloading)
         if kept == count:
             output = self._original(*args, **kwargs)
         else:
@@ -334,6 +344,9 @@ class _Patcher:
     def _normed(self, layer: TextLayer) -> Tensor:
         """The text states of the rows aside as the layer's projections read them."""
         assert self._aside is not None
+        if not self._aside_read:
+            self._aside = self._family.read_text(self._denoiser, self._aside)
+            self._aside_read = True
         attention = self._denoiser.get_submodule(layer.name)
         if getattr(attention, "norm_cross", None) is None:
             return self._aside
@@ -369,7 +382,29 @@ class _Patcher:
 
         return hook
 
+    @contextmanager
+    def counting(self, scheduler: Any) -> Iterator[None]:
+        """Count the scheduler's steps while the block lasts."""
+        original, own = scheduler.step, vars(scheduler).get("step")
+
+        @wraps(original)  # pipelines look at the signature before they pass a noise generator
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self._looks += 1
+            return original(*args, **kwargs)
+
+        scheduler.step = step
+        try:
+            yield
+        finally:
+            if own is None:
+                del scheduler.step
+            else:
+                scheduler.step = own
+
     def _enter_step(self, timestep: Any) -> None:
+        if self._scheduler is not None:  # in half precision its times are equal before they are
+            times = self._scheduler.timesteps
+            timestep = times[min(self._looks, len(times) - 1)]
         time = float(torch.as_tensor(timestep).flatten()[0])
         if time != self._time:  # guidance passes of one step share its time
             self._time = time
