@@ -160,9 +160,7 @@ def _candidates(token: Token) -> frozenset[str]:
     return frozenset({token.whole, *(form.text for form in forms(token, ordinary))})
 
 
-def _judged(
-    text: str, token: Token, lexicon: Lexicon, exact: bool = False
-) -> Iterator[_Found]:
+def _judged(text: str, token: Token, lexicon: Lexicon, exact: bool = False) -> Iterator[_Found]:
     """What is toxic in one token, the likeliest of its readings."""
     if token.unspaced or token.whole in lexicon.fine:
         return
@@ -314,7 +312,12 @@ def meant(word: str) -> str:
     where there is one."""
     tokens = normalise.tokens(normalise.signs(word), ordinary)
     runs, hyphened, joined = normalise.apart(word, tokens, ordinary)
-    tokens += [*map(normalise.together, runs), *hyphened, *joined, *normalise.turned(word, ordinary)]
+    tokens += [
+        *map(normalise.together, runs),
+        *hyphened,
+        *joined,
+        *normalise.turned(word, ordinary),
+    ]
     readings = [form for token in tokens for form in forms(token, ordinary)]
     lexicon = _lexicon(("english",), (), ())
     toxic = (form.text for form in readings if lexicon.judge(form.text) is not None)

@@ -115,6 +115,4 @@ def _names(tokens: Sequence[Token], place: int, toxic: set[int]) -> bool:
         if _content(after) and after not in read_words("hostile.txt"):
             return True
     beside = {place - 1, place + 1} - toxic
-    return any(
-        0 <= other < len(tokens) and proper(_letters(tokens[other])) for other in beside
-    )
+    return any(0 <= other < len(tokens) and proper(_letters(tokens[other])) for other in beside)
