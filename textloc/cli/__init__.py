@@ -21,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        check_writable(getattr(options, "json", None))
+        keeps = bool(getattr(options, "save", False) or getattr(options, "keeps", False))
+        check_writable(getattr(options, "json", None), keeps)
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # such as `textloc show | head`: what is left has no reader

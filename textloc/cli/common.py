@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,23 @@ def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
     print(f"`{page}` shows it at {link}", file=sys.stderr)
 
 
+def kept_aside(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
+    """Keep a finished result that nobody asked to save until the next one comes."""
+    from textloc.errors import StoreError
+    from textloc.results import store
+
+    try:
+        store.keep_last(document, images)
+    except StoreError as error:
+        print(f"textloc: not kept: {error}", file=sys.stderr)
+    else:
+        print(
+            "not saved: `textloc show --last` shows it again, `textloc show --last --save` keeps "
+            "it",
+            file=sys.stderr,
+        )
+
+
 def add_json(verb: Any, help: str = "write it as JSON; - for standard output") -> None:
     """The option `--json FILE`; `cli.main` checks it before anything is loaded."""
     verb.add_argument("--json", metavar="FILE", help=help)
@@ -111,11 +129,31 @@ def written(document: Any, json_file: str | None) -> bool:
     return False
 
 
-def check_writable(json_file: str | None) -> None:
-    """Check that there is a folder to write the file of `--json` in.
+def check_writable(json_file: str | None, keeps: bool = False) -> None:
+    """Check that the file of `--json` can be written, and, where a result is kept, the folder of
+    results.
 
     Raises:
-        PromptError: there is none.
+        PromptError: the file is a folder, has none, or cannot be written. StoreError: the folder of
+            results cannot be written.
     """
-    if json_file and json_file != "-" and not Path(json_file).resolve().parent.is_dir():
-        raise PromptError(f"there is no folder to write {json_file} in; create it first")
+    if json_file and json_file != "-":
+        path = Path(json_file)
+        if path.is_dir():
+            raise PromptError(f"{json_file} is a folder; name the file to write, such as out.json")
+        if not path.resolve().parent.is_dir():
+            raise PromptError(f"there is no folder to write {json_file} in; create it first")
+        try:
+            if path.exists():
+                path.open("r+b").close()
+            else:
+                tempfile.TemporaryFile(dir=path.resolve().parent).close()
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            raise PromptError(
+                f"{json_file} cannot be written ({why}); name another file"
+            ) from error
+    if keeps:
+        from textloc.results import store
+
+        store.check_writable()

@@ -58,7 +58,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     add_json(verb, "write the result as JSON; - for standard output")
-    verb.set_defaults(run=_edit)
+    verb.set_defaults(run=_edit, keeps=True)
 
 
 def _edit(options: argparse.Namespace) -> None:

@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, advise, followed, kept, loaded, written
+from textloc.cli.common import (
+    add_json,
+    add_model,
+    advise,
+    followed,
+    kept,
+    kept_aside,
+    loaded,
+    written,
+)
 from textloc.errors import PromptError
 from textloc.layers import display_layers
 from textloc.runs import parse_seeds
@@ -96,8 +105,8 @@ def _localize(options: argparse.Namespace) -> None:
             ),
         )
     document = event.document
-    if options.save:
-        kept(event.document, event.images)
+    keep = kept if options.save else kept_aside
+    keep(event.document, event.images)
     if not written(document, options.json):
         print_result(document)
 
