@@ -41,7 +41,6 @@ def add(verbs: Any) -> None:
         help="attribution: order the layers by their shares; sweep: patch each alone (sweep)",
     )
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
-    verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_localize)
