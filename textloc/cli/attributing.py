@@ -9,11 +9,13 @@ from typing import Any
 
 from textloc.cli.common import (
     add_json,
+    add_loading,
     add_model,
     advise,
     followed,
     kept,
     loaded,
+    opened,
     printed,
     shown,
     written,
@@ -79,6 +81,7 @@ def add_bench(suites: Any) -> None:
         "--exhaustive", type=int, default=0, help="pairs on which all sets are patched (0)"
     )
     search.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
+    add_loading(search)
     add_json(search)
     search.set_defaults(run=_bench_search)
 
@@ -139,7 +142,6 @@ def _bench_search(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import search
-    from textloc.checkpoints import loading
     from textloc.paths import WORDS
     from textloc.prompts import read_pairs
 
@@ -148,7 +150,7 @@ def _bench_search(options: argparse.Namespace) -> None:
         raise PromptError("give two pairs or more: what is found on one is patched on the others")
     if min(options.compare, options.exhaustive, options.cells) < 0:
         raise PromptError("--compare, --cells and --exhaustive are 0 or more")
-    model = loading.load(options.model)
+    model = opened(options)
     if options.exhaustive and len(model.layers) > search.MOST_EXHAUSTIVE:
         raise PromptError(
             f"{options.model} has {len(model.layers)} text layers, which makes too many sets; "

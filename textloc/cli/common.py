@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -34,21 +35,60 @@ def add_model(verb: Any) -> None:
     )
     verb.add_argument("--lora", help="LoRA that the model carries: a file, folder or Hub name")
     verb.add_argument("--lora-scale", type=float, default=1.0, help="of what the LoRA adds (1)")
+    add_loading(verb)
+
+
+def add_loading(verb: Any, trained: bool = False) -> None:
+    """The options of how a checkpoint is loaded, and of its usual call; a training names number
+    format and size otherwise."""
+    from textloc.checkpoints.memory import OFFLOADS
+
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+    if not trained:
+        verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+        verb.add_argument(
+            "--size", help="of the pictures in pixels: 512, or height x width: 512x768"
+        )
+    verb.add_argument("--scheduler", help="class in diffusers, such as DDIMScheduler")
+    verb.add_argument("--variant", help="of the weight files, such as fp16")
+    verb.add_argument(
+        "--offload",
+        choices=OFFLOADS,
+        help="how weights are held beside a GPU; less memory, slower (default: by what is free)",
+    )
+    verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as `512`, or height and width as `512x768`.
+
+    Raises:
+        PromptError: it is none.
+    """
+    match = re.fullmatch(r"\s*(\d{1,5})\s*(?:[xX×]\s*(\d{1,5})\s*)?", text)
+    if match is None or not int(match[1]) or (match[2] and not int(match[2])):
+        raise PromptError(f"cannot read the size {text!r}; write 512, or height x width: 512x768")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def opened(options: argparse.Namespace, name: str | None = None, **given: Any) -> Model:
+    """The checkpoint that the options of `add_loading` ask for, `name` in place of theirs; what is
+    `given` comes before them."""
+    from textloc.checkpoints import loading
+
+    size = getattr(options, "size", None)
+    asked = {"size": parse_size(size) if size else None}
+    for option in ("device", "dtype", "scheduler", "variant", "offload", "upscaler"):
+        asked[option] = getattr(options, option, None)
+    return loading.load(name or options.model, **asked | given)
 
 
 def loaded(options: argparse.Namespace) -> Model:
     """The model that the options ask for, with its LoRA."""
-    from textloc.checkpoints import loading, loras
+    from textloc.checkpoints import loras
 
     print(f"loading {options.model}", file=sys.stderr)
-    model = loading.load(
-        options.model,
-        device=options.device,
-        dtype=options.dtype,
-        upscaler=getattr(options, "upscaler", None),
-    )
+    model = opened(options)
     return loras.attach(model, options.lora, options.lora_scale) if options.lora else model
 
 

@@ -56,7 +56,6 @@ def add(verbs: Any) -> None:
         "--alone", help="layers that attribution patches alone as well, such as 8-10 or all"
     )
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
-    verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_localize)
