@@ -77,10 +77,11 @@ class Watched:
         step = model.pipe.scheduler.step
 
         def watched(output: Tensor, *args: Any, **kwargs: Any) -> Any:
-            self.got.append(output.clone())
-            rows = len(output)
-            self.given.append(torch.cat(self._calls).unflatten(0, (-1, rows)))
-            self._calls.clear()
+            if self._calls:  # else it is tried on zeros, before the call
+                self.got.append(output.clone())
+                rows = len(output)
+                self.given.append(torch.cat(self._calls).unflatten(0, (-1, rows)))
+                self._calls.clear()
             return step(output, *args, **kwargs)
 
         monkeypatch.setattr(model.pipe.scheduler, "step", watched)
