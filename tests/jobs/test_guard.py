@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests import tiny_pipelines
 from textloc import guard
+from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
 from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
 from textloc.patching import generation
@@ -395,6 +397,26 @@ def test_pipelines_that_cannot_be_guarded_are_refused() -> None:
         pass
     with pytest.raises(CheckpointError, match="no U-Net or transformer"), guard(object(), [0]):
         pass
+
+
+@pytest.mark.parametrize("layers", [(0, 1), (0, 99)])
+def test_layers_are_known_by_the_name_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, layers: tuple[int, ...]
+) -> None:
+    entry = known.find("sdxl")
+    assert entry is not None
+    monkeypatch.setattr(known, "KNOWN", (replace(entry, localized=layers),))
+    model = tiny_pipelines.sdxl()
+    model.pipe.register_to_config(_name_or_path="stabilityai/stable-diffusion-xl-base-1.0")
+    if layers == (0, 99):  # another checkpoint under that name
+        with pytest.raises(LayerError, match="not known here"), guard(model.pipe):
+            pass
+        return
+    with guard(model.pipe, **KEEP) as state:
+        pictures(model, [BAD])
+    assert state.layers == (0, 1)
+    assert "published" in state.layers_from
+    assert len(state.guarded) == 1
 
 
 def test_the_model_is_as_it_was_after_an_exception() -> None:

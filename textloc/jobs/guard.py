@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from textloc.jobs.guard_texts import (
 from textloc.jobs.suppress import FALLBACKS, Fallback
 from textloc.layers import TextLayer, check_layers, parse_layers
 from textloc.patching.injection import injected, watched
-from textloc.patching.standing_in import standing_in
+from textloc.patching.standing_in import own_class, standing_in
 
 _DENOISERS = ("unet", "transformer")
 _READS = "encoder_hidden_states"
@@ -46,10 +46,15 @@ _READS = "encoder_hidden_states"
 
 @dataclass
 class Guard:
-    """What a guard has done: one entry for every prompt that asked for a toxic word."""
+    """What a guard has done.
+
+    layers: that read the benign text. guarded: one entry for every prompt that asked for a toxic
+    word. layers_from: where the layers come from, as a sentence; empty where they were given.
+    """
 
     layers: tuple[int, ...]
     guarded: list[Guarded] = field(default_factory=list)
+    layers_from: str = ""
 
 
 @contextmanager
@@ -111,7 +116,7 @@ def guard(
         undo.enter_context(listened(pipe))
         undo.callback(job.close)
         found = undo.enter_context(watched(denoiser))  # left first: waits for calls under way
-        job.open(found, _chosen(pipe, layers, found))
+        job.open(found, *_chosen(pipe, denoiser, layers, found))
         yield job.state
 
 
@@ -134,9 +139,11 @@ class _Job:
         self._open = False
         self.state = Guard(())
 
-    def open(self, layers: Sequence[TextLayer], chosen: tuple[int, ...]) -> None:
-        """Begin: the denoiser's text layers, and those that are to read the benign text."""
-        self._layers, self.state.layers, self._open = tuple(layers), chosen, True
+    def open(self, layers: Sequence[TextLayer], chosen: tuple[int, ...], origin: str) -> None:
+        """Begin: the denoiser's text layers, those that are to read the benign text, and where
+        these come from."""
+        self._layers, self._open = tuple(layers), True
+        self.state.layers, self.state.layers_from = chosen, origin
 
     def close(self) -> None:
         """End; a call that has not begun is refused."""
@@ -217,7 +224,8 @@ class _Job:
 
     def _check_whole(self) -> None:
         """Check that the guard guards what makes the picture."""
-        if list(map(id, _parts(self._pipe))) != list(map(id, self._parts)):
+        pipe = self._pipe
+        if any(getattr(pipe, name, None) is not part for name, part in self._parts.items()):
             raise GuardError(
                 f"a part of {type(self._pipe).__name__} was exchanged within the guard's block; "
                 "leave the block first and enter it anew"
@@ -334,39 +342,46 @@ def _reads_states(thing: Any) -> bool:
     """Whether something is a network of diffusers that reads text states."""
     from diffusers import ModelMixin
 
-    if not isinstance(thing, ModelMixin):
-        return False
-    return any(name.startswith(_READS) for name in inspect.signature(thing.forward).parameters)
+    return isinstance(thing, ModelMixin) and _takes_states(own_class(thing))
 
 
-def _parts(pipe: Any) -> list[Any]:
-    """What the guard looks at: the denoiser, the tokenizers and the text encoders."""
-    denoisers = [getattr(pipe, part, None) for part in _DENOISERS]
-    return [*denoisers, *tokenizers(pipe), *text_encoders(pipe)]
+@lru_cache(maxsize=64)
+def _takes_states(kind: Any) -> bool:
+    return any(name.startswith(_READS) for name in inspect.signature(kind.forward).parameters)
 
 
-def _chosen(pipe: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]) -> tuple[int, ...]:
+def _parts(pipe: Any) -> dict[str, Any]:
+    """What the guard looks at: the denoiser, the tokenizers and the text encoders, by name."""
+    seen = [*tokenizers(pipe), *text_encoders(pipe)]
+    names = {name for name, part in vars(pipe).items() if any(part is each for each in seen)}
+    return {name: getattr(pipe, name, None) for name in (*_DENOISERS, *sorted(names))}
+
+
+def _chosen(
+    pipe: Any, denoiser: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]
+) -> tuple[tuple[int, ...], str]:
+    """The layers that are asked for, and where they come from."""
     if isinstance(asked, str) and asked != "auto":
-        return tuple(range(len(layers))) if asked == "all" else parse_layers(asked, len(layers))
+        every = tuple(range(len(layers)))
+        return every if asked == "all" else parse_layers(asked, len(layers)), ""
     if not isinstance(asked, str):
         check_layers(asked, len(layers))
         if not asked:
             raise LayerError("name at least one layer, or `auto`")
-        return tuple(sorted(set(asked)))
+        return tuple(sorted(set(asked))), ""
     from textloc.checkpoints import families, weights
     from textloc.jobs import choosing
 
     name = str(getattr(pipe.config, "_name_or_path", "") or "")
     folder = Path(name)
     digest = weights.digest(folder) if (folder / "model_index.json").is_file() else None
-    built = families.architecture(_denoiser(pipe), layers)
-    found = choosing.layers_known(name, digest, built)
-    if found is None:
+    found = choosing.layers_known(name, digest, families.architecture(denoiser, layers))
+    if found is None or max(found[0]) >= len(layers):
         raise LayerError(
             f"the layers of {name or type(pipe).__name__} that write words are not known here; "
             "find them by `textloc localize --save`, or name them (layers='55-57')"
         )
-    return found[0]
+    return found[0], choosing.told(*found)
 
 
 class _Noise:

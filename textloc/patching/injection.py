@@ -377,6 +377,7 @@ class _Reader:
         self, denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int], rows: _Rows
     ) -> None:
         self._denoiser, self._rows = denoiser, rows
+        self._family = families.of_denoiser(denoiser)
         self._signature = inspect.signature(own_class(denoiser).forward)
         self._places: dict[str, tuple[TextLayer, Any, str]] = {}  # projection → its attention
         for index in sorted(set(chosen)):
@@ -414,7 +415,7 @@ class _Reader:
                 if self._hooks[name][0] is module:
                     continue
                 self._hooks[name][1].remove()
-            hook = self._projection(layer, name)
+            hook = self._projection(attention, layer, name)
             handle = module.register_forward_pre_hook(hook, with_kwargs=True)
             self._hooks[name] = module, handle
 
@@ -448,18 +449,20 @@ class _Reader:
             )
         return result
 
-    def _projection(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Any], Any]:
-        """The forward pre-hook of one of the layer's projections."""
+    def _projection(
+        self, attention: Any, layer: TextLayer, name: str
+    ) -> Callable[[Any, Any, Any], Any]:
+        """The forward pre-hook of one of the projections of the layer's attention."""
 
         def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             if not self._here:
                 return None
             self._silent.discard(name)
-            return (self._read(layer, args[0]), *args[1:]), kwargs
+            return (self._read(attention, layer, args[0]), *args[1:]), kwargs
 
         return hook
 
-    def _read(self, layer: TextLayer, states: Tensor) -> Tensor:
+    def _read(self, attention: Any, layer: TextLayer, states: Tensor) -> Tensor:
         """States (R, T, D) at a projection of the layer, with the other words in their rows."""
         if self._last is not None and self._last[0] is states:
             return self._last[1]
@@ -469,11 +472,10 @@ class _Reader:
                 "whose text it reads; run the denoiser with all rows"
             )
         if self._taken is None:
-            family = families.of_denoiser(self._denoiser)
-            self._taken = family.read_text(self._denoiser, self._texts)
+            self._taken = self._family.read_text(self._denoiser, self._texts)
         assert self._taken is not None
         read = states.clone()
-        read[list(self._here)] = _normed(self._denoiser, layer, self._taken).to(states)
+        read[list(self._here)] = _normed(attention, self._taken).to(states)
         self._last = states, read
         return read
 
@@ -494,9 +496,8 @@ class _Reader:
         return hook
 
 
-def _normed(denoiser: Any, layer: TextLayer, states: Tensor) -> Tensor:
-    """The text states as the layer's projections read them."""
-    attention = denoiser.get_submodule(layer.name)
+def _normed(attention: Any, states: Tensor) -> Tensor:
+    """The text states as the attention's projections read them."""
     if getattr(attention, "norm_cross", None) is None:
         return states
     normed: Tensor = attention.norm_encoder_hidden_states(states)
