@@ -98,6 +98,8 @@ def suppress_stream(
     words: Sequence[str] = (),
     allowed: Sequence[str] = (),
     detector: str = "lexicon",
+    languages: Sequence[str] | None = None,
+    strictness: str = "usual",
     seeds: Sequence[int] = (0,),
     start_step: int = 0,
     check: bool = False,
@@ -118,7 +120,7 @@ def suppress_stream(
         prompts: clean ones come out as without a guard.
         layers: text layers that read the benign prompt. layers_from: where they come from.
         replacements: toxic text → what is written in its place.
-        words, allowed, detector: what counts as toxic (`toxicity.find`).
+        words, allowed, detector, languages, strictness: what counts as toxic (`toxicity.find`).
         seeds: of the noise; each prompt is generated with each.
         start_step: the benign prompt is read from this denoising step on, from 0.
         check: read what comes out; where a toxic word still reads, do `fallback` with it:
@@ -148,6 +150,8 @@ def suppress_stream(
         "detector": detector,
         "words": tuple(words),
         "allowed": tuple(allowed),
+        "languages": None if languages is None else tuple(languages),
+        "strictness": strictness,
     }
     asked = look(prompts, replacements, **detect)
     began = time.perf_counter()
@@ -281,6 +285,7 @@ class _Suppress(Job):
             "layers": list(self.layers),
             "start_step": self.start_step,
             "detector": self.detect["detector"],
+            "strictness": self.detect["strictness"],
             "fallback": self.fallback,
             "methods": list(self.methods),
         }
@@ -309,6 +314,7 @@ class _Suppress(Job):
                             "reason": one.reason,
                             "score": one.score,
                             "detector": one.detector,
+                            "severity": one.severity,
                         }
                         for one in asked.findings
                     ],

@@ -155,6 +155,10 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
     return tuple(one.finding for one in sorted(kept, key=lambda one: one.finding.start))
 
 
+_THRICE = re.compile(r"(.)\1\1")
+_AT_ENDS = "!|+(<^#%@*$€£¢¡§"
+
+
 def _candidates(token: Token) -> frozenset[str]:
     """What a token may be, to look for words that belong together."""
     return frozenset({token.whole, *(form.text for form in forms(token, ordinary))})
@@ -164,22 +168,47 @@ def _judged(text: str, token: Token, lexicon: Lexicon, exact: bool = False) -> I
     """What is toxic in one token, the likeliest of its readings."""
     if token.unspaced or token.whole in lexicon.fine:
         return
-    if not token.whole.isalpha() and (verdict := lexicon.judge(token.whole, True)) is not None:
-        yield _told(text, token.start, token.stop, token.whole, verdict)
-        return
+    if not token.whole.isalpha():
+        for whole in _written(token.whole):
+            if (verdict := lexicon.judge(whole, True)) is not None:
+                yield _told(text, token.start, max(token.stop, token.tail), whole, verdict)
+                return
+    best: _Found | None = None
     for form in forms(token, ordinary):
-        verdict = lexicon.judge(form.text, exact)
+        doubled = form.disguise == "repeated letters" and not _THRICE.search(token.whole)
+        verdict = lexicon.judge(form.text, exact or doubled)
         if verdict is None and scripts.hangul(form.text):
             verdict = next(filter(None, map(lexicon.judge, scripts.stems(form.text))), None)
         if verdict is None:
             continue
         if normalise.flags(token) and (verdict.score < VULGAR or verdict.reason != "listed"):
             continue  # a flag beside another, rather
-        yield _told(text, *form.span, form.text, verdict, form.disguise)
+        if best is None or _surer(verdict, best.verdict):
+            best = _told(text, *form.span, form.text, verdict, form.disguise)
+    if best is not None:
+        yield best
         return
     if (masked := normalise.hidden(token)) is not None:
         if (fits := lexicon.hidden(*masked)) is not None:
             yield _told(text, token.start, token.stop, *fits)
+
+
+_RANKS = {"hostile": 0, "any": 1, "friendly": 2, "nothing": 3}
+
+
+def _surer(one: Verdict, other: Verdict) -> bool:
+    """Whether a reading is taken rather than a likelier one: fewer companies excuse it."""
+    return _RANKS[one.doubtful] > _RANKS[other.doubtful]
+
+
+def _written(whole: str) -> Iterator[str]:
+    """A token as it is written, and without signs at its ends."""
+    for cut in range(4):
+        rest = whole[: len(whole) - cut]
+        if not all(sign in _AT_ENDS for sign in whole[len(rest) :]):
+            break
+        yield rest
+    yield whole.strip(_AT_ENDS)
 
 
 def _phrases(

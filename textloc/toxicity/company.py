@@ -102,7 +102,7 @@ def _friendly(word: str) -> bool:
 
 def _content(word: str) -> bool:
     """Whether it is a word that says something of its own."""
-    return len(word) > 2 and word not in read_words("function.txt")
+    return word == "no" or (len(word) > 2 and word not in read_words("function.txt"))
 
 
 def _names(tokens: Sequence[Token], place: int, toxic: set[int]) -> bool:

@@ -101,13 +101,14 @@ class Token:
     """A word with the signs at it, or a run of a script without spaces (`unspaced`).
 
     whole: its characters, the end of a contraction (HE'LL) among them, which `signs` leave out.
-    disguise: of how it is written, as in `Letters`.
+    disguise: of how it is written, as in `Letters`. tail: where the end of a contraction stops.
     """
 
     signs: tuple[Sign, ...]
     whole: str
     disguise: str = ""
     unspaced: bool = False
+    tail: int = 0
 
     @property
     def start(self) -> int:
@@ -164,6 +165,8 @@ def letter(cluster: str) -> tuple[tuple[str, str], ...]:
         return () if invisible(cluster) else ((cluster.lower(), cluster.lower()),)
     if len(cluster) == 1 and invisible(cluster):
         return ()
+    if cluster in ("™", "℠"):  # whose letters belong to no word
+        return ((cluster, cluster),)
     found = []
     for part in unicodedata.normalize("NFKC", cluster).lower():
         base = unicodedata.normalize("NFD", part)
@@ -272,7 +275,7 @@ def _split(
     plain = ["".join(sign.plain for sign in piece) for piece in pieces]
     text = "'".join(plain)
     if len(pieces) == 2 and plain[1] in _ENDS and _contracts(plain[0], plain[1], whole):
-        yield Token(pieces[0], text, disguise)
+        yield Token(pieces[0], text, disguise, tail=pieces[1][-1].stop)
     elif len(pieces) == 2 and plain[0] in _BEGINNINGS and whole(plain[1]):
         yield Token(pieces[1], text, disguise)
     elif pieces:

@@ -1,8 +1,8 @@
 """Scripts: the languages that a text is likely written in, and words in scripts without spaces.
 
 Where a script has no spaces a listed word only counts where words begin and end. Chinese is cut
-into words by `jieba`, Thai by `pythainlp`, Japanese by `janome`; where one of them is not installed,
-a listed word counts wherever it stands.
+into words by `jieba`, Thai by `pythainlp`, Japanese by `janome`; where one of them is missing, a
+listed word counts wherever it stands.
 """
 
 from __future__ import annotations
