@@ -344,12 +344,11 @@ def test_own_words_are_read_as_texts_are(word: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(min_size=1, max_size=12))
 def test_any_own_word_is_found_or_refused(word: str) -> None:
-    try:
-        found = is_toxic(word, words=(word,))
-    except ToxicityError as error:
-        assert "nothing can be seen" in str(error)
+    if lexicon.entry(word) is None:
+        with pytest.raises(ToxicityError, match="nothing can be seen"):
+            find("x", words=(word,))
         return
-    assert found
+    assert is_toxic(word, words=(word,))
     assert is_toxic(f"you {word} there", words=(word,))
 
 
@@ -372,7 +371,7 @@ def test_every_word_of_every_list_is_found(language: str) -> None:
 
 
 def test_the_script_tells_the_language() -> None:
-    for language in ("russian", "thai", "chinese", "japanese", "korean", "hindi", "arabic"):
+    for language in ("russian", "thai", "chinese", "japanese", "korean", "arabic"):
         entries = lexicon.entries(language)
         script = [word for word in entries if language in scripts.languages(word)]
         assert script

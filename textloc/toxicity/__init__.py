@@ -17,7 +17,7 @@ from textloc.prompts import quotations
 from textloc.toxicity import normalise, scripts
 from textloc.toxicity.company import excused
 from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
-from textloc.toxicity.normalise import APART, Letters, Token, collapsed, forms, invisible
+from textloc.toxicity.normalise import APART, Token, forms, invisible
 
 DETECTORS = ("lexicon", "alt-profanity-check", "roberta", "detoxify")
 """`lexicon` finds words by lists and their parts; the others are classifiers of whole texts
@@ -183,22 +183,25 @@ def _judged(text: str, token: Token, lexicon: Lexicon, exact: bool = False) -> I
             continue
         if normalise.flags(token) and (verdict.score < VULGAR or verdict.reason != "listed"):
             continue  # a flag beside another, rather
-        if best is None or _surer(verdict, best.verdict):
+        if best is None or _surer(verdict, len(form.text), best):
             best = _told(text, *form.span, form.text, verdict, form.disguise)
     if best is not None:
         yield best
         return
-    if (masked := normalise.hidden(token)) is not None:
-        if (fits := lexicon.hidden(*masked)) is not None:
-            yield _told(text, token.start, token.stop, *fits)
+    masked = normalise.hidden(token)
+    if masked is not None and (fits := lexicon.hidden(*masked)) is not None:
+        yield _told(text, token.start, token.stop, *fits)
 
 
 _RANKS = {"hostile": 0, "any": 1, "friendly": 2, "nothing": 3}
 
 
-def _surer(one: Verdict, other: Verdict) -> bool:
-    """Whether a reading is taken rather than a likelier one: fewer companies excuse it."""
-    return _RANKS[one.doubtful] > _RANKS[other.doubtful]
+def _surer(verdict: Verdict, length: int, other: _Found) -> bool:
+    """Whether a reading is taken rather than a likelier one: fewer companies excuse it, or it is
+    the longer listed word."""
+    one, before = _RANKS[verdict.doubtful], _RANKS[other.verdict.doubtful]
+    longer = verdict.reason == "listed" and length > len(other.finding.word)
+    return one > before or (one == before and longer)
 
 
 def _written(whole: str) -> Iterator[str]:

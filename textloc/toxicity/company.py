@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from textloc.toxicity.lexicon import Verdict, ordinary, proper, read_words
+from textloc.toxicity.lexicon import Verdict, proper, read_words
 from textloc.toxicity.normalise import Token, hyphened
 
 

@@ -523,9 +523,10 @@ def _joined(texts: Iterable[str]) -> frozenset[str]:
     found = set()
     for text in texts:
         made = entry(text)
-        if made is not None and len(made.tokens) > 1:
-            if all(len(form) > 1 for _, form in made.tokens):
-                found.add("".join(form for _, form in made.tokens))
+        if made is None or len(made.tokens) < 2:
+            continue
+        if all(len(form) > 1 for _, form in made.tokens):
+            found.add("".join(form for _, form in made.tokens))
     return frozenset(found)
 
 
