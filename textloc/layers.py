@@ -16,7 +16,8 @@ class TextLayer:
     index: number in forward-execution order, from 0. name: dotted name of the attention module.
     key, value: dotted names of the projections (`nn.Linear`) that make the text keys and values.
     heads: number of attention heads the key projection is split into. kv_parameters: weights of
-    both projections, biases left out (as the paper's Table 1 counts them). static: whether the
+    both projections, biases left out (as the paper's Table 1 counts them); where they are `mixed`
+    the picture is projected by the same weights. static: whether the
     text states that enter do not depend on the image (cross-attention), so that nothing but the
     prompt decides the keys and values. mixed: whether the projections also see image tokens; the
     text tokens then come first. mask: the argument of the attention module that says which text

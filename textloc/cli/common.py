@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,14 @@ def advise(model: Model, prompts: Iterable[str]) -> None:
     """Say of each prompt, once, what the checkpoint does not know of it; nothing is refused."""
     for said in dict.fromkeys(filter(None, map(model.advice, prompts))):
         print(f"textloc: {said}", file=sys.stderr)
+
+
+def tell_layers(layers: Sequence[int], origin: str) -> None:
+    """Say on standard error where chosen layers come from, unless they were given."""
+    from textloc.jobs import choosing
+
+    if said := choosing.told(layers, origin):
+        print(said, file=sys.stderr)
 
 
 def shown(bar: Any) -> Callable[[int], None]:

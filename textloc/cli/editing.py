@@ -15,6 +15,7 @@ from textloc.cli.common import (
     kept,
     loaded,
     parse_methods,
+    tell_layers,
     written,
 )
 from textloc.errors import PromptError
@@ -88,6 +89,7 @@ def _edit(options: argparse.Namespace) -> None:
         layers, origin = choosing.choose(
             model, options.layers, pairs, options.ocr, on_progress=localizing
         )
+        tell_layers(layers, origin)
         event = followed(
             bar,
             edit_stream(

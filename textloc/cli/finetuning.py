@@ -165,7 +165,11 @@ def follow(stream: Any, begin: str = "") -> Progress | None:
         for now in stream:
             if now.kind == "prepare":
                 if now.step:
-                    tqdm.write(f"{begin}{now.step} samples are prepared", file=sys.stderr)
+                    said = f"{begin}{now.step} samples are prepared"
+                    if "cache_mb" in now.values:
+                        each, size = now.values["mb_a_sample"], now.values["cache_mb"]
+                        said += f": {size:,.0f} MB on disk, {each:.2g} MB a sample"
+                    tqdm.write(said, file=sys.stderr)
                 continue
             bar.total, bar.n = now.steps, now.step
             bar.refresh()

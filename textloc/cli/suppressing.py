@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, advise, followed, loaded, written
+from textloc.cli.common import add_json, add_model, advise, followed, loaded, tell_layers, written
 from textloc.cli.editing import print_errors
 from textloc.errors import PromptError
 from textloc.runs import parse_seeds
@@ -82,6 +82,7 @@ def _suppress(options: argparse.Namespace) -> None:
     model = loaded(options)
     advise(model, options.prompt)
     layers, origin = choosing.choose(model, options.layers, [], options.ocr)
+    tell_layers(layers, origin)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
             bar,
