@@ -185,7 +185,7 @@ def _static(
     with ExitStack() as undo:
         for index in sorted(set(chosen)):
             layer = layers[index]
-            for name in (layer.key, layer.value):
+            for name in layer.parts:
                 linear = denoiser.get_submodule(name)
                 undo.enter_context(_wrapped(linear, reader.projection(layer, name, linear)))
             if layer.mask is not None:
@@ -268,7 +268,8 @@ class _Reader:
             given = torch.stack([word.given for word in self._words]).to(self._states)
             self._texts = families.of_denoiser(self._denoiser).read_text(self._denoiser, given)
         assert self._texts is not None
-        texts = _normed(self._denoiser, layer, self._texts)
+        family = families.of_denoiser(self._denoiser)
+        texts = family.read_layer(self._denoiser, layer, self._texts)
         read = states.clone()
         read[list(self._here)] = texts[list(self._here.values())].to(states)
         self._last = _Same(states), self._here, read
@@ -289,15 +290,6 @@ class _Reader:
             return args, {**kwargs, name: new}
 
         return hook
-
-
-def _normed(denoiser: Any, layer: TextLayer, states: Tensor) -> Tensor:
-    """The text states as the layer's projections read them."""
-    attention = denoiser.get_submodule(layer.name)
-    if getattr(attention, "norm_cross", None) is None:
-        return states
-    normed: Tensor = attention.norm_encoder_hidden_states(states)
-    return normed
 
 
 # ---------------------------------------------------------------------------- joint attention
