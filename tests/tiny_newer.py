@@ -211,7 +211,7 @@ def aura_flow(heads: int = 3, blocks: int = 1, single: int = 2) -> Any:
         text_encoder=encoders.umt5(24),
         tokenizer=encoders.tokenizer(),
         transformer=_matter(
-            _matter(_matter(transformer, *words), *words), "context_embedder", "proj_out"
+            _matter(_matter(transformer, *words), *words), "proj_out", "to_out", "to_add_out"
         ),
     )
 
@@ -655,7 +655,9 @@ def qwen_image_21(heads: int = 3, blocks: int = 3) -> Any:
         vae=_vae_qwen(),
         text_encoder=encoders.qwen3_vl(16, 2, causal=True),
         processor=_processor(),
-        transformer=_matter(_matter(transformer, "to_k", "to_v", "proj_out"), "proj_out"),
+        transformer=_matter(
+            _matter(_matter(transformer, "to_k", "to_v", "proj_out"), "to_v", "to_out"), "proj_out"
+        ),
     )
     return pipe
 

@@ -20,7 +20,7 @@ from textloc.checkpoints.families.chroma import Chroma
 from textloc.checkpoints.families.cogview4 import CogView3Plus, CogView4
 from textloc.checkpoints.families.deepfloyd_if import DeepFloydIF
 from textloc.checkpoints.families.ernie_image import ErnieImage
-from textloc.checkpoints.families.flux import Flux
+from textloc.checkpoints.families.flux import Flux, FluxKontext
 from textloc.checkpoints.families.flux2 import Flux2
 from textloc.checkpoints.families.glm_image import GlmImage
 from textloc.checkpoints.families.hidream import HiDream
@@ -108,7 +108,7 @@ PIPELINES: dict[str, Family] = {
     "ErnieImagePipeline": ErnieImage(),
     "Flux2KleinPipeline": Flux2(),
     "Flux2Pipeline": Flux2(),
-    "FluxKontextPipeline": Flux(),
+    "FluxKontextPipeline": FluxKontext(),
     "FluxPipeline": Flux(),
     "GlmImagePipeline": GlmImage(),
     "HiDreamImagePipeline": HiDream(),

@@ -91,3 +91,14 @@ class Flux(Family):
         """Latents of the autoencoder, packed by two by two: (N, h * w / 4, 4 C)."""
         code = common.encode_shifted(pipe, pictures, sampling)
         return pipe._pack_latents(code, *code.shape)
+
+
+class FluxKontext(Flux):
+    """FLUX.1 Kontext: the same, with a picture to change or without one."""
+
+    def arguments(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """Prompts for both encoders, one a row, in the size that is asked for."""
+        asked = super().arguments(pipe, runs, sampling)
+        if sampling.height is None or sampling.width is None:
+            return asked
+        return asked | {"max_area": sampling.height * sampling.width}
