@@ -1,22 +1,39 @@
-"""Fixtures shared by tests."""
+"""Fixtures shared by tests, and how the tests are spread over processes."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Read when torch is first imported: tests run side by side, and tiny tensors gain nothing from
+# threads. Give another number to try one; programs that tests start have the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
 
 from textloc.checkpoints.loading import Model, load
-from textloc.paths import CHECKPOINTS
+
+PROCESSES = 4
+"""At most; each holds torch and the checkpoints in memory, about 1.5 GB."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process a core for the whole suite; files and tests that are named run in this one."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, PROCESSES) if whole else 0
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> None:
+    """As many threads as asked for, whatever a test before has set."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session")
 def shipped() -> Model:
     """The shipped checkpoint, loaded once."""
-    if not (CHECKPOINTS / "tiny-sdxl" / "model_index.json").is_file():
-        pytest.skip("tiny-sdxl is not shipped")
-    torch.set_num_threads(2)
     return load("tiny-sdxl")
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from textloc.checkpoints import loading, loras
+from textloc.checkpoints import loading, loras, weights
 from textloc.checkpoints.known import KNOWN
 from textloc.checkpoints.loading import Model
 from textloc.jobs.choosing import layers_of
@@ -46,7 +46,7 @@ def test_at_least_three_results_are_shipped_and_one_is_the_default() -> None:
 def test_shipped_results_are_those_of_the_shipped_weights(result: str) -> None:
     document = store.load(result, RESULTS).document
     checkpoint = document["checkpoint"]
-    digest = loading.digest(CHECKPOINTS / checkpoint["name"])
+    digest = weights.digest(CHECKPOINTS / checkpoint["name"])
     if (lora := checkpoint.get("lora")) is not None:
         assert lora["base"] == digest
         assert lora["digest"] == loras.find(lora["name"]).digest

@@ -107,12 +107,17 @@ def sd(shape: str = "two-blocks", scheduler: Any = None, seed: int = 0) -> Model
     sizes = SHAPES[shape]
     encoder = components.text_encoder(32, 2, None, seed + 1)
     torch.manual_seed(seed)
+    scheduler = scheduler or components.scheduler()
+    asked = {"steps_offset": 1, "clip_sample": False}  # the pipeline sets them, with a warning
+    scheduler.register_to_config(
+        **{name: asked[name] for name in asked if name in scheduler.config}
+    )
     pipe = StableDiffusionPipeline(
         vae=_vae(),
         text_encoder=encoder,
         tokenizer=_tokenizer(sizes["tokens"]),
         unet=_unet(sizes, 32),
-        scheduler=scheduler or components.scheduler(),
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -144,6 +149,19 @@ OTHERS: dict[str, Callable[[], Model]] = {
     "qwen-image-one": lambda: _model(tiny_families.qwen_image(blocks=1, heads=1)),
 }
 """The families whose shape is their own."""
+
+
+def precise(model: Model) -> Model:
+    """The same model, now in double precision, for claims that must not hold by rounding.
+
+    Rows of one batch and rows of another, or one processor and another, then differ by 1e-15 and
+    not by the 1e-7 of single precision, which a few steps of an untrained model make 1e-4: as much
+    as some patches do. What differs, differs by more than rounding, and what is equal is equal.
+    Schedulers still compute in single precision and pictures leave the pipeline in it, so equal is
+    to within a few units of its last place (6e-8 of pixels in [0, 1]).
+    """
+    model.pipe.to(torch.float64)
+    return model
 
 
 def _model(pipe: Any, size: int = 16) -> Model:

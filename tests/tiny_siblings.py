@@ -1,5 +1,4 @@
-"""Random tiny pipelines that share the denoiser of another: guidance by perturbed attention, few-step
-samplers, pictures given."""
+"""Random tiny pipelines that share the denoiser of another."""
 
 from __future__ import annotations
 

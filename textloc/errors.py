@@ -21,6 +21,10 @@ class CheckpointError(TextlocError):
     """A checkpoint that is unknown, incomplete, gated, unreachable or of an unknown family."""
 
 
+class AttributionError(TextlocError):
+    """A change that cannot be divided among layers: none is there, or no gradient can be taken."""
+
+
 class OCRError(TextlocError):
     """An OCR engine that is unknown, not installed, or without its weights."""
 

@@ -19,6 +19,16 @@ def quoted(prompt: str) -> list[str]:
     return [next((part for part in match if part), "").strip() for match in found]
 
 
+def quoted_spans(prompt: str) -> list[tuple[int, int]]:
+    """Where the quoted texts stand in the prompt: half-open ranges of characters."""
+    spans = []
+    for match in _QUOTED.finditer(prompt):
+        number = next((n for n, part in enumerate(match.groups(), 1) if part), None)
+        if number is not None:
+            spans.append(match.span(number))
+    return spans
+
+
 def quoted_text(prompt: str) -> str:
     """The text that the prompt asks to be written: its quoted texts, joined by spaces.
 

@@ -38,14 +38,12 @@ LEVEL = 1.0
 
 @pytest.fixture(scope="module", params=MAKERS)
 def model(request: pytest.FixtureRequest) -> Model:
-    torch.set_num_threads(1)
-    return MAKERS[request.param]()
+    return tiny_pipelines.precise(MAKERS[request.param]())
 
 
 @pytest.fixture(scope="module")
 def sd() -> Model:
-    torch.set_num_threads(1)
-    return tiny_pipelines.sd()
+    return tiny_pipelines.precise(tiny_pipelines.sd())
 
 
 def edit(target: str = TARGETS["longer"], source: Run = SOURCE, **options: Any) -> Run:
@@ -107,7 +105,7 @@ def test_all_probabilities_sum_to_one(
 
     monkeypatch.setattr(prompt_to_prompt, "mixed", watched)
     pictures(model, edit(target, cross_steps=1, self_steps=0.5))
-    assert torch.allclose(torch.cat(sums), torch.ones(()), atol=1e-5)
+    assert torch.allclose(torch.cat(sums).float(), torch.ones(()), atol=1e-5)
     name = type(model.pipe).__name__
     if name == "StableDiffusion3Pipeline":  # keys are [picture, CLIP, T5]
         joint = (16, 16 + 40 + 40, 16 + 40 + 40)
@@ -264,16 +262,21 @@ def test_tokens_that_are_gone_are_dropped() -> None:
 # -- the mixed attention -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cross", [False, True])
+@pytest.mark.parametrize(
+    ("cross", "text", "keys"),
+    [
+        (cross, text, keys)
+        for cross in (False, True)
+        for text in (slice(0, 8), slice(5, 13), slice(0, 0))
+        for keys in (8, 13)
+        if text.stop <= keys and (text.stop or not cross)  # without text there is no cross
+    ],
+)
 @pytest.mark.parametrize("picture", [False, True])
 @pytest.mark.parametrize("target", [[1, 7, 9], [1, 7, 8, 9], [1, 2, 5, 9], [1, 9]])
-@pytest.mark.parametrize("text", [slice(0, 8), slice(5, 13), slice(0, 0)])
-@pytest.mark.parametrize("keys", [8, 13])
 def test_mixed_probabilities_sum_to_one(
     cross: bool, picture: bool, target: list[int], text: slice, keys: int
 ) -> None:
-    if text.stop > keys or (cross and text.stop == 0):
-        pytest.skip("no such keys")
     noise = torch.Generator().manual_seed(0)
     own, source = (4 * torch.randn(2, 3, 6, keys, generator=noise)).softmax(-1)
     found = mixed(own, source, text, align([1, 2, 9], target, 8, True), cross, picture)

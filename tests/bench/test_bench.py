@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from tests import tiny_pipelines
 from textloc import cli
@@ -19,7 +18,7 @@ PAIRS = [parse_pair('a red sign "AB"', "XYZ"), parse_pair('a mug, blue "CD"', "E
 @pytest.fixture(scope="module", params=["sd", "sdxl", "sd3"])
 def model(request: pytest.FixtureRequest) -> Model:
     builders = {**tiny_pipelines.FAMILIES, **tiny_pipelines.OTHERS}
-    return builders[request.param]()
+    return tiny_pipelines.precise(builders[request.param]())
 
 
 def test_every_swap_is_measured(model: Model) -> None:
@@ -118,7 +117,6 @@ def test_what_cannot_be_timed_is_refused(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_an_edit_costs_what_its_family_asks_for() -> None:
     """One row a guidance pass where text is static, two in joint attention."""
-    torch.set_num_threads(1)
     pair = parse_pair('a red sign "AB"', "XYZ")
     for model, beside in ((tiny_pipelines.sd(), "plain"), (tiny_pipelines.OTHERS["sd3"](), "two")):
         report = cost.measure(model, pair, [0], repeats=2, methods=["prompt-swap", "inpainting"])
@@ -134,7 +132,6 @@ def test_an_edit_costs_what_its_family_asks_for() -> None:
 
 
 def test_the_table_of_edits_says_what_failed() -> None:
-    torch.set_num_threads(1)
     pairs = [parse_pair('a red sign "AB"', "XYZ"), parse_pair('a blue mug "CD"', "EF")]
     methods = ["prompt-swap", "regenerate"]
     *_, last = edit_stream(tiny_pipelines.sd(), pairs, [0], start_step=0, methods=methods)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import hub_stand_in, tiny_families, tiny_pipelines
-from textloc.checkpoints import known, loading
+from textloc.checkpoints import known, loading, memory
 from textloc.checkpoints.families import full_size
 from textloc.errors import CheckpointError
 from textloc.jobs.localize import localize
@@ -73,7 +73,7 @@ def test_the_second_stage_gets_the_source_prompt(tmp_path: Path) -> None:
     model = loading.load(first, upscaler=str(second))
     assert model.upscaler is not None
     asked: list[Any] = []
-    pipe = model.upscaler.args[0]
+    pipe = model.upscaler.pipe
     assert pipe.text_encoder is model.pipe.text_encoder
     encode = pipe.encode_prompt
     pipe.encode_prompt = lambda prompt, *args, **kwargs: (
@@ -99,46 +99,60 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def command(endpoint: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`textloc localize` in a process of its own, for the address of the Hub is read at import."""
-    return subprocess.run(
-        [sys.executable, "-m", "textloc", "localize", *arguments],
+COMMANDS = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from textloc import cli
+
+for arguments in json.loads(sys.argv[1]):
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        status = cli.main(arguments)
+    print(json.dumps([status, out.getvalue(), err.getvalue()]))
+"""
+"""Several commands, for a process takes seconds to start."""
+
+
+def localize_each(endpoint: str, home: Path, *names: str) -> list[tuple[int, str, str]]:
+    """Exit status, output and errors of `textloc localize --model NAME`, one a name.
+
+    In a process of its own, for the address of the Hub is read at import.
+    """
+    asked = ["--source", PAIR.source, "--target", "XY", "--layers", "0", "--steps", "1"]
+    commands = [["localize", "--model", name, *asked, "--json", "-"] for name in names]
+    environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
         cwd=ROOT,
-        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home)},
+        env={**os.environ, **environment, "TEXTLOC_RESULTS": str(home / "results")},
         capture_output=True,
         text=True,
         timeout=300,
     )
-
-
-ASKED = ("--source", PAIR.source, "--target", "XY", "--layers", "0", "--steps", "1", "--json", "-")
-
-
-def test_a_hub_name_downloads_and_runs(hub: str, tmp_path: Path) -> None:
-    done = command(hub, tmp_path, "--model", "stand-in/sd3", *ASKED)
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+REFUSED = {
+    hub_stand_in.GATED: "is gated: accept its licence at",
+    "stand-in/nothing": "the Hub has no model 'stand-in/nothing'",
+}
+
+
+def test_a_hub_name_downloads_and_runs_and_what_is_refused_is_one_line(
+    hub: str, tmp_path: Path
+) -> None:
+    (status, said, errors), *refused = localize_each(hub, tmp_path, "stand-in/sd3", *REFUSED)
+    assert status == 0, errors
+    document = json.loads(said)
     assert document["checkpoint"]["revision"] == hub_stand_in.COMMIT
     assert document["checkpoint"]["name"] == "stand-in/sd3"
-    again = command("http://127.0.0.1:9", tmp_path, "--model", "stand-in/sd3", *ASKED)
-    assert again.returncode in (0, 2)  # from the cache, or told that the Hub is away
-    assert "Traceback" not in again.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (hub_stand_in.GATED, "is gated: accept its licence at"),
-        ("stand-in/nothing", "the Hub has no model 'stand-in/nothing'"),
-    ],
-)
-def test_what_the_hub_refuses_is_one_line(
-    hub: str, tmp_path: Path, name: str, message: str
-) -> None:
-    done = command(hub, tmp_path, "--model", name, *ASKED)
-    assert done.returncode == 2
-    assert message in done.stderr.strip().splitlines()[-1]
-    assert done.stdout == ""
+    for (status, said, errors), message in zip(refused, REFUSED.values(), strict=True):
+        assert status == 2
+        assert message in errors.strip().splitlines()[-1]
+        assert said == ""
+    ((status, _, errors),) = localize_each("http://127.0.0.1:9", tmp_path, "stand-in/sd3")
+    assert status in (0, 2)  # from the cache, or told that the Hub is away
+    assert "Traceback" not in errors
 
 
 # -- the table ------------------------------------------------------------------------------
@@ -172,7 +186,7 @@ def test_sizes_leave_room_for_the_denoiser(name: str) -> None:
     ],
 )
 def test_placement(weights: int, largest: int, free: int, how: str) -> None:
-    assert loading.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
+    assert memory.placement(weights * 2**30, largest * 2**30, free * 2**30) == how
 
 
 def test_an_unknown_device_is_told() -> None:

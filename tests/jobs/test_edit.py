@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests import tiny_pipelines
@@ -31,8 +30,7 @@ PAIR = parse_pair('a red sign "AB"', "XYZ")
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    torch.set_num_threads(1)
-    return tiny_pipelines.sdxl()
+    return tiny_pipelines.precise(tiny_pipelines.sdxl())
 
 
 def test_the_document_is_whole_and_storable(model: Model, results: Path) -> None:

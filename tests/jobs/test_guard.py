@@ -34,12 +34,7 @@ BAD, GOOD = 'a red sign "STOP"', 'a red sign "LOVE"'
 CLEAN = 'a green mug "HOP"'
 KEEP: dict[str, Any] = {"words": ("stop", "halt", "wait"), "replacements": {"stop": "LOVE"}}
 LEVEL = 1.0
-"""What rounding may do to a picture of 255 levels."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+"""What rounding may do to a picture of 255 levels: a value halfway goes to either side."""
 
 
 def arguments(model: Model, prompts: list[str], **more: Any) -> dict[str, Any]:
@@ -78,7 +73,7 @@ def test_clean_calls_pass_bit_for_bit(family: str) -> None:
 @pytest.mark.parametrize("family", STATIC)
 def test_a_guarded_call_is_the_patched_one(family: str) -> None:
     """The localized layers read the benign text, everything else the prompt as it is."""
-    model = STATIC[family]()
+    model = tiny_pipelines.precise(STATIC[family]())
     layers = tuple(range(0, len(model.layers), 2))
     runs = [Run(BAD, 0).patched(Patch(layers, Run(GOOD, 0))), Run(CLEAN, 1)]
     images: dict[Run, Any] = {}
@@ -97,19 +92,20 @@ def test_a_guarded_call_is_the_patched_one(family: str) -> None:
 
 @pytest.mark.parametrize("family", JOINT)
 def test_joint_attention_carries_the_benign_text(family: str) -> None:
-    model = JOINT[family]()
-    plain, swapped = pictures(model, [BAD, CLEAN]), pictures(model, [GOOD, CLEAN])
+    model = tiny_pipelines.precise(JOINT[family]())
+    exact = {"output_type": "np"}  # in [0, 1], not rounded to levels
+    plain, swapped = (pictures(model, [text, CLEAN], **exact) for text in (BAD, GOOD))
     with guard(model.pipe, "all", **KEEP):
-        guarded = pictures(model, [BAD, CLEAN])
-    assert apart(guarded[1], plain[1]) <= LEVEL
-    assert apart(guarded[0], plain[0]) > LEVEL
-    assert apart(guarded[0], swapped[0]) < apart(plain[0], swapped[0])
-    assert np.array_equal(plain, pictures(model, [BAD, CLEAN]))
+        guarded = pictures(model, [BAD, CLEAN], **exact)
+    assert apart(guarded[1], plain[1]) < 1e-5
+    assert apart(guarded[0], plain[0]) > 1e-3
+    assert apart(guarded[0], swapped[0]) < apart(plain[0], swapped[0]) - 1e-3
+    assert np.array_equal(plain, pictures(model, [BAD, CLEAN], **exact))
 
 
 @pytest.mark.parametrize("family", JOINT)
 def test_carrying_ones_own_text_changes_nothing(family: str) -> None:
-    model = JOINT[family]()
+    model = tiny_pipelines.precise(JOINT[family]())
     states = encoded(model, [BAD])
     plain = pictures(model, [BAD])
     for chosen in ((0,), (len(model.layers) - 1,), tuple(range(len(model.layers)))):
@@ -122,7 +118,7 @@ def test_carrying_ones_own_text_changes_nothing(family: str) -> None:
 @pytest.mark.parametrize("family", ["sd3", "flux"])
 def test_carried_text_is_a_rows_own_as_long_as_their_pictures_are_equal(family: str) -> None:
     """In the first block, where nothing of the picture has read a text yet, carrying is exact."""
-    model = JOINT[family]()
+    model = tiny_pipelines.precise(JOINT[family]())
     inputs = type(model.denoiser).forward
     captured: dict[str, Any] = {}
 
@@ -151,8 +147,8 @@ def test_carried_text_is_a_rows_own_as_long_as_their_pictures_are_equal(family: 
         with injected(model.denoiser, model.layers, (0,), [Words(text[0], text[1])]):
             carried = model.denoiser(**call)[0][0]
         plain = model.denoiser(**call)[0][0]
-    assert torch.allclose(exact, carried, atol=1e-5)
-    assert not torch.allclose(exact, plain, atol=1e-4)
+    assert torch.allclose(exact, carried, rtol=0, atol=1e-5)  # places of tokens are float32
+    assert not torch.allclose(exact, plain, rtol=0, atol=1e-3)
 
 
 def encoded(model: Model, prompts: list[str]) -> torch.Tensor:
@@ -191,7 +187,7 @@ def test_one_prompt_lists_and_several_images_a_prompt() -> None:
 
 
 def test_a_second_prompt_is_guarded_too() -> None:
-    model = tiny_pipelines.sdxl()
+    model = tiny_pipelines.precise(tiny_pipelines.sdxl())
     with guard(model.pipe, "all", **KEEP) as state:
         guarded = pictures(model, [CLEAN], prompt_2=[BAD])
     benign = pictures(model, [CLEAN], prompt_2=[GOOD])
@@ -276,7 +272,7 @@ _MODELS: dict[str, Model] = {}
 
 def _sd() -> Model:
     if "sd" not in _MODELS:
-        _MODELS["sd"] = tiny_pipelines.sd()
+        _MODELS["sd"] = tiny_pipelines.precise(tiny_pipelines.sd())
     return _MODELS["sd"]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests import tiny_pipelines
 from textloc import cli, suppress
@@ -28,8 +27,7 @@ KEEP: dict[str, Any] = {"words": ["stop"], "replacements": {"stop": "LOVE"}}
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    torch.set_num_threads(1)
-    return tiny_pipelines.sd()
+    return tiny_pipelines.precise(tiny_pipelines.sd())
 
 
 def reads(monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:

@@ -26,13 +26,12 @@ LONG = "a sign that says much more than fits here"
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    torch.set_num_threads(1)
-    return tiny_pipelines.sdxl()
+    return tiny_pipelines.precise(tiny_pipelines.sdxl())
 
 
 def with_scheduler(name: str, **config: Any) -> Model:
     made = getattr(diffusers, name)(prediction_type="v_prediction", **config)
-    return tiny_pipelines.sdxl(scheduler=made)
+    return tiny_pipelines.precise(tiny_pipelines.sdxl(scheduler=made))
 
 
 def sweep(model: Model, start: int = 0) -> list[Run]:

@@ -1,10 +1,12 @@
 """Patching in detail: against a version by hand, with every scheduler, and left as it was.
 
-`test_invariants.py` holds what patching must keep on every family; pictures are float, in [0, 1].
+`test_invariants.py` holds what patching must keep on every family; pictures are float, in [0, 1],
+of models in double precision (`tiny_pipelines.precise`).
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +21,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import tiny_pipelines
-from tests.patching.test_invariants import SOURCE, TARGET, apart, everything, pictures, whole
+from tests.patching.test_invariants import (
+    SOURCE,
+    TARGET,
+    TOLERANCE,
+    apart,
+    everything,
+    pictures,
+    whole,
+)
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
 from textloc.patching.hooks import patched
@@ -27,7 +37,7 @@ from textloc.runs import Patch, Run
 
 OTHER = Run('a white book "QQ"', 1)
 STEPS, TOKENS = 3, 24
-ROUNDING = 1e-5  # of sums batched differently; measured: below 5e-6
+ROUNDING = TOLERANCE
 VISIBLE = 1e-2  # what a patch of all layers changes at least
 
 
@@ -38,8 +48,7 @@ def scheduler(name: str, **config: Any) -> Any:
 
 @pytest.fixture(scope="module", params=["sd", "sdxl"])
 def model(request: pytest.FixtureRequest) -> Model:
-    torch.set_num_threads(1)
-    return tiny_pipelines.FAMILIES[request.param]()
+    return tiny_pipelines.precise(tiny_pipelines.FAMILIES[request.param]())
 
 
 @pytest.fixture
@@ -156,7 +165,7 @@ def drawn_shape(seed: int) -> dict[str, Any]:
 def test_any_shape(family: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All layers, all heads and all tokens patched: the target; of a layer: the layer."""
     monkeypatch.setitem(tiny_pipelines.SHAPES, "drawn", drawn_shape(seed))
-    model = tiny_pipelines.FAMILIES[family]("drawn")
+    model = tiny_pipelines.precise(tiny_pipelines.FAMILIES[family]("drawn"))
     last = max(everything(model))
     heads = range(model.layers[last].heads)
     runs = [
@@ -218,7 +227,7 @@ MORE_LOOKS = [
 @pytest.mark.parametrize(("name", "config"), [*ONE_LOOK_A_STEP, *MORE_LOOKS])
 def test_shared_rows_keep_what_schedulers_remember(name: str, config: dict[str, Any]) -> None:
     """Also the noise of stochastic ones, drawn by one generator a row."""
-    model = tiny_pipelines.sdxl(scheduler=scheduler(name, **config))
+    model = tiny_pipelines.precise(tiny_pipelines.sdxl(scheduler=scheduler(name, **config)))
     steps, layers = 4, everything(model)
     runs = [SOURCE, TARGET]
     runs += [SOURCE.patched(Patch(layers, TARGET, start=start)) for start in range(steps + 1)]
@@ -231,7 +240,7 @@ def test_shared_rows_keep_what_schedulers_remember(name: str, config: dict[str, 
     assert changed[-1] == 0  # begins after the last step
     assert apart(unshared[-1], unshared[0]) < ROUNDING
     assert all(before > VISIBLE for before in changed[:2])
-    assert len({row.tobytes() for row in shared[2:]}) == steps + 1
+    assert all(apart(*two) > 10 * ROUNDING for two in itertools.combinations(shared[2:], 2))
     assert source.std() > VISIBLE
     if (name, config) in ONE_LOOK_A_STEP:
         assert counted.passes == steps

@@ -1,6 +1,6 @@
 """What patching must keep, on random tiny pipelines of every family and on the shipped checkpoint.
 
-Rows of one call are compared with each other: a row alone and in a batch differ by rounding.
+All in double precision (`tiny_pipelines.precise`): no claim holds, or fails, by rounding.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from textloc.checkpoints.loading import Model, load
 from textloc.errors import Cancelled, LayerError, OutOfMemoryError, PromptError
 from textloc.patching import generation
 from textloc.patching.hooks import Patching, patched
-from textloc.paths import CHECKPOINTS
 from textloc.runs import Patch, Run, Sampling
 
 SOURCE, TARGET = Run('a red sign "AB"', 1), Run('a blue mug "XYZ"', 1)
-TOLERANCE = 1e-4  # of pixels in [0, 1]; rounding of differently batched sums
+TOLERANCE = 1e-5
+"""Of pixels in [0, 1]: some hundred roundings of the single precision (6e-8) in which schedulers
+compute and masks and places of tokens are made. Measured: below 4e-6. What patches change is
+above 1e-3."""
 
 CASES = [
     *itertools.product(["sd", "sdxl"], tiny_pipelines.SHAPES),
@@ -34,19 +36,22 @@ CASES = [
     *(("other", name) for name in tiny_pipelines.OTHERS),
     *(("shipped", entry.name) for entry in KNOWN if entry.shipped),
 ]
+DEPENDENT = ("sd3", "flux", "pixart", "sana", "qwen")
+UNMASKED = [case for case in CASES if not case[1].removeprefix("tiny-").startswith(DEPENDENT)]
+"""Without the families whose text keys depend on the picture, or are masked."""
+
+SEVERAL = [case for case in CASES if not case[1].endswith("-one")]
+"""With more than one text layer."""
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
 def model(request: pytest.FixtureRequest) -> Model:
     family, shape = request.param
-    torch.set_num_threads(1)
     if family == "shipped":
-        if not (CHECKPOINTS / shape / "model_index.json").is_file():
-            pytest.skip(f"{shape} is not shipped")
-        return load(shape)
+        return tiny_pipelines.precise(load(shape))
     if family == "other":
-        return tiny_pipelines.OTHERS[shape]()
-    return tiny_pipelines.FAMILIES[family](shape)
+        return tiny_pipelines.precise(tiny_pipelines.OTHERS[shape]())
+    return tiny_pipelines.precise(tiny_pipelines.FAMILIES[family](shape))
 
 
 def pictures(
@@ -125,18 +130,23 @@ def test_a_channel_alone_changes_the_picture_and_is_no_layer(model: Model) -> No
     runs = [SOURCE, TARGET, SOURCE.patched(Patch((), TARGET, channels=tuple(names)))]
     runs.append(SOURCE.patched(Patch(layers, TARGET)))
     (source, target, channel, held), _ = pictures(model, runs)
-    assert apart(channel, source) > 0
-    assert apart(channel, target) > 0
-    assert apart(held, target) > 0
+    assert apart(channel, source) > 10 * TOLERANCE
+    assert apart(channel, target) > 10 * TOLERANCE
+    assert apart(held, target) > 10 * TOLERANCE
 
 
 def test_patching_changes_the_picture_and_no_neighbour(model: Model) -> None:
+    """Some layers give a third picture; all of them the target, if text has no other way in."""
     runs = [SOURCE, TARGET, SOURCE.patched(Patch((0, len(model.layers) - 1), TARGET))]
     (source, target, moved), _ = pictures(model, runs)
-    (alone, _), _ = pictures(model, [SOURCE, TARGET])
+    (alone, beside), _ = pictures(model, [SOURCE, TARGET])
     assert apart(source, alone) < TOLERANCE
-    assert apart(moved, source) > 0
-    assert apart(moved, target) > 0
+    assert apart(target, beside) < TOLERANCE
+    assert apart(moved, source) > 10 * TOLERANCE
+    if len(model.layers) > 2 or text_channels(model.denoiser):
+        assert apart(moved, target) > 10 * TOLERANCE
+    else:  # these two are all that there are
+        assert apart(moved, target) < TOLERANCE
 
 
 def test_leaving_restores_bit_for_bit(model: Model) -> None:
@@ -153,11 +163,12 @@ def test_leaving_restores_bit_for_bit(model: Model) -> None:
     assert np.array_equal(before, after)
 
 
+@pytest.mark.parametrize("model", UNMASKED, indirect=True, ids="-".join, scope="module")
 def test_injection_equals_patching(model: Model) -> None:
     """Replacing the text states that a layer sees is patching, where text is static."""
     layer = model.layers[len(model.layers) // 2]
-    if not layer.static or layer.mask is not None:
-        pytest.skip("its text keys depend on the picture, or are masked")
+    assert layer.static
+    assert layer.mask is None
     (_, _, moved), _ = pictures(
         model, [SOURCE, TARGET, SOURCE.patched(Patch((layer.index,), TARGET))], share=False
     )
@@ -212,9 +223,9 @@ def test_every_step_is_no_limit_and_no_step_is_the_source(model: Model) -> None:
     ]
     (source, _, moved, limited, none, middle), _ = pictures(model, runs)
     assert apart(moved, limited) < TOLERANCE
-    assert apart(none, source) == 0
-    assert apart(middle, source) > 0
-    assert apart(middle, moved) > 0
+    assert apart(none, source) == 0  # of one call, where it is no row of its own
+    assert apart(middle, source) > 10 * TOLERANCE
+    assert apart(middle, moved) > 10 * TOLERANCE
 
 
 def test_heads_and_tokens_add_up_to_the_layer(model: Model) -> None:
@@ -234,7 +245,7 @@ def test_heads_and_tokens_add_up_to_the_layer(model: Model) -> None:
     (source, _, moved, by_head, by_token, first), _ = pictures(model, runs)
     assert apart(moved, by_head) < TOLERANCE
     assert apart(moved, by_token) < TOLERANCE
-    assert apart(first, source) > 0
+    assert apart(first, source) > 10 * TOLERANCE
 
 
 def test_a_longer_text_is_not_cut_off_by_a_mask(model: Model) -> None:
@@ -248,14 +259,14 @@ def test_a_longer_text_is_not_cut_off_by_a_mask(model: Model) -> None:
             pictures(model, [*runs, SOURCE.patched(Patch((0,), longer, heads=(0,)))])
 
 
+@pytest.mark.parametrize("model", SEVERAL, indirect=True, ids="-".join, scope="module")
 def test_two_donors(model: Model) -> None:
     other = Run('a white book "QQ"', 1)
     layers = everything(model)
-    if len(layers) < 2:
-        pytest.skip("it has one text layer")
     first, rest = layers[:1], layers[1:]
     runs = [SOURCE, TARGET, other, SOURCE.patched(Patch(first, TARGET), Patch(rest, other))]
-    assert len({row.tobytes() for row in pictures(model, runs)[0]}) == 4
+    rows, _ = pictures(model, runs)
+    assert all(apart(*two) > 10 * TOLERANCE for two in itertools.combinations(rows, 2))
 
 
 def test_shared_rows_give_the_same_pictures_and_cost_less(model: Model) -> None:
@@ -284,14 +295,14 @@ def test_shared_rows_give_the_same_pictures_and_cost_less(model: Model) -> None:
 def test_shared_rows_with_other_schedulers(name: str) -> None:
     import diffusers
 
-    model = tiny_pipelines.sdxl(scheduler=getattr(diffusers, name)())
+    model = tiny_pipelines.precise(tiny_pipelines.sdxl(scheduler=getattr(diffusers, name)()))
     layers = everything(model)
     runs = [SOURCE, TARGET, SOURCE.patched(Patch(layers, TARGET, start=2))]
     shared, counted = pictures(model, runs, steps=5)
     unshared, _ = pictures(model, runs, steps=5, share=False)
     assert counted.rows < counted.rows_unshared
-    assert apart(shared, unshared) < 10 * TOLERANCE
-    assert apart(shared[2], shared[0]) > 0
+    assert apart(shared, unshared) < TOLERANCE
+    assert apart(shared[2], shared[0]) > 10 * TOLERANCE
 
 
 # -- what must be refused ------------------------------------------------------------------
@@ -299,7 +310,7 @@ def test_shared_rows_with_other_schedulers(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def small() -> Model:
-    return tiny_pipelines.sdxl()
+    return tiny_pipelines.precise(tiny_pipelines.sdxl())
 
 
 def test_a_silent_layer_is_an_error(small: Model, monkeypatch: pytest.MonkeyPatch) -> None:

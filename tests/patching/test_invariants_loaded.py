@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,8 +32,7 @@ EVERY: dict[str, Callable[[], Model]] = {**tiny_pipelines.FAMILIES, **tiny_pipel
 def test_lora_is_part_of_what_is_patched(name: str) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    torch.set_num_threads(1)
-    model = EVERY[name]()
+    model = tiny_pipelines.precise(EVERY[name]())
     (before,), _ = pictures(model, [SOURCE])
     leaves = {path.rsplit(".", 1)[1] for x in model.layers for path in (x.key, x.value)}
     torch.manual_seed(0)
@@ -57,8 +57,7 @@ def test_two_images_a_prompt_are_two_rows(name: str) -> None:
     Sana and Qwen-Image repeat the text masks in another order than the texts (diffusers 0.42), so
     there the pictures are not those of single rows; what is moved still is what it was.
     """
-    torch.set_num_threads(1)
-    model = EVERY[name]()
+    model = tiny_pipelines.precise(EVERY[name]())
     sources = [Run(SOURCE.prompt, seed) for seed in (1, 2)]
     targets = [Run(TARGET.prompt, seed) for seed in (1, 2)]
     moved = [s.patched(whole(model, t)) for s, t in zip(sources, targets, strict=True)]
@@ -81,8 +80,7 @@ def test_two_images_a_prompt_are_two_rows(name: str) -> None:
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
 def test_an_ip_adapter_stays_as_it_is(name: str) -> None:
     """What a picture prompt adds to a text layer is no text, and is not patched."""
-    torch.set_num_threads(1)
-    model = EVERY[name]()
+    model = tiny_pipelines.precise(EVERY[name]())
     unet, width = model.denoiser, model.denoiser.config.cross_attention_dim
     torch.manual_seed(0)
     adapter: dict[str, Any] = {}
@@ -112,7 +110,7 @@ def test_an_ip_adapter_stays_as_it_is(name: str) -> None:
             output_type="np",
         ).images
     assert state.rows < state.rows_unshared or state.passes == 3
-    assert apart(source, plain) > TOLERANCE
+    assert apart(source, plain) > 10 * TOLERANCE
     if name == "sd":  # SDXL's pooled text is not patched here
         assert apart(moved, target) < TOLERANCE
     assert apart(moved, source) > 10 * TOLERANCE
@@ -149,17 +147,19 @@ def drawn(seed: int) -> tuple[str, Model]:
 
 @pytest.mark.parametrize("seed", range(18))
 def test_any_shape_moves_to_the_target_and_comes_back(seed: int) -> None:
-    torch.set_num_threads(1)
     name, model = drawn(seed)
+    tiny_pipelines.precise(model)
     rng = random.Random(seed)
     letters = "".join(rng.choice("ABCDEFGH") for _ in range(rng.randint(1, 5)))
     target = Run(f'a {rng.choice(("tan", "blue"))} mug "{letters}"', 1)
     guidance = rng.choice((1.0, 3.0))
     one = Patch((rng.randrange(len(model.layers)),), target, start=1)
     runs = [SOURCE, target, SOURCE.patched(whole(model, target)), SOURCE.patched(one)]
+    (before,), _ = pictures(model, [SOURCE], guidance=guidance)
     (source, wanted, moved, part), _ = pictures(model, runs, guidance=guidance)
     assert apart(moved, wanted) < TOLERANCE, name
-    assert apart(moved, source) > TOLERANCE, name
-    assert apart(part, source) > 0, name
+    assert apart(moved, source) > 10 * TOLERANCE, name
+    assert apart(part, source) > 10 * TOLERANCE, name
     (again,), _ = pictures(model, [SOURCE], guidance=guidance)
+    assert np.array_equal(again, before), name
     assert apart(again, source) < TOLERANCE, name

@@ -35,8 +35,7 @@ def noise_picture(size: tuple[int, int]) -> Image.Image:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_source_row_becomes_the_picture(family: str) -> None:
     """Whatever the model makes of the prompt; a patched row differs, and its neighbours go on."""
-    torch.set_num_threads(1)
-    model = FAMILIES[family]()
+    model = tiny_pipelines.precise(FAMILIES[family]())
     sampling = replace(model.defaults, steps=3, guidance=2.0)
     picture = noise_picture((sampling.width or 0, sampling.height or 0))
     followed = inversion.follow(picture, SOURCE, sampling)

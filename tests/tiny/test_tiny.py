@@ -143,7 +143,6 @@ def test_an_exported_run_is_an_ordinary_checkpoint(
     family: str, tmp_path: Path, small_codec: codec.Codec
 ) -> None:
     """It loads by its folder, reads prompts as in training, and makes a picture of its size."""
-    torch.set_num_threads(1)
     trainer = _trainer(tmp_path / "run", small_codec, family)
     trainer.save()
     autoencoder.Trainer(tmp_path, small_codec).save()
@@ -193,7 +192,6 @@ def test_pooled_states_of_training_are_the_partners(
 def test_resuming_gives_the_same_weights(
     family: str, tmp_path: Path, small_codec: codec.Codec
 ) -> None:
-    torch.set_num_threads(1)
     whole = _trainer(tmp_path / "whole", small_codec, family)
     whole.train(4, None)
     _trainer(tmp_path / "parts", small_codec, family).train(2, None)
@@ -209,7 +207,6 @@ def test_resuming_gives_the_same_weights(
 @pytest.mark.slow
 def test_the_decoder_adapts_to_what_is_predicted(tmp_path: Path, small_codec: codec.Codec) -> None:
     """Only the decoder learns, and the denoiser gets its own weights back."""
-    torch.set_num_threads(1)
     denoiser = _trainer(tmp_path / "run", small_codec)
     denoiser.train(2, None)
     before = {k: v.clone() for k, v in denoiser.model.state_dict().items()}
@@ -248,7 +245,6 @@ def test_another_family_starts_from_what_fits(
     tmp_path: Path, small_codec: codec.Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The U-Net of tiny-sdxl under one new text encoder, which learns the states it knows."""
-    torch.set_num_threads(1)
     monkeypatch.setattr(train, "IMITATION", 2)
     start = CHECKPOINTS / "tiny-sdxl"
     trainer = train.Trainer(tmp_path, data.Settings("ldm", batch=4, warmup=2), start=start)
@@ -280,7 +276,6 @@ def test_the_curriculum_ends_when_asked(small_codec: codec.Codec) -> None:
 def test_a_teacher_knows_the_picture(family: str, tmp_path: Path) -> None:
     """What tiny-ldm expects behind the student's noisy picture is the picture, on the code and on
     pixels; where it is not asked the target is the picture itself."""
-    torch.set_num_threads(1)
     settings = data.Settings(family, batch=16, warmup=2, grown=1)
     trainer = train.Trainer(tmp_path, settings, teacher=CHECKPOINTS / "tiny-ldm")
     trainer.step = 1

@@ -24,6 +24,13 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "results"
 
 
+SENT = (
+    *("trouble", "run", "stop", "progress", "headline"),
+    *("shares_card", "shares", "map", "effect_card", "effect"),
+)
+"""What a run updates first, in order."""
+
+
 def asked() -> order.LocalizeOrder:
     return order.read("tiny-sdxl", 'a red sign that says "STOP"', "LOVE", "0", 20, 3.0, 0, "")
 
@@ -166,9 +173,7 @@ def test_the_last_update_of_the_page_says_all_again(
         tab = LocalizeTab(page)
     session = LocalizeSession(job=live.Job(asked()), waiting=True)
     *_, last = tab.follow(session)
-    sent = dict(
-        zip(["trouble", "run", "stop", "progress", "headline", "effect"], last, strict=False)
-    )
+    sent = dict(zip(SENT, last, strict=False))
     assert "write the words" in sent["headline"]
     assert len(sent["effect"].value["light"]["data"][0]["x"]) == 11
     assert session.view is not None

@@ -7,6 +7,7 @@ of its pipeline; the localized layers are the paper's (Table 1).
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,9 @@ class KnownCheckpoint:
     that the Hub gives it. gated: whether the licence must be accepted on the Hub first. dtype:
     number format on a GPU. gigabytes: of the weights in that format. variant: weight files on the
     Hub. steps, guidance, size: its usual call. localized: published layers that write the words,
-    where there are any. upscaler: Hub name of the second stage, where there is one.
+    where there are any. architecture: `families.architecture` of its denoiser, by which its
+    fine-tunes are known, where layers are published. upscaler: Hub name of the second stage, where
+    there is one.
     """
 
     name: str
@@ -38,6 +41,7 @@ class KnownCheckpoint:
     guidance: float = 7.5
     size: int = 512
     localized: tuple[int, ...] | None = None
+    architecture: str | None = None
     upscaler: str | None = None
 
     @property
@@ -134,6 +138,7 @@ KNOWN = (
         size=1024,
         variant="fp16",
         localized=(55, 56, 57),
+        architecture="197ee07a7203ef31",
     ),
     KnownCheckpoint(
         "sdxl-turbo",
@@ -156,6 +161,7 @@ KNOWN = (
         size=64,
         variant="fp16",
         localized=(17,),
+        architecture="5acebcbf9f5d05a2",
         upscaler="DeepFloyd/IF-II-L-v1.0",
     ),
     KnownCheckpoint(
@@ -169,6 +175,7 @@ KNOWN = (
         guidance=7.0,
         size=1024,
         localized=(10,),
+        architecture="6a7f7b58f50e9b42",
     ),
     KnownCheckpoint(
         "sd3.5-medium",
@@ -268,8 +275,24 @@ KNOWN = (
 
 
 def find(name: str) -> KnownCheckpoint | None:
-    """The line of that name, or None."""
-    return next((entry for entry in KNOWN if entry.name == name), None)
+    """The line of a short name, a Hub name (whatever its case), or a folder of the Hub's cache;
+    None where there is none."""
+    cached = re.search(r"(?:^|[\\/])models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/]", name)
+    source = f"{cached[1]}/{cached[2]}" if cached else name
+    return next(
+        (
+            entry
+            for entry in KNOWN
+            if entry.name == name
+            or (not entry.shipped and entry.source.casefold() == source.casefold())
+        ),
+        None,
+    )
+
+
+def of_architecture(architecture: str) -> KnownCheckpoint | None:
+    """The published checkpoint of that architecture (`families.architecture`), or None."""
+    return next((entry for entry in KNOWN if entry.architecture == architecture), None)
 
 
 def document() -> dict[str, Any]:

@@ -41,7 +41,7 @@ def between_steps(pipe: Any, change: Callable[[int, Tensor, Tensor], Tensor]) ->
         if len(set(times)) != len(times):
             raise LayerError(
                 f"{type(scheduler).__name__} looks at a time twice, so its steps cannot be "
-                "followed one by one; set another scheduler, such as DDIMScheduler"
+                "followed one by one; choose another --scheduler, such as DDIMScheduler"
             )
         out = original(output, time, sample, *args, **kwargs)
         done += 1

@@ -7,25 +7,28 @@ digest of its weights, so a stored result says exactly what it was made with.
 from __future__ import annotations
 
 import errno
-import hashlib
+import inspect
 import json
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.checkpoints import given, known
+from textloc.checkpoints import given, known, memory, weights
+from textloc.checkpoints.families import common
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
+from textloc.checkpoints.memory import place
 from textloc.errors import CheckpointError, PromptError
 from textloc.layers import TextLayer
 from textloc.paths import CHECKPOINTS
 from textloc.prompts import quoted
-from textloc.runs import Sampling
+from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from diffusers import DiffusionPipeline
     from PIL import Image
@@ -33,7 +36,25 @@ if TYPE_CHECKING:
     from textloc.checkpoints.families import Family
     from textloc.runs import Run
 
-    Upscaler = Callable[[Sequence[Run], Sequence[Image.Image], Sequence[Any]], list[Image.Image]]
+
+@dataclass(frozen=True)
+class Upscaler:
+    """A second stage. pipe: its pipeline. family: the first stage's."""
+
+    pipe: Any
+    family: Family
+
+    def __call__(
+        self, runs: Sequence[Run], pictures: Sequence[Image.Image], generators: Sequence[Any]
+    ) -> list[Image.Image]:
+        """Pictures of these runs, enlarged; `generators` of its noise, one a run."""
+        found: list[Image.Image] = self.family.enlarge(self.pipe, runs, pictures, generators)
+        return found
+
+    def rows_that_fit(self) -> int:
+        """Pictures that should fit into the memory that is free, at once; at least 1."""
+        height, width = common.native_size(self.pipe, self.pipe.unet)
+        return memory.by_formula(self.pipe, self.pipe.unet, Sampling(1, 2.0, height, width))
 
 
 @dataclass(frozen=True)
@@ -67,7 +88,9 @@ class Model:
     pipeline. denoiser: its U-Net or transformer. layers: its text layers. defaults: its usual
     call. spelling: what it can spell, where its folder says so (`spelling.json`). upscaler:
     the second stage, called with (runs, pictures, noise generators), or None. lora: what it carries
-    beside its weights, or None; `digest` is then of both.
+    beside its weights, or None; `digest` is then of both. scheduler: class of the one that was
+    asked for in place of the checkpoint's own, or None. rows_known: rows that fit, by
+    `memory.call_size`, as far as they were measured.
     """
 
     name: str
@@ -81,16 +104,21 @@ class Model:
     switched_off: dict[str, str | None] = field(default_factory=dict)
     upscaler: Upscaler | None = None
     lora: Lora | None = None
+    scheduler: str | None = None
+    rows_known: dict[Any, int] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a request says of the checkpoint: `name`, `revision`, `digest`, and `lora` (`name`,
-        `digest`, `scale`, and the `base`'s digest) where it carries one."""
+        """What a request says of the checkpoint: `name`, `revision`, `digest`, the `scheduler`
+        where it is not the checkpoint's own, and `lora` (`name`, `digest`, `scale`, and the
+        `base`'s digest) where it carries one."""
         found: dict[str, Any] = {
             "name": self.name,
             "revision": self.revision,
             "digest": self.digest,
         }
+        if self.scheduler is not None:
+            found["scheduler"] = self.scheduler
         return found if self.lora is None else found | {"lora": vars(self.lora)}
 
     @property
@@ -108,10 +136,17 @@ class Model:
         """Number format of the denoiser, such as `float32`."""
         return str(self.denoiser.dtype).removeprefix("torch.")
 
+    @property
+    def architecture(self) -> str:
+        """Short name of the denoiser's class and text layers: equal for fine-tunes of one model."""
+        from textloc.checkpoints import families
+
+        return families.architecture(self.denoiser, self.layers)
+
     @cached_property
     def parameters(self) -> int:
         """Parameters of the denoiser."""
-        return sum(p.numel() for p in self.denoiser.parameters())
+        return memory.parameters(self.denoiser)
 
     def kv_parameters(self, layers: tuple[int, ...]) -> int:
         """Key and value weights of these layers."""
@@ -154,25 +189,9 @@ class Model:
                 )
 
     def rows_that_fit(self, sampling: Sampling) -> int:
-        """Rows of one call that should fit into the memory that is free; at least 1.
-
-        An estimate: a row keeps about 24 maps of the widest resolution alive, twice for guidance.
-        A call that does not fit after all is halved (`generation.generate`).
-        """
-        import psutil
-        import torch
-
-        config = self.denoiser.config
-        scale = getattr(self.pipe, "vae_scale_factor", 8)
-        side = (sampling.height or 512) * (sampling.width or 512) / scale**2
-        channels = getattr(config, "block_out_channels", None)
-        wide = channels[0] if channels else 1024
-        row = 2 * 24 * side * wide * self.denoiser.dtype.itemsize
-        if self.device.startswith("cuda"):
-            free, _ = torch.cuda.mem_get_info(self.device)
-        else:
-            free = psutil.virtual_memory().available
-        return max(1, int(0.6 * free / row))
+        """Rows of one call that should fit into the memory that is free (`memory`); at least 1. A
+        call that does not fit after all is halved (`generation.generate`)."""
+        return memory.rows_that_fit(self, sampling)
 
 
 def load(
@@ -180,6 +199,11 @@ def load(
     device: str | None = None,
     dtype: str | None = None,
     upscaler: str | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    scheduler: str | None = None,
+    variant: str | None = None,
+    offload: str | None = None,
 ) -> Model:
     """Load a checkpoint: a known name, a folder, or a Hub name; or take a loaded pipeline.
 
@@ -190,11 +214,15 @@ def load(
         dtype: `float32`, `float16` or `bfloat16`; None takes the checkpoint's usual one on CUDA
             (float16 where it is not known), else float32.
         upscaler: folder or Hub name of a second stage (DeepFloyd IF); None takes the known one.
+        size: height and width of its pictures in pixels; None takes the usual ones.
+        scheduler: class in diffusers, such as `DDIMScheduler`, in place of the checkpoint's own.
+        variant: of the weight files, such as `fp16`; None takes the known or the plain one.
+        offload: of `memory.OFFLOADS`; None is by the memory that is free.
 
     Raises:
         CheckpointError: unknown, incomplete, gated, unreachable, without safetensors, of an
-            unknown family, or a device that is not there; a pipeline that cannot be used as it is
-            (`given.check`). The message says what to do.
+            unknown family, or options that it does not take; a pipeline that cannot be used as it
+            is (`given.check`). The message says what to do.
     """
     if isinstance(model, Model):
         return model
@@ -203,41 +231,57 @@ def load(
     from textloc.checkpoints import families
 
     if given.is_pipeline(model):
-        return _given(model, device, dtype, upscaler)
+        if any(option is not None for option in (variant, offload)):
+            raise CheckpointError("a pipeline is loaded already; leave variant and offload out")
+        return _given(model, device, dtype, upscaler, size, scheduler)
     if not isinstance(model, (str, Path)):
         raise CheckpointError(
             f"a {type(model).__name__} is no checkpoint: give a known name, a folder, a Hub name "
             "or a diffusers pipeline"
         )
 
-    entry = known.find(str(model))
-    folder, revision = _folder(str(model), entry)
+    entry = known.find(str(model)) if not _is_folder(str(model)) else None
+    folder, revision = _folder(str(model), entry, variant)
+    files = weights.names(folder)
+    if variant is None and entry is not None and entry.variant in weights.variants(files):
+        variant = entry.variant
+    variant = weights.variant_of(files, variant, str(model))
     device = _device(device)
     usual = entry.dtype if entry is not None else "float16"
     dtype = dtype or (usual if device.startswith("cuda") else "float32")
     if dtype not in ("float32", "float16", "bfloat16"):
         raise CheckpointError(f"unknown dtype {dtype!r}; use float32, float16 or bfloat16")
-    pipe = _pipeline(folder, entry, getattr(torch, dtype))
+    pipe = _pipeline(folder, variant, getattr(torch, dtype))
     family = families.of_pipeline(pipe)
+    if scheduler is not None:
+        _set_scheduler(pipe, scheduler)
     switched_off = family.prepare(pipe)
     second = upscaler or (entry.upscaler if entry is not None else None)
     loaded = Model(
         name=str(model),
         revision=revision,
-        digest=digest(folder),
+        digest=weights.digest(folder, variant),
         pipe=pipe,
         family=family,
         layers=families.text_layers(getattr(pipe, family.DENOISER)),
-        defaults=_defaults(folder, entry, pipe),
+        defaults=_sized(pipe, family, _defaults(folder, entry, pipe, family), size),
         spelling=_spelling(folder),
         switched_off=switched_off,
-        upscaler=_upscaler(pipe, family, second, device) if second else None,
+        upscaler=_upscaler(pipe, family, second, device, offload) if second else None,
+        scheduler=type(pipe.scheduler).__name__ if scheduler is not None else None,
     )
-    _place(pipe, device)
+    place(pipe, device, offload)
     return loaded
 
 
-def _given(pipe: Any, device: str | None, dtype: str | None, upscaler: str | None) -> Model:
+def _given(
+    pipe: Any,
+    device: str | None,
+    dtype: str | None,
+    upscaler: str | None,
+    size: tuple[int, int] | None,
+    scheduler: str | None,
+) -> Model:
     """A loaded pipeline as it is."""
     from textloc.checkpoints import families
 
@@ -246,67 +290,75 @@ def _given(pipe: Any, device: str | None, dtype: str | None, upscaler: str | Non
     given.check(pipe, str(getattr(pipe, "_execution_device", denoiser.device)), device, dtype)
     name, revision, folder, entry = given.origin(pipe)
     own = given.shared(pipe)
+    if scheduler is not None:
+        _set_scheduler(own, scheduler)
     switched_off = family.prepare(own)
     own.set_progress_bar_config(disable=True)
     model = Model(
         name=name,
         revision=revision,
-        digest=digest(folder) if given.is_still(pipe, folder) else given.digest(pipe),
+        digest=weights.digest(folder) if given.is_still(pipe, folder) else given.digest(pipe),
         pipe=own,
         family=family,
         layers=families.text_layers(denoiser),
-        defaults=_defaults(folder, entry, own),
+        defaults=_sized(own, family, _defaults(folder, entry, own, family), size),
         spelling=_spelling(folder),
         switched_off=switched_off,
+        scheduler=type(own.scheduler).__name__ if scheduler is not None else None,
     )
     if upscaler:
-        model.upscaler = _upscaler(own, family, upscaler, model.device)
+        model.upscaler = _upscaler(own, family, upscaler, model.device, None)
     return model
 
 
-def _upscaler(pipe: Any, family: Family, name: str, device: str) -> Upscaler:
-    """The second stage, which shares the text encoder of the first."""
+def _is_folder(name: str) -> bool:
+    """Whether a name that is none of the table's short ones is a folder on this machine."""
+    return not any(entry.name == name for entry in KNOWN) and _exists(name)
+
+
+def _upscaler(pipe: Any, family: Family, name: str, device: str, offload: str | None) -> Upscaler:
+    """The second stage with the text encoder of the first, which is not downloaded again."""
     if family.enlarge is None:
         raise CheckpointError(f"{type(pipe).__name__} has no second stage; leave the upscaler out")
-    folder, _ = _folder(name, None)
-    shared = {"text_encoder": pipe.text_encoder, "tokenizer": pipe.tokenizer}
-    second = _pipeline(folder, None, pipe.text_encoder.dtype, **shared)
+    shared = {
+        "text_encoder": pipe.text_encoder,
+        "tokenizer": pipe.tokenizer,
+        **dict.fromkeys(("safety_checker", "feature_extractor", "watermarker")),
+    }
+    folder, _ = _folder(name, None, None, shared)
+    files = [file for file in weights.names(folder) if file.partition("/")[0] not in shared]
+    variant = weights.variant_of(files, None, name)
+    second = _pipeline(folder, variant, pipe.text_encoder.dtype, **shared)
     family.prepare(second)
-    _place(second, device)
-    return partial(family.enlarge, second)
+    place(second, device, offload)
+    return Upscaler(second, family)
 
 
-def placement(weights: int, largest: int, free: int) -> str:
-    """How to hold weights on an accelerator: `whole`, `model` (one component at a time) or
-    `sequential` (one module at a time). All in bytes: weights of all components, of the largest
-    one, and the memory that is free."""
-    room = 0.85 * free - 2**30  # for activations
-    if weights <= room:
-        return "whole"
-    return "model" if largest <= room else "sequential"
+def _set_scheduler(pipe: Any, name: str) -> None:
+    """Give the pipeline another scheduler with its own scheduler's settings."""
+    import diffusers
+
+    own = pipe.scheduler
+    fitting = {cls.__name__ for cls in own.compatibles} | {type(own).__name__}
+    if name not in fitting:
+        raise CheckpointError(
+            f"{type(own).__name__} cannot be replaced by {name!r}; it can by "
+            f"{', '.join(sorted(fitting))}"
+        )
+    pipe.scheduler = getattr(diffusers, name).from_config(own.config)
 
 
-def _place(pipe: Any, device: str) -> None:
-    """Move the pipeline to the device, or have it moved there bit by bit where memory is short."""
-    import torch
-
-    pipe.set_progress_bar_config(disable=True)
-    if not device.startswith("cuda"):
-        pipe.to(device)
-        return
-    sizes = [
-        sum(p.numel() * p.element_size() for p in part.parameters())
-        for part in pipe.components.values()
-        if isinstance(part, torch.nn.Module)
-    ]
-    free, _ = torch.cuda.mem_get_info(device)
-    how = placement(sum(sizes), max(sizes), free)
-    if how == "whole":
-        pipe.to(device)
-    elif how == "model":
-        pipe.enable_model_cpu_offload(device=device)
-    else:
-        pipe.enable_sequential_cpu_offload(device=device)
+def _sized(pipe: Any, family: Family, usual: Sampling, size: tuple[int, int] | None) -> Sampling:
+    """The usual call with pictures of this height and width."""
+    if size is None:
+        return usual
+    step = common.step(pipe, getattr(pipe, family.DENOISER))
+    if any(side < step or side % step for side in size):
+        raise CheckpointError(
+            f"the size {size[0]}x{size[1]} does not suit {type(pipe).__name__}: give multiples of "
+            f"{step}"
+        )
+    return replace(usual, height=size[0], width=size[1])
 
 
 def _device(asked: str | None) -> str:
@@ -314,7 +366,11 @@ def _device(asked: str | None) -> str:
 
     cuda = torch.cuda.is_available()
     if asked is None:
-        return "cuda" if cuda else "cpu"
+        if not cuda:
+            return "cpu"
+        rank = os.environ.get("LOCAL_RANK", "")  # of several processes (`accelerate launch`)
+        own = rank.isdigit() and int(rank) < torch.cuda.device_count()
+        return f"cuda:{rank}" if own else "cuda"
     try:
         kind = torch.device(asked).type
     except RuntimeError as error:
@@ -324,7 +380,12 @@ def _device(asked: str | None) -> str:
     return asked
 
 
-def _folder(name: str, entry: KnownCheckpoint | None) -> tuple[Path, str | None]:
+def _folder(
+    name: str,
+    entry: KnownCheckpoint | None,
+    variant: str | None = None,
+    passed: Mapping[str, Any] | None = None,
+) -> tuple[Path, str | None]:
     """The checkpoint's folder on this machine, downloaded where needed, and its Hub commit."""
     if entry is not None and entry.shipped:
         return _complete(CHECKPOINTS / entry.source), None
@@ -337,7 +398,8 @@ def _folder(name: str, entry: KnownCheckpoint | None) -> tuple[Path, str | None]
             f"there is no checkpoint {name[:80]!r}: give one of {names}, a diffusers folder, or a "
             "Hub name such as owner/model"
         )
-    return _download(entry.source if entry else name, entry.variant if entry else None)
+    variant = variant or (entry.variant if entry else None)
+    return _download(entry.source if entry else name, variant, passed or {})
 
 
 def _exists(name: str) -> bool:
@@ -356,20 +418,37 @@ def _complete(folder: Path) -> Path:
     return folder
 
 
-def _download(source: str, variant: str | None) -> tuple[Path, str | None]:
+def _download(
+    source: str, variant: str | None, passed: Mapping[str, Any]
+) -> tuple[Path, str | None]:
+    """The checkpoint's files but for those of components that are `passed`."""
     import httpx
     from diffusers import DiffusionPipeline
 
     _be_quiet()
+    options = {"use_safetensors": True, "trust_remote_code": False, **passed}
     try:
-        path = Path(
-            DiffusionPipeline.download(
-                source, variant=variant, use_safetensors=True, trust_remote_code=False
-            )
-        )
+        try:
+            path = Path(DiffusionPipeline.download(source, variant=variant, **options))
+        except (OSError, ValueError):
+            found = None if variant else _only_variant(source)
+            if found is None:
+                raise
+            path = Path(DiffusionPipeline.download(source, variant=found, **options))
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise CheckpointError(why_not(source, error)) from error
     return path, path.name if path.parent.name == "snapshots" else None
+
+
+def _only_variant(source: str) -> str | None:
+    """The variant of a repository that has no plain weights."""
+    import httpx
+    from huggingface_hub import HfApi
+
+    try:
+        return weights.variant_of(HfApi().list_repo_files(source), None, source)
+    except (OSError, ValueError, httpx.HTTPError):
+        return None  # the first error says why
 
 
 def why_not(source: str, error: Exception) -> str:
@@ -408,11 +487,13 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")
 
 
-def _pipeline(folder: Path, entry: KnownCheckpoint | None, dtype: Any, **components: Any) -> Any:
+def _pipeline(folder: Path, variant: str | None, dtype: Any, **components: Any) -> Any:
     from diffusers import DiffusionPipeline
 
     _be_quiet()
-    variant = entry.variant if entry is not None and not entry.shipped else None
+    index = _read_json(folder / "model_index.json")  # diffusers misses what was saved as none
+    left_out = {name: None for name, kind in index.items() if kind == [None, None]}
+    components = {**left_out, **components}
     try:
         return DiffusionPipeline.from_pretrained(
             folder,
@@ -456,7 +537,9 @@ def _read_json(path: Path, *required: str) -> dict[str, Any]:
     return found
 
 
-def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any) -> Sampling:
+def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any, family: Family) -> Sampling:
+    """What the folder says, or the table, or else what its pipeline's call takes by itself and the
+    size that its denoiser was trained at."""
     given = _read_json(folder / "call_defaults.json", "num_inference_steps", "guidance_scale")
     if given:
         return Sampling(
@@ -468,33 +551,18 @@ def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any) -> Samplin
         )
     if entry is not None:
         return Sampling(entry.steps, entry.guidance, entry.size, entry.size)
-    side = getattr(pipe, "default_sample_size", None)
-    side = int(side) * int(pipe.vae_scale_factor) if side else None
-    return Sampling(steps=50, guidance=7.5, height=side, width=side)
+    of_call = inspect.signature(type(pipe).__call__).parameters
+    given = family.arguments(pipe, [Run("")], Sampling(1, 1.0))  # some calls have two guidances
+    guidance = of_call["guidance_scale" if "guidance_scale" in given else "true_cfg_scale"]
+    height, width = common.native_size(pipe, getattr(pipe, family.DENOISER))
+    return Sampling(
+        steps=int(of_call["num_inference_steps"].default),
+        guidance=float(guidance.default),
+        height=height,
+        width=width,
+    )
 
 
 def _spelling(folder: Path) -> Spelling | None:
     given = _read_json(folder / "spelling.json", "letters", "least", "most")
     return Spelling(given["letters"], given["least"], given["most"]) if given else None
-
-
-def digest(folder: Path) -> str:
-    """`sha256:` of the names and contents of a checkpoint's weights and configs.
-
-    Files in the Hub's cache are links to blobs named by their SHA-256; those are not read again.
-    """
-    total = hashlib.sha256()
-    for path in _identity_files(folder):
-        blob = path.resolve().name
-        if not (path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob)):
-            with path.open("rb") as file:
-                blob = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()} {blob}\n".encode())
-    return f"sha256:{total.hexdigest()}"
-
-
-def _identity_files(folder: Path) -> Iterator[Path]:
-    """Weights, configs and tokenizer files of the pipeline's components; not cards or defaults."""
-    for path in sorted(folder.glob("*/*")):
-        if path.suffix in (".safetensors", ".json", ".txt") and path.name != "codec.safetensors":
-            yield path

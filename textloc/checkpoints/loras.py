@@ -10,11 +10,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from textloc.checkpoints import lora_files
 from textloc.checkpoints.loading import Lora, Model, Spelling, why_not
 from textloc.errors import CheckpointError
 from textloc.paths import LORAS
@@ -31,7 +32,8 @@ _LARGEST_SCALE = 10.0
 
 @dataclass(frozen=True)
 class Found:
-    """A LoRA file on this machine. name: as asked for. digest: `sha256:` of its content. about:
+    """A LoRA file on this machine. name: as asked for. digest: `sha256:` of its content, and of
+    PEFT's config beside it. about:
     what `finetune.json` beside it says; empty where there is none."""
 
     name: str
@@ -60,9 +62,11 @@ def find(name: str) -> Found:
             "or a Hub name such as owner/model"
         )
     path = _weights(given) if here else _download(match[1], match[2])  # type: ignore[index]
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Found(name, path, f"sha256:{digest}", _about(path.parent / ABOUT))
+    total = hashlib.sha256()
+    for part in (path, path.parent / lora_files.PEFT_CONFIG):  # the second says how strong it is
+        if part is path or part.is_file():
+            total.update(part.read_bytes())
+    return Found(name, path, f"sha256:{total.hexdigest()}", _about(path.parent / ABOUT))
 
 
 def shipped() -> list[str]:
@@ -96,9 +100,10 @@ def _download(repository: str, file: str | None) -> Path:
 
     try:
         path = Path(_fetch(repository, file))
-        with suppress(errors.EntryNotFoundError):  # not trained by textloc
-            beside = Path(file).with_name(ABOUT).as_posix() if file else ABOUT
-            hf_hub_download(repository, beside)
+        for name in (ABOUT, lora_files.PEFT_CONFIG):
+            with suppress(errors.EntryNotFoundError):  # not trained by textloc, or not by PEFT
+                beside = Path(file).with_name(name).as_posix() if file else name
+                hf_hub_download(repository, beside)
         return path
     except (OSError, ValueError, httpx.HTTPError) as error:
         raise CheckpointError(why_not(repository, error)) from error
@@ -132,8 +137,9 @@ def attach(model: Model, name: str, scale: float = 1.0) -> Model:
         name: as `find`. scale: of what the LoRA adds, 0 to 10; 1 is as it was trained.
 
     Raises:
-        CheckpointError: no such LoRA, one for another architecture, a pipeline that takes none, or
-            a model that carries one already.
+        CheckpointError: no such LoRA, one that is not whole, for another architecture or with parts
+            that cannot be carried, a pipeline that takes none, or a model that carries one already.
+            Nothing of it is carried then.
     """
     if not 0 <= scale <= _LARGEST_SCALE:
         raise CheckpointError(f"the LoRA scale {scale:g} is outside 0 to {_LARGEST_SCALE:g}")
@@ -141,30 +147,50 @@ def attach(model: Model, name: str, scale: float = 1.0) -> Model:
         raise CheckpointError(f"{model.name} carries the LoRA {model.lora.name} already")
     if not hasattr(model.pipe, "load_lora_weights"):
         raise CheckpointError(f"{type(model.pipe).__name__} takes no LoRA")
+    for part, module in model.pipe.components.items():
+        if getattr(module, "peft_config", None):
+            raise CheckpointError(
+                f"the {part} of {model.name} carries an adapter already; unload it "
+                "(unload_lora_weights) or fuse it first"
+            )
     found = find(name)
-    try:
-        model.pipe.load_lora_weights(
-            str(found.path.parent),
-            weight_name=found.path.name,
-            adapter_name=_NAME,
-            local_files_only=True,
-        )
-        if _NAME not in getattr(model.denoiser, "peft_config", {}):
-            raise ValueError("it has no weights for this denoiser")
-        model.pipe.set_adapters(_NAME, scale)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        model.pipe.unload_lora_weights()
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .:")
-        raise CheckpointError(
-            f"the LoRA {name} does not fit {model.name}: {said}. Was it trained for "
-            "this checkpoint?"
-        ) from error
+    _carry(model, found, scale)
     return replace(
         model,
         digest=joined(model.digest, found.digest, scale),
         lora=Lora(found.name, found.digest, scale, model.digest),
         spelling=_spelling(found.about) or model.spelling,
     )
+
+
+def _carry(model: Model, found: Found, scale: float) -> None:
+    """Have the pipeline carry all of a LoRA file, or nothing of it."""
+    pipe, file = model.pipe, found.path.name
+    weights = lora_files.read(found.path)
+    given = lora_files.ready(weights, found.path, pipe, model.family.DENOISER)
+    config = {"unet_config": pipe.unet.config} if hasattr(pipe, "unet") else {}
+    asked: dict[str, Any] = {"weight_name": file, "local_files_only": True} if given is None else {}
+    place = str(found.path.parent) if given is None else given
+    try:
+        read = pipe.lora_state_dict(place if given is None else dict(given), **asked, **config)
+        state = lora_files.named(read[0] if isinstance(read, tuple) else read, pipe)
+        lora_files.check_there(pipe, state, file)
+        whole = place if given is None else state
+        pipe.load_lora_weights(whole, adapter_name=_NAME, **asked)
+        lora_files.check_carried(pipe, state, _NAME, file)
+        pipe.set_adapters(_NAME, scale)
+    except CheckpointError:
+        pipe.unload_lora_weights()
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, IndexError) as error:
+        pipe.unload_lora_weights()
+        said = " ".join(str(error).split()) or type(error).__name__
+        if "size mismatch" in said:
+            said = "its layers have other sizes than the checkpoint's"
+        raise CheckpointError(
+            f"the LoRA {file} does not fit {model.name}: {said[:200].rstrip(' .:')}. Was it "
+            "trained for this checkpoint?"
+        ) from error
 
 
 def joined(base: str, lora: str, scale: float) -> str:
@@ -184,16 +210,30 @@ def attached(model: Model, name: str, scale: float = 1.0) -> Iterator[Model]:
 
 
 @contextmanager
-def without(denoiser: Any) -> Iterator[None]:
-    """A denoiser without the LoRA that it may carry while the block lasts."""
-    carries = bool(getattr(denoiser, "peft_config", None))
-    if carries:
-        denoiser.disable_adapters()
+def without(part: Any) -> Iterator[None]:
+    """A denoiser or text encoder without the LoRA that it may carry while the block lasts."""
+    layers: list[Any] = []
+    if getattr(part, "peft_config", None):
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        layers = [layer for layer in part.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
     try:
         yield
     finally:
-        if carries:
-            denoiser.enable_adapters()
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+@contextmanager
+def bare(model: Model) -> Iterator[None]:
+    """The model without its LoRA, in the denoiser and in the text encoders, while the block
+    lasts."""
+    with ExitStack() as stack:
+        for part in model.pipe.components.values():
+            stack.enter_context(without(part))
+        yield
 
 
 def _spelling(about: dict[str, Any]) -> Spelling | None:

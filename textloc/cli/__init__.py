@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from textloc.cli import benches, editing, finetuning, localizing, results, suppressing
+from textloc.cli import attributing, benches, editing, finetuning, localizing, results, suppressing
 from textloc.cli.common import check_writable
 from textloc.errors import TextlocError
 from textloc.version import __version__
@@ -43,6 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"textloc {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (localizing, editing, suppressing, finetuning, results, benches):
+    for group in (localizing, attributing, editing, suppressing, finetuning, results, benches):
         group.add(verbs)
     return parser

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli import finetuning
+from textloc.cli import attributing, finetuning
 from textloc.cli.common import add_json, followed, kept, parse_methods, printed, shown
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds, parse_start
@@ -73,6 +73,7 @@ def add(verbs: Any) -> None:
     add_json(toxic, "write it as JSON, toxic words masked; - for standard output")
     toxic.set_defaults(run=_bench_toxic)
     finetuning.add_bench(suites)
+    attributing.add_bench(suites)
     guarded = suites.add_parser("guard", help="what a guarded call costs")
     guarded.add_argument("--model", default="tiny-sdxl")
     guarded.add_argument("--layers", default="auto")

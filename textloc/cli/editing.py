@@ -68,10 +68,12 @@ def _edit(options: argparse.Namespace) -> None:
 
     from textloc.jobs import choosing
     from textloc.jobs.edit import edit_stream
-    from textloc.pictures import read_picture
+    from textloc.pictures import read_picture, sentences
     from textloc.results import export, store
 
     own = None if options.image is None else [read_picture(options.image)]
+    for said in sentences(own[0]) if own else ():
+        print(said, file=sys.stderr)
     methods = parse_methods(options.compare)
     model = loaded(options)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:

@@ -35,6 +35,11 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--share", type=float, default=0.9, help="of the full effect the set must reach (0.9)"
     )
+    verb.add_argument(
+        "--search",
+        default="sweep",
+        help="attribution: order the layers by their shares; sweep: patch each alone (sweep)",
+    )
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
@@ -75,6 +80,7 @@ def _localize(options: argparse.Namespace) -> None:
                 layers=layers,
                 ocr=options.ocr,
                 share=options.share,
+                search=options.search,
             ),
         )
     document = event.document

@@ -166,6 +166,12 @@ def _write(model: Model, part: Sequence[_Fitted], sampling: Sampling, path: Path
         latents = model.family.encode(model.pipe, [one.picture for one in some], sampling)
         rows = conditions(model, [one.caption for one in some], sampling)
         values = {_LATENTS: latents.to(model.denoiser.dtype), **rows}
+        for name, value in values.items():
+            if not torch.isfinite(value).all():
+                raise TrainingError(
+                    f"{name} of a sample are no numbers in {model.dtype}; give --mixed-precision "
+                    "bf16 or no. Nothing of it is kept"
+                )
         if some[0].region is not None:
             grids = [on_grid(one.region, latents) for one in some]
             values[_REGION] = torch.stack(grids).to(torch.uint8)

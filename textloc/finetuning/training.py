@@ -147,6 +147,8 @@ class _Training:
         settings = self.settings
         self.out.mkdir(parents=True, exist_ok=True)
         tracker = self.reports.tracker
+        if settings.mixed_precision == "fp16" and self.model.device == "cpu":
+            raise TrainingError("fp16 needs a GPU; give --mixed-precision bf16 or no")
         accelerator = Accelerator(
             mixed_precision=settings.mixed_precision,
             cpu=self.model.device == "cpu",
@@ -161,10 +163,12 @@ class _Training:
         self.model = replace(self.model, spelling=_spelling(self.model, encoded.captions))
         denoiser = self.model.denoiser
         frozen = [p for p in denoiser.parameters() if p.requires_grad]
+        self.own = _forward(denoiser)
         parameters = adapter.inject(self.model, settings)
         try:
             yield from self._train(accelerator, objective, encoded, held, parameters)
         finally:
+            _set_forward(denoiser, self.own)  # accelerate's casts to the mixed precision
             denoiser.eval()
             if self.reports.checkpointing:
                 denoiser.disable_gradient_checkpointing()
@@ -313,8 +317,18 @@ class _Training:
     # -- looking at it ---------------------------------------------------------------------
 
     def _validate(self, prompts: Sequence[str], step: int) -> dict[str, float]:
-        """Draw the prompts, each with a seed of its own, and read them; a sheet is kept."""
-        self.model.denoiser.eval()
+        """Draw the prompts, each with a seed of its own, and read them; a sheet is kept. They are
+        drawn as the LoRA will be used, without accelerate's casts."""
+        denoiser = self.model.denoiser
+        denoiser.eval()
+        wrapped = _forward(denoiser)
+        _set_forward(denoiser, self.own)
+        try:
+            return self._looked(prompts, step)
+        finally:
+            _set_forward(denoiser, wrapped)
+
+    def _looked(self, prompts: Sequence[str], step: int) -> dict[str, float]:
         found: dict[str, float] = {}
         if prompts:
             pictures = drawn(self.model, list(enumerate(prompts)), self.sampling)
@@ -333,6 +347,23 @@ class _Training:
         card.write(
             self.out, self.model, self.settings, self.place, encoded.report, progress.read(self.out)
         )
+
+
+_PREPARED = ("forward", "_original_forward", "_is_accelerate_prepared")
+"""What accelerate sets on a module that it prepares; one that is marked it does not wrap again."""
+
+
+def _forward(denoiser: Any) -> dict[str, Any]:
+    """How a module's forward is wrapped, if at all."""
+    return {name: vars(denoiser)[name] for name in _PREPARED if name in vars(denoiser)}
+
+
+def _set_forward(denoiser: Any, found: dict[str, Any]) -> None:
+    """Put back what `_forward` gave."""
+    for name in _PREPARED:
+        vars(denoiser).pop(name, None)
+    for name, value in found.items():
+        setattr(denoiser, name, value)
 
 
 def drawn(model: Model, asked: Sequence[tuple[int, str]], sampling: Sampling) -> list[Image.Image]:

@@ -8,32 +8,39 @@ from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
 from textloc.jobs.localize import localize_stream
-from textloc.layers import parse_layers
+from textloc.layers import display_layers, parse_layers
 from textloc.prompts import Pair
 from textloc.results import store
+
+_ALIKE = "as in "
 
 
 def layers_of(model: Model) -> tuple[tuple[int, ...], str] | None:
     """`layers_known` of a loaded checkpoint; with a LoRA, else of the checkpoint without it."""
-    found = layers_known(model.name, model.digest)
-    if model.lora is None or (found is not None and found[1] != "published"):
+    found = layers_known(model.name, model.digest, model.architecture)
+    if model.lora is None or (found is not None and found[1].startswith("stored:")):
         return found
-    return layers_known(model.name, model.lora.base)
+    return layers_known(model.name, model.lora.base, model.architecture)
 
 
-def layers_known(name: str, digest: str | None) -> tuple[tuple[int, ...], str] | None:
+def layers_known(
+    name: str, digest: str | None, architecture: str | None = None
+) -> tuple[tuple[int, ...], str] | None:
     """The localized layers of a checkpoint and where they come from.
 
-    Those of a stored localization with the same weights, the one with most pictures; else the
-    published ones.
+    Those of a stored localization with the same weights, the one with most pictures among those
+    that reach the share asked for, or among all where none does; else the
+    published ones of its name; else those of a published checkpoint of the same architecture.
 
     Args:
-        name: known name, folder or Hub name. digest: `loading.digest` of its weights, or None.
+        name: known name, folder or Hub name. digest: `weights.digest` of its weights, or None.
+        architecture: `families.architecture` of its denoiser, or None.
 
     Returns:
-        The layers, and `stored:<id>` or `published`; None where nothing is known.
+        The layers, and `stored:<id>`, `published` or `as in <name>` (`told` says what that means);
+        None where nothing is known.
     """
-    best: tuple[int, tuple[int, ...], str] | None = None
+    best: tuple[tuple[bool, int], tuple[int, ...], str] | None = None
     for summary in store.listing(only="textloc.localize"):
         if summary.damaged:
             continue
@@ -42,12 +49,37 @@ def layers_known(name: str, digest: str | None) -> tuple[tuple[int, ...], str] |
             continue
         request = document["request"]
         pictures = len(request["pairs"]) * len(request["seeds"])
-        if best is None or pictures > best[0]:
-            best = (pictures, tuple(document["selected"]), f"stored:{summary.id}")
+        worth = (bool(document["selection"]["reached"]), pictures)
+        if best is None or worth > best[0]:
+            best = (worth, tuple(document["selected"]), f"stored:{summary.id}")
     if best is not None:
         return best[1:]
     entry = known.find(name)
-    return (entry.localized, "published") if entry is not None and entry.localized else None
+    if entry is not None and entry.localized:
+        return entry.localized, "published"
+    like = known.of_architecture(architecture) if architecture is not None else None
+    if like is None or like.localized is None:
+        return None
+    return like.localized, f"{_ALIKE}{like.name}"
+
+
+def told(layers: Sequence[int], origin: str) -> str:
+    """Where chosen layers come from, as a sentence; empty where they were given."""
+    numbers = display_layers(layers)
+    if origin.startswith(_ALIKE):
+        entry = known.find(origin.removeprefix(_ALIKE))
+        about = entry.about if entry is not None else origin.removeprefix(_ALIKE)
+        return (
+            f"layers {numbers}, published for {about}, which has the same architecture; run "
+            "`textloc localize --save` to be sure"
+        )
+    if origin == "published":
+        return f"layers {numbers}, published for this checkpoint"
+    if origin == "localized":
+        return f"layers {numbers}, found by a quick localization"
+    if origin.startswith("stored:"):
+        return f"layers {numbers}, of the stored localization {origin.removeprefix('stored:')}"
+    return ""
 
 
 def choose(
@@ -67,7 +99,7 @@ def choose(
             runs.
 
     Returns:
-        The layers, and `given`, `stored:<id>`, `published` or `localized`.
+        The layers, and `given`, `stored:<id>`, `published`, `as in <name>` or `localized`.
 
     Raises:
         LayerError: cannot be read, or a quick localization finds no small set. Others as

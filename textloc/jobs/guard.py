@@ -271,13 +271,14 @@ def _chosen(pipe: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]) 
         if not asked:
             raise LayerError("name at least one layer, or `auto`")
         return tuple(sorted(set(asked)))
-    from textloc.checkpoints import loading
+    from textloc.checkpoints import families, weights
     from textloc.jobs import choosing
 
     name = str(getattr(pipe.config, "_name_or_path", "") or "")
     folder = Path(name)
-    weights = loading.digest(folder) if (folder / "model_index.json").is_file() else None
-    found = choosing.layers_known(name, weights)
+    digest = weights.digest(folder) if (folder / "model_index.json").is_file() else None
+    built = families.architecture(_denoiser(pipe), layers)
+    found = choosing.layers_known(name, digest, built)
     if found is None:
         raise LayerError(
             f"the layers of {name or type(pipe).__name__} that write words are not known here; "

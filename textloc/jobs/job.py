@@ -106,9 +106,10 @@ def check_prompts(model: Model, pairs: Sequence[Pair], sampling: Sampling) -> No
 class Job(ABC):
     """One job in progress. Pictures are named by their keys, `p<pair>-s<seed>-<label>`.
 
-    model, sampling: of every call. engine: of OCR. seeds: of the noise. load_s: seconds that
-    loading took. chunk_rows: rows a call at most. on_step: called with (steps done, steps) within
-    each call. cancelled: asked between steps; True stops with `Cancelled`.
+    model, sampling: of every call. engine: of OCR, None for a job that reads nothing. seeds: of
+    the noise. load_s: seconds that loading took. chunk_rows: rows a call at most. on_step: called
+    with (steps done, steps) within each call. cancelled: asked between steps; True stops with
+    `Cancelled`.
     """
 
     SCHEMA: ClassVar[str]
@@ -119,7 +120,7 @@ class Job(ABC):
 
     model: Model
     sampling: Sampling
-    engine: str
+    engine: str | None
     seeds: tuple[int, ...]
     load_s: float = 0.0
     chunk_rows: int | None = None
@@ -137,7 +138,8 @@ class Job(ABC):
         seconds = ("load_s", "generate_s", "read_s", "total_s")
         self.timing: dict[str, float] = dict.fromkeys((*seconds, "rows", "denoiser_rows"), 0)
         self.timing["load_s"] = self.load_s
-        self.environment = provenance.describe(self.model.device, ocr.describe(self.engine))
+        reader = None if self.engine is None else ocr.describe(self.engine)
+        self.environment = provenance.describe(self.model.device, reader)
 
     # -- what a job says of itself ---------------------------------------------------------
 
@@ -201,6 +203,7 @@ class Job(ABC):
             self.timing["rows"] += len(chunk.images)
             self.timing["denoiser_rows"] += chunk.patching.rows
             began = time.perf_counter()
+            assert self.engine is not None
             found = ocr.read(list(new.values()), self.engine)
             self.timing["read_s"] += time.perf_counter() - began
             self.images.update(new)
@@ -224,7 +227,7 @@ class Job(ABC):
             "guidance": float(self.sampling.guidance),
             "height": self.sampling.height,
             "width": self.sampling.width,
-            "ocr": ocr.describe(self.engine),
+            **({} if self.engine is None else {"ocr": ocr.describe(self.engine)}),
             "dtype": self.model.dtype,
             **self.request(),
         }

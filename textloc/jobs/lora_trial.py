@@ -98,7 +98,7 @@ class _Trial(Job):
                 carrying.check_prompt(run.prompt, self.sampling)
             plain = replace(self.model, spelling=carrying.spelling)
             for side, model in zip(SIDES, (plain, carrying), strict=True):
-                with loras.without(model.denoiser) if side == "base" else nullcontext():
+                with loras.bare(model) if side == "base" else nullcontext():
                     yield from self.generate(side, {self._key(r, side): r for r in runs}, model)
 
     def _key(self, run: Run, side: str) -> str:

@@ -15,11 +15,12 @@ from PIL import Image
 
 from textloc.prompts import Pair
 from textloc.reading import metrics
-from textloc.reading.ocr import Reading
+from textloc.reading.ocr import Reading, text_mask
 from textloc.runs import Patch, Run
 
 Set = tuple[int, ...] | str
 _RESAMPLES = 1000
+_MARGIN = 8  # of the longer side, around the text: longer words grow beyond it
 
 
 @dataclass
@@ -83,6 +84,9 @@ class Readings:
         if source is not None:
             arrays = np.asarray(self.images[key]), np.asarray(source)
             values["mse_source"] = metrics.mse(*arrays)
+            read = self.read[f"{picture}-{seed}-source"]
+            near = text_mask(read, source.size, max(source.size) // _MARGIN)
+            values["mse_near"] = metrics.mse(*arrays, near) if near.any() else values["mse_source"]
             values["ssim_source"] = metrics.ssim(*arrays)
             values["psnr_source"] = metrics.psnr(*arrays)
             self._scores_of[key] = values
@@ -111,6 +115,11 @@ class Readings:
     def change(self, what: Set, pairs: Sequence[int]) -> float:
         """Mean squared difference from the source picture, 0 to 65025."""
         return _mean(self._values("mse_source", what, pairs)) or 0.0
+
+    def change_near(self, what: Set, pairs: Sequence[int]) -> float:
+        """The same where the source picture's text stands and close to it; everywhere where none
+        is read there."""
+        return _mean(self._values("mse_near", what, pairs)) or 0.0
 
     def _scores(self, what: Set, pairs: Sequence[int], effect: bool) -> dict[str, float | None]:
         """Means over pictures; OCR F1 is that of mean precision and mean recall (paper)."""

@@ -3,28 +3,33 @@
 1. Runs are laid out as rows of one batch; the runs they take from and the unpatched control come
    along as rows of their own.
 2. Where they do not fit into the row budget they are split into chunks; a chunk that runs out of
-   memory is halved and tried again.
-3. Images are yielded chunk by chunk, so that progress, partial figures and stopping come for free.
+   memory is tried again with half of the rows, and so is all that comes after it. Decoding that
+   runs out of memory is done in slices; the steps before it are not made again.
+3. Whatever ends a call early leaves the pipeline as it was: number formats, offloading, hooks.
+4. Images are yielded chunk by chunk, so that progress, partial figures and stopping come for free.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from textloc.checkpoints.loading import Model
+from textloc.checkpoints.loading import Model, Upscaler
+from textloc.checkpoints.memory import call_size, free_cache, is_out_of_memory
 from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
 from textloc.patching.hooks import Patching, decoding, patched
 from textloc.runs import Run, Sampling
 
 MAX_ROWS = 32
 """Rows in one call at most, however much memory there is; more give no gain in speed."""
+
+_SECOND = "second stage"
+"""Its place among the rows that are known to fit."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,8 @@ def generate(
     for row in dict.fromkeys(row for run in runs for row in (*support(run, lean), run)):
         _check_prompts(model, row, sampling)
     budget = max_rows or min(MAX_ROWS, model.rows_that_fit(sampling))
+    budget = min(budget, model.rows_known.get(call_size(sampling), budget))
+    decoded = [budget]
     waiting = chunks(runs, budget, lean)
     for batch in waiting:  # raises now what a later call would raise
         model.family.arguments(model.pipe, batch, sampling)
@@ -119,19 +126,24 @@ def generate(
         if wanted <= done:
             continue
         began = time.perf_counter()
+        full = False
         try:
-            images, state = _call(model, batch, wanted, sampling, share, on_step, cancelled)
+            images, state = _call(
+                model, batch, wanted, sampling, share, on_step, cancelled, decoded
+            )
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            left = [run for run in batch if run in wanted - done]
-            smaller = chunks(left, max(1, len(batch) // 2), lean)
-            if len(smaller) < 2:
-                raise OutOfMemoryError(
-                    f"{len(batch)} rows do not fit into the memory of {model.device}; choose a "
-                    "smaller size, dtype float16, or a machine with more memory"
-                ) from error
-            waiting = smaller + waiting
+            budget = max(1, len(batch) // 2)
+            every = dict.fromkeys(run for rows in (batch, *waiting) for run in rows)
+            left = [run for run in every if run not in done and (run in asked or not lean)]
+            waiting = chunks(left, budget, lean)
+            if len(waiting[0]) >= len(batch):
+                raise OutOfMemoryError(_too_much(model, f"{len(batch)} rows do not")) from error
+            full = True
+        if full:  # the error held on to what the call had made
+            model.rows_known[call_size(sampling)] = budget
+            free_cache(model.device)
             continue
         new = {run: image for run, image in images.items() if run not in done}
         done.update(new)
@@ -146,12 +158,72 @@ def _check_prompts(model: Model, run: Run, sampling: Sampling) -> None:
         model.check_length(run.negative_prompt, sampling)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a type of error for accelerators; the CPU's allocator and others only say so."""
+def _too_much(model: Model, what: str) -> str:
+    half = "" if model.dtype != "float32" else "--dtype float16, "
+    way = "" if model.device.startswith("cpu") else "--offload sequential, "
+    return (
+        f"{what} fit into the memory of {model.device}; choose a smaller --size, {half}{way}or a "
+        "machine with more memory"
+    )
+
+
+@contextmanager
+def _intact(pipe: Any) -> Iterator[None]:
+    """Give a pipeline back as it was where its call ends early: SDXL decodes in float32 and casts
+    its autoencoder back at the end only, and offloaded parts go back to the CPU there."""
     import torch
 
-    said = re.search("out of memory|can't allocate memory|ALLOC_FAILED", str(error))
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or said is not None
+    every = pipe.components.values()
+    parts: list[Any] = [part for part in every if isinstance(part, torch.nn.Module)]
+    formats = [part.dtype for part in parts]
+    try:
+        yield
+    except BaseException:
+        for part, dtype in zip(parts, formats, strict=True):
+            if part.dtype != dtype:
+                part.to(dtype=dtype)
+        pipe.maybe_free_model_hooks()
+        raise
+
+
+@contextmanager
+def _sliced(model: Model, autoencoder: Any, most: list[int]) -> Iterator[None]:
+    """Decode in slices while the block lasts, where all rows at once run out of memory. most: rows
+    of one slice, lowered where that is too many."""
+    import torch
+
+    original, own = autoencoder.decode, vars(autoencoder).get("decode")
+
+    def decode(code: Any, *args: Any, **kwargs: Any) -> Any:
+        tried = 0  # with one row
+        while True:
+            rows = min(most[0], len(code))
+            try:
+                parts = [original(part, *args, **kwargs) for part in code.split(rows)]
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                tried += rows == 1
+                if tried > 1:
+                    said = _too_much(model, "the decoding of one picture does not")
+                    raise OutOfMemoryError(said) from error
+            most[0] = max(1, rows // 2)
+            free_cache(model.device)
+        if len(parts) == 1:
+            return parts[0]
+        if isinstance(parts[0], tuple):
+            return (torch.cat([part[0] for part in parts]), *parts[0][1:])
+        return type(parts[0])(sample=torch.cat([part.sample for part in parts]))
+
+    autoencoder.decode = decode
+    try:
+        yield
+    finally:
+        if own is None:
+            del autoencoder.decode
+        else:
+            autoencoder.decode = own
 
 
 def _check_steps(scheduler: Any, batch: Sequence[Run], steps: int) -> None:
@@ -160,17 +232,22 @@ def _check_steps(scheduler: Any, batch: Sequence[Run], steps: int) -> None:
     if limited and len(set(scheduler.timesteps.tolist())) > steps:
         raise LayerError(
             f"{type(scheduler).__name__} also looks between its {steps} steps, so a patch cannot "
-            "begin or end at one; patch all steps, or set another scheduler, such as DDIMScheduler"
+            "begin or end at one; patch all steps, or choose another --scheduler, such as "
+            "DDIMScheduler"
         )
 
 
+@contextmanager
 def _decoding(
-    pipe: Any, batch: Sequence[Run], wanted: Collection[Run]
-) -> AbstractContextManager[None]:
-    for name in ("vae", "vqvae"):
-        if getattr(pipe, name, None) is not None:
-            return decoding(getattr(pipe, name), batch, wanted)
-    return nullcontext()  # it works on pixels
+    model: Model, batch: Sequence[Run], wanted: Collection[Run], most: list[int]
+) -> Iterator[None]:
+    found = [getattr(model.pipe, name, None) for name in ("vae", "vqvae")]
+    with ExitStack() as entered:
+        for autoencoder in found:  # none: it works on pixels
+            if autoencoder is not None:
+                entered.enter_context(_sliced(model, autoencoder, most))
+                entered.enter_context(decoding(autoencoder, batch, wanted))
+        yield
 
 
 def _call(
@@ -181,8 +258,10 @@ def _call(
     share: bool,
     on_step: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
+    decoded: list[int],
 ) -> tuple[dict[Run, Image.Image], Patching]:
-    """One pipeline call with the rows of `batch`; the pictures of those that are wanted."""
+    """One pipeline call with the rows of `batch`; the pictures of those that are wanted. decoded:
+    rows that are decoded at once at most, lowered where they are too many."""
     import torch
 
     def before(step: int) -> None:
@@ -201,10 +280,11 @@ def _call(
     computed = wanted if narrowed else None
     with ExitStack() as entered:
         entered.enter_context(torch.no_grad())
+        entered.enter_context(_intact(model.pipe))
         state = entered.enter_context(
             patched(model.denoiser, model.layers, batch, share and narrowed, before, computed)
         )
-        entered.enter_context(_decoding(model.pipe, batch, wanted))
+        entered.enter_context(_decoding(model, batch, wanted, decoded))
         for control in controls:
             rows = [row for row, run in enumerate(batch) if isinstance(run.control, control)]
             entered.enter_context(control.around(model, batch, rows, sampling))
@@ -223,7 +303,42 @@ def _call(
         )
     finished = {run: image for run, image in zip(batch, images, strict=True) if run in wanted}
     if model.upscaler is not None:
-        noise = [torch.Generator("cpu").manual_seed(run.seed) for run in finished]
-        enlarged = model.upscaler(list(finished), list(finished.values()), noise)
-        finished = dict(zip(finished, enlarged, strict=True))
+        finished = _enlarged(model, model.upscaler, finished, cancelled)
     return finished, state
+
+
+def _enlarged(
+    model: Model,
+    upscaler: Upscaler,
+    pictures: dict[Run, Image.Image],
+    cancelled: Callable[[], bool],
+) -> dict[Run, Image.Image]:
+    """Pictures through the second stage, as many at once as fit; the first stage is not made again
+    where they do not."""
+    import torch
+
+    waiting, done = list(pictures), dict[Run, Image.Image]()
+    rows = model.rows_known.get(_SECOND) or min(MAX_ROWS, upscaler.rows_that_fit())
+    while waiting:
+        if cancelled():
+            raise Cancelled("stopped; what was finished before is kept")
+        some = waiting[:rows]
+        noise = [torch.Generator("cpu").manual_seed(run.seed) for run in some]
+        full = False
+        try:
+            with torch.no_grad(), _intact(upscaler.pipe):
+                enlarged = upscaler(some, [pictures[run] for run in some], noise)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(some) == 1:
+                said = _too_much(model, "one row of the second stage does not")
+                raise OutOfMemoryError(said) from error
+            full = True
+        if full:
+            rows = model.rows_known[_SECOND] = max(1, len(some) // 2)
+            free_cache(model.device)
+            continue
+        done |= dict(zip(some, enlarged, strict=True))
+        waiting = waiting[rows:]
+    return done

@@ -65,6 +65,7 @@ def patched(
     share: bool = True,
     before_step: Callable[[int], None] = lambda _step: None,
     wanted: Collection[Run] | None = None,
+    before_pass: Callable[[int, dict[str, Any]], None] = lambda _step, _arguments: None,
 ) -> Iterator[Patching]:
     """Apply the patches of `runs` while the block lasts.
 
@@ -79,6 +80,8 @@ def patched(
         before_step: called with each denoising step, from 0, before its first pass.
         wanted: the runs whose pictures are wanted, None for all. Rows that come out of the others
             mean nothing.
+        before_pass: called with the step and the denoiser's arguments by name (all rows) before
+            each of its passes. An exception that it raises ends the call.
 
     Yields:
         What the block is doing; read it afterwards for the row counts.
@@ -98,7 +101,7 @@ def patched(
             _check_patch(patch, layers, channels, runs)
     ragged = families.of_denoiser(denoiser).RAGGED
     rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share, ragged)
-    patcher = _Patcher(denoiser, layers, channels, rows, before_step)
+    patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
     layer_of = {layer.name: layer for layer in layers}
     with ExitStack() as undo:
@@ -277,6 +280,7 @@ class _Patcher:
         channels: Sequence[TextChannel],
         rows: _Rows,
         before_step: Callable[[int], None],
+        before_pass: Callable[[int, dict[str, Any]], None],
     ) -> None:
         self.state = Patching()
         self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
@@ -286,7 +290,7 @@ class _Patcher:
         self._expected = [name for layer in layers for name in layer.parts]
         self._expected += [channel.module for channel in channels if channel.argument is None]
         self._rows = rows
-        self._before_step = before_step
+        self._before_step, self._before_pass = before_step, before_pass
         self._tokens = 0
         self._places: Tensor | None = None  # of the text among a row's tokens, (pass * row, T)
         self._aside: Tensor | None = None  # text states of the rows aside, (pass * row, T, D)
@@ -300,6 +304,7 @@ class _Patcher:
         self._enter_step(call.arguments[self._family.TIME])
         passes = self._count_passes(call)
         self._family.mend(call.arguments)
+        self._before_pass(self.state.step, call.arguments)
         kept, count = len(self._plan.kept), len(self._rows.runs)
         self.state.passes += 1
         self.state.rows += passes * kept
@@ -318,7 +323,7 @@ class _Patcher:
         if kept != count:
             widen = _Picker(self._plan.result, passes, kept)
             output = widen.listed(output) if self._family.LISTS else _map(output, widen)
-        self._check_fired()
+        _check_fired(self._expected, self._fired)
         return output
 
     def _map_arguments(self, arguments: dict[str, Any], narrow: _Picker) -> None:
@@ -482,13 +487,14 @@ class _Patcher:
             )
         return passes
 
-    def _check_fired(self) -> None:
-        wrong = [name for name in self._expected if self._fired[name] != 1]
-        if wrong:
-            raise LayerError(
-                f"the text projection {wrong[0]} (and {len(wrong) - 1} more) did not run exactly "
-                "once in this pass; is the attention fused, replaced or compiled? Undo that first"
-            )
+
+def _check_fired(expected: Sequence[str], fired: Counter[str]) -> None:
+    wrong = [name for name in expected if fired[name] != 1]
+    if wrong:
+        raise LayerError(
+            f"the text projection {wrong[0]} (and {len(wrong) - 1} more) did not run exactly "
+            "once in this pass; is the attention fused, replaced or compiled? Undo that first"
+        )
 
 
 def _move(new: Tensor, given: Tensor, moves: Sequence[_Move], where: slice | Tensor) -> None:
@@ -628,3 +634,204 @@ def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_map(v, change) for v in value)
     return value
+
+
+# -- between two texts ----------------------------------------------------------------------
+
+
+@contextmanager
+def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
+    """Text keys and values between those of a row and of another, while the block lasts.
+
+    Args:
+        denoiser: U-Net or transformer, not compiled.
+        layers: all its text layers (`architectures.text_layers`).
+
+    Yields:
+        What is put in place; until it has factors, nothing.
+
+    Raises:
+        LayerError: as `patched`, or a denoiser whose texts have no common places.
+    """
+    check_not_compiled(denoiser)
+    _check_blendable(denoiser, layers)
+    if isinstance(getattr(denoiser.forward, "__self__", None), (_Patcher, Blend)):
+        raise LayerError("the denoiser is patched already; leave the other patched() block first")
+    blend = Blend(denoiser, layers)
+    own = vars(denoiser).get("forward")  # None: the forward is that of its class
+    with ExitStack() as undo:
+        for layer in layers:
+            for name in layer.parts:
+                projection = denoiser.get_submodule(name)
+                undo.callback(projection.register_forward_hook(blend._hook(layer, name)).remove)
+            if layer.mask is not None:
+                attention = denoiser.get_submodule(layer.name)
+                mask = attention.register_forward_pre_hook(blend._mask(layer), with_kwargs=True)
+                undo.callback(mask.remove)
+        undo.callback(_restore_forward, denoiser, own)
+        denoiser.forward = blend.forward
+        yield blend
+
+
+def _check_blendable(denoiser: Any, layers: Sequence[TextLayer]) -> None:
+    """Check that two texts of any length have the same places in every layer and its mask."""
+    family = families.of_denoiser(denoiser)
+    own = any(la.place == "rows" or la.rotary or la.mask_place != "all" for la in layers)
+    if own or family.LISTS or family.SECOND:
+        raise LayerError(
+            f"{type(denoiser).__name__} gives texts of other lengths other places, so there is no "
+            "way from one to the other along which to take gradients; use `--search sweep`"
+        )
+
+
+class Blend:
+    """How far text keys and values are on the way from a row's own to those that were kept.
+
+    keep: a row of the next pass whose text keys, values and masks are kept; None for none.
+    factors: by layer, (rows, T, heads) in float32, 0 for the row's own and 1 for what was kept;
+    None leaves everything as it is. Both in between are exact at 0 and 1. A text token that counts
+    in one of the two texts only has the weight `factor` (or 1 - `factor`) in the attention: the
+    logarithm of it is added to the attention to it. Where a model's mask has no heads (Qwen-Image),
+    that weight is the mean over heads.
+    """
+
+    def __init__(self, denoiser: Any, layers: Sequence[TextLayer]) -> None:
+        self.keep: int | None = None
+        self.factors: Sequence[Tensor] | None = None
+        self.tokens = 0
+        """Text tokens of the pass under way or the last one."""
+        self._dtype = torch.float32
+        self._original = denoiser.forward
+        self._signature = inspect.signature(self._original)
+        self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
+        self._expected = [name for layer in layers for name in layer.parts]
+        self._kept: dict[str, Tensor] = {}  # projection -> (T, head * d)
+        self._masks: dict[int, Tensor | None] = {}  # layer -> (..., T)
+        self._fired: Counter[str] = Counter()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The denoiser's forward. Gradient checkpoints run parts of it again later; the factors
+        must then be those of the pass."""
+        call = self._signature.bind(*args, **kwargs)
+        self.tokens = self._family.tokens(self._denoiser, call.arguments)
+        self._dtype = call.arguments[self._family.TEXT].dtype
+        self._fired.clear()
+        output = self._original(*args, **kwargs)
+        _check_fired(self._expected, self._fired)
+        self.keep = None
+        return output
+
+    def silence(self, layers: Sequence[TextLayer]) -> None:
+        """Put zeros in the place of the kept values, so that a token with the factor 1 adds nothing
+        to what these layers read; where the row's own text was kept, that is all that changes."""
+        for layer in layers:
+            kept = self._kept[layer.value]
+            silent = kept.clone() if layer.value_part else torch.zeros_like(kept)
+            if layer.value_part is not None:
+                silent[..., slice(*layer.value_part)] = 0
+            self._kept[layer.value] = silent
+
+    def _hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor | None]:
+        parts = layer.parts[name]
+
+        def hook(_module: Any, _args: Any, projected: Tensor) -> Tensor | None:
+            self._fired[name] += 1
+            tokens = self.tokens if layer.mixed else projected.shape[1]
+            first = projected.shape[1] - tokens if layer.place == "last" else 0
+            text = projected[:, first : first + tokens]
+            if self.keep is not None:
+                self._kept[name] = text[self.keep].detach().clone()
+            if self.factors is None:
+                return None
+            factor = self.factors[layer.index][..., None]  # (row, T, head, 1)
+            between = text
+            for part in parts:
+                features = slice(None) if part is None else slice(*part)
+                moved = self._between(text, self._kept[name], features, layer.heads, factor)
+                between = moved if part is None else _replaced(between, features, moved)
+            if not layer.mixed:
+                return between
+            sides = (projected[:, :first], between, projected[:, first + tokens :])
+            return torch.cat([side for side in sides if side.shape[1]], 1)
+
+        return hook
+
+    @staticmethod
+    def _between(text: Tensor, kept: Tensor, features: slice, heads: int, factor: Tensor) -> Tensor:
+        """Text keys or values (row, T, head * d) on the way to those that were kept."""
+        wide = torch.promote_types(text.dtype, torch.float32)
+        own = text[..., features].unflatten(-1, (heads, -1)).to(wide)  # (row, T, head, d)
+        given = kept[..., features].unflatten(-1, (heads, -1)).to(wide)
+        moved = torch.lerp(own, given.expand_as(own), factor.to(wide))
+        return moved.flatten(-2).to(text.dtype)
+
+    def _mask(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            mask = kwargs.get(str(layer.mask))
+            if self.keep is not None:
+                self._masks[layer.index] = None if mask is None else mask[self.keep].clone()
+            if self.factors is None or mask is None:
+                return None
+            kept = self._masks[layer.index]
+            assert kept is not None
+            if torch.equal(kept.expand_as(mask), mask):
+                return None
+            factor = self.factors[layer.index]  # (row, T, head)
+            between = _between_masks(mask, kept, factor).to(self._dtype)
+            return args, {**kwargs, str(layer.mask): between}
+
+        return hook
+
+
+def _replaced(states: Tensor, features: slice, new: Tensor) -> Tensor:
+    """The states with some of their features replaced, without writing to them."""
+    return torch.cat([states[..., : features.start], new, states[..., features.stop :]], -1)
+
+
+def _between_masks(own: Tensor, given: Tensor, factor: Tensor) -> Tensor:
+    """What is added to the attention to text tokens, between two masks.
+
+    Args:
+        own: (row, T), true for a token that counts, or (row, 1, T), 0 for one that counts and very
+            negative for others. given: one row of the same. factor: (row, T, head).
+
+    Returns:
+        (row, T), or (row * head, 1, T) as diffusers takes it.
+    """
+    flags = own.ndim == 2
+    # diffusers adds the flags of picture tokens, 1, to their attention; a shift of all is none
+    shift = 1.0 if flags else 0.0
+    weight = factor.mean(-1) if flags else factor.movedim(-1, 1)  # (row, T) or (row, head, T)
+    counts = own.bool() if flags else own > _MASKED / 2
+    counted = given.bool() if flags else given > _MASKED / 2
+    share = torch.lerp(counts.to(weight), counted.expand_as(counts).to(weight), weight)
+    added = share.clamp_min(torch.finfo(torch.float32).tiny).log()
+    added = torch.where(share > 0, added, _MASKED) + shift
+    return added if flags else added.flatten(0, 1)[:, None]
+
+
+_MASKED = -10_000.0
+"""What diffusers adds to the attention to a text token that does not count."""
+
+
+@contextmanager
+def leaves_watched(denoiser: Any, see: Callable[[str, Any, Tensor], None]) -> Iterator[None]:
+    """Show what each module without parts is given and gives, while the block lasts.
+
+    Args:
+        denoiser: a model. see: called with the module's name, its positional arguments and its
+            output, where that is a tensor.
+    """
+
+    def hook(name: str) -> Callable[[Any, Any, Any], None]:
+        def look(_module: Any, args: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                see(name, args, output)
+
+        return look
+
+    with ExitStack() as undo:
+        for name, module in denoiser.named_modules():
+            if not module._modules:
+                undo.callback(module.register_forward_hook(hook(name)).remove)
+        yield

@@ -303,6 +303,45 @@ def bootstrap_interval(
     return Interval(middle, float(low), float(high))
 
 
+def bootstrap_intervals(
+    values: ArrayLike,
+    groups: Sequence[Hashable] | None = None,
+    n: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """`bootstrap_interval` of the mean of each column of `values` (N, K), by the same draws.
+
+    Returns (3, K): mean, low, high; NaN for the ends where there is one group only. What is NaN in
+    `values` is left out; a column without a value has the mean NaN.
+
+    Raises ValueError where there are no values or labels are missing.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim != 2 or not len(rows):
+        raise ValueError("bootstrap_intervals needs values of shape (N, K), N at least 1")
+    labels = list(range(len(rows)) if groups is None else groups)
+    if len(labels) != len(rows):
+        raise ValueError(f"{len(rows)} values but {len(labels)} group labels")
+    number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    member = np.array([number[label] for label in labels])  # (N,)
+    there = np.isfinite(rows)
+    sums, sizes = np.zeros((2, len(number), rows.shape[1]))  # (G, K) each
+    np.add.at(sums, member, np.where(there, rows, 0.0))
+    np.add.at(sizes, member, there)
+    found = np.full((3, rows.shape[1]), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found[0] = sums.sum(0) / sizes.sum(0)
+        if (count := len(number)) < 2:
+            return found
+        drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), n)
+        resampled = (drawn @ sums) / (drawn @ sizes)  # (n, K)
+    known = np.isfinite(resampled).any(0)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    found[1:, known] = np.nanquantile(resampled[:, known], ends, axis=0)
+    return found
+
+
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a proportion, both ends in [0, 1]; (0, 1) where n is 0.
 

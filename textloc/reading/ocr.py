@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from textloc.errors import OCRError
+from textloc.pictures import flat
 
 Pixels = NDArray[np.uint8]
 """RGB, shape (H, W, 3)."""
@@ -267,11 +268,11 @@ def prepare(engine: str = "auto") -> None:
 def read(images: Sequence[Image.Image], engine: str = "auto") -> list[Reading]:
     """What each picture says, in the order given; a picture without text gives Reading("").
 
-    Pictures of any size and mode. Raises OCRError for an engine that is unknown, not installed or
-    without weights.
+    Pictures of any size and mode (`pictures.flat`). Raises OCRError for an engine that is unknown,
+    not installed or without weights.
     """
     name = resolve(engine)
-    pictures = [np.asarray(image.convert("RGB")) for image in images]
+    pictures = [np.asarray(flat(image)) for image in images]
     keys = [(name, _digest(picture)) for picture in pictures]
     with _caching:
         known = {key: _cache[key] for key in keys if key in _cache}

@@ -58,7 +58,7 @@ def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     `localized`: `source` and `target` are the words, measures those of `comparison.compare`. Of a
     comparison of trainings one row per choice and group of prompts; of pictures beside a LoRA's and
     of suppressions one row per picture; of a training one row per line of its log; of two
-    localizations compared one row per layer; of the known checkpoints one row each.
+    localizations compared, and of shares, one row per layer; of the known checkpoints one row each.
     """
     if (kind := store.kind(document)) in _ROWS:
         return _ROWS[kind](document)
@@ -74,6 +74,20 @@ def to_table(document: Mapping[str, Any]) -> list[dict[str, Any]]:
             "read": " | ".join(read["text"] for read in layer.get("read", ())),
         }
         for layer in sorted(document.get("layers", ()), key=lambda layer: int(layer["index"]))
+    ]
+
+
+def _shares(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = document["shares"].get("by_layer", ())
+    return [
+        {
+            "layer": layer["index"],
+            "name": layer["name"],
+            "heads": layer["heads"],
+            "kv_parameters": layer["kv_parameters"],
+            **dict(zip(("share", "share_low", "share_high"), triple, strict=True)),
+        }
+        for layer, triple in zip(document["layers"], found, strict=False)
     ]
 
 
@@ -165,6 +179,7 @@ def _compared(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 _ROWS: dict[str, Callable[[Mapping[str, Any]], list[dict[str, Any]]]] = {
+    "textloc.attribute": _shares,
     "textloc.edit": _edits,
     "textloc.suppress": _suppressed,
     "textloc.lora": _loras,

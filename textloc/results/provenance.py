@@ -16,12 +16,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def describe(device: str, ocr: dict[str, str]) -> dict[str, Any]:
-    """Versions of the libraries that decide a result, the device, and the OCR engine."""
+def describe(device: str, ocr: dict[str, str] | None) -> dict[str, Any]:
+    """Versions of the libraries that decide a result, the device, and the OCR engine where there
+    is one."""
     return {
         "textloc": __version__,
         **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
         "python": platform.python_version(),
         "device": device,
-        "ocr": ocr,
+        **({} if ocr is None else {"ocr": ocr}),
     }

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textloc.layers import display_layers
-from textloc.reading.metrics import exact_match
+from textloc.reading.metrics import exact_match, ocr_precision_recall_f1
+from textloc.results.judging import LEAST, doubt
 
 Document = Mapping[str, Any]
 
@@ -16,7 +17,16 @@ def describe(document: Document) -> str:
     Pictures are counted from the readings themselves, on the pairs that the result reports on.
     """
     layers, total = document["layers"], _total(document)
+    if (why := doubt(document)) is not None:
+        return (
+            f"{why} No layer is named, and no effect is shown on a scale. Take words and objects "
+            "that this checkpoint draws legibly, and a prompt worded like its own."
+        )
     if not document["complete"]:
+        if document.get("shares") and not layers:
+            return (
+                f"{_first(describe_attribute(document))} Now sets of layers are patched and read."
+            )
         return _describe_partial(layers, len(document["request"]["layers"]))
     floor, ceiling = document.get("floor"), document.get("ceiling")
     if floor is None or ceiling is None:
@@ -96,7 +106,12 @@ def _claim(document: Document, entry: Document) -> str:
     already = _hits(document, none)[0] if none else 0
     if document["selection"]["reached"] and 2 * (hits - already) > pictures:
         return f"{subject} {'write' if plural else 'writes'} the words ({size})."
-    return f"{subject} {'have' if plural else 'has'} the strongest effect on the words ({size})."
+    effect, share = entry["scores"].get("effect"), document["selection"]["share"]
+    short = ""
+    if not document["selection"]["reached"] and effect is not None:
+        short = f": {100 * effect:.0f} % of that of all, short of {100 * share:.0f} %"
+    have = "have" if plural else "has"
+    return f"{subject} {have} the strongest effect on the words ({size}){short}."
 
 
 def _evidence(document: Document, entry: Document) -> str:
@@ -152,6 +167,22 @@ def describe_edit(document: Document) -> str:
     edits, step = document["edits"], document["start_step"]
     if not edits:
         return "No picture is edited yet."
+    followed = document["inversions"]
+    if any(one["poor"] for one in followed):
+        kept = sum(one["ssim"] for one in followed) / len(followed)
+        return (
+            "This edit is not to be trusted: the model hardly knows pictures like this one from "
+            "this prompt. It had to be corrected more than it moved by itself, and your picture "
+            f"came back with SSIM {kept:.2f}. OCR reads "
+            f"{edits[0]['read_edit'] or 'nothing'!r} in the {'first ' * (len(edits) > 1)}edit."
+        )
+    unread = [edit for edit in edits if not _readable(document, edit)]
+    if len(unread) == len(edits):
+        read = edits[0]["read_source"] or "nothing"
+        return (
+            f"This edit cannot be judged: OCR reads {read!r} in the source picture, not its own "
+            "words. Take words and objects that this checkpoint draws legibly."
+        )
     changed = sum(1 for edit in edits if edit["exact_target"])
     steps = document["request"]["steps"]
     said = f"{changed} of {len(edits)} pictures say exactly the new words."
@@ -167,16 +198,16 @@ def describe_edit(document: Document) -> str:
     outside = document["scores"]["ssim_outside_text"][0]
     if outside is not None:
         text += f" Outside the text the picture is kept (SSIM {outside:.2f})."
-    followed = document["inversions"]
     if followed:
         kept = sum(one["ssim"] for one in followed) / len(followed)
         text += f" Your picture came back with SSIM {kept:.2f}."
-        if any(one["poor"] for one in followed):
-            text += (
-                " The model had to be corrected more than it moved by itself: it hardly knows "
-                "pictures like this one from this prompt, and the edit is not to be trusted."
-            )
     return text
+
+
+def _readable(document: Document, edit: Document) -> bool:
+    """Whether the source picture of an edit reads its own words, near enough."""
+    wanted = document["request"]["pairs"][edit["pair"]]["source_text"]
+    return ocr_precision_recall_f1(edit["read_source"], wanted).f1 >= LEAST
 
 
 def describe_lora(document: Document) -> str:
@@ -290,7 +321,34 @@ def describe_models(document: Document) -> str:
     return f"{len(document['models'])} checkpoints are known, {here} of them are on this machine."
 
 
+def describe_attribute(document: Document) -> str:
+    """Which layers carry how much of the change, and what a share is."""
+    found = document["shares"]
+    if not found:
+        return "No step is looked at yet."
+    layers = found["by_layer"]
+    named: list[int] = []
+    for layer in found["order"]:  # those that carry nine tenths, four at most
+        if sum(layers[n][0] for n in named) >= 0.9 or len(named) == 4:
+            break
+        named.append(layer)
+    shares = _and([f"layer {layer} {layers[layer][0]:.2f}" for layer in named])
+    total = sum(layers[layer][0] for layer in named)
+    text = (
+        f"{_listed(sorted(named))} of {len(layers)} {'carry' if named[1:] else 'carries'} "
+        f"{100 * total:.0f} % of what the other text changes: {shares}. A share says how much of "
+        "the change goes through a layer while all change together, not that it is enough alone."
+    )
+    if not found["reached"]:
+        text += (
+            f" The shares of some steps sum to 1 only up to {found['error']:.2f}; more points "
+            "bring them closer."
+        )
+    return text
+
+
 _DESCRIBE = {
+    "textloc.attribute": describe_attribute,
     "textloc.localize": describe,
     "textloc.edit": describe_edit,
     "textloc.suppress": describe_suppress,
@@ -309,4 +367,8 @@ def told(document: Document) -> str:
 
 def headline(document: Document) -> str:
     """The first sentence of `told`."""
-    return re.split(r"(?<=[.])\s+(?=[A-Z0-9])", told(document), maxsplit=1)[0]
+    return _first(told(document))
+
+
+def _first(text: str) -> str:
+    return re.split(r"(?<=[.])\s+(?=[A-Z0-9])", text, maxsplit=1)[0]

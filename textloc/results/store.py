@@ -23,7 +23,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,7 +40,12 @@ from textloc.results.identity import request_id as request_id
 RESULTS_VARIABLE = "TEXTLOC_RESULTS"
 """Environment variable: the folder of results, or several joined by `os.pathsep`."""
 
-SCHEMAS: dict[str, int] = {"textloc.localize": 1, "textloc.edit": 1, "textloc.lora": 1}
+SCHEMAS: dict[str, int] = {
+    "textloc.localize": 1,
+    "textloc.edit": 1,
+    "textloc.lora": 1,
+    "textloc.attribute": 1,
+}
 """Kind of result → the schema version that this textloc writes and shows."""
 
 MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -63,6 +68,7 @@ _REQUIRED: dict[str, dict[str, type]] = {
     "textloc.localize": {"references": dict, "sets": list, "controls": list, "selected": list},
     "textloc.edit": {"sources": list, "edits": list, "methods": list, "curve": list},
     "textloc.lora": {"choices": list, "pictures": list},
+    "textloc.attribute": {"shares": dict},
 }
 
 
@@ -388,6 +394,8 @@ class Summary:
     """What it is a result of: `textloc.localize` or `textloc.edit`."""
     damaged: str | None = None
     """Why it cannot be shown, or None for a good result."""
+    request: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What was asked."""
 
 
 def listing(root: Path | None = None, only: str | None = None) -> list[Summary]:
@@ -430,15 +438,20 @@ def kind(document: Mapping[str, Any]) -> str:
     return str(document["schema"]).partition("/")[0]
 
 
+_TITLES = {"textloc.edit": "Edit", "textloc.attribute": "Shares of"}
+
+
 def title(document: Mapping[str, Any]) -> str:
     """A result's name for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
     if kind(document) == "textloc.lora":
         return f"LoRA of {document['checkpoint']['name']} on {document['request']['data']}"
     pairs = document["request"]["pairs"]
     first = f"{pairs[0]['source_text']} → {pairs[0]['target_text']}"
-    if kind(document) == "textloc.edit":
-        first = f"Edit {first}"
-    return first if len(pairs) == 1 else f"{first} and {len(pairs) - 1} more"
+    if kind(document) in _TITLES:
+        first = f"{_TITLES[kind(document)]} {first}"
+    first = first if len(pairs) == 1 else f"{first} and {len(pairs) - 1} more"
+    lora = document["checkpoint"].get("lora")
+    return f"{first}, with {lora['name']}" if lora else first
 
 
 def _summary(folder: Path) -> Summary | None:
@@ -448,14 +461,22 @@ def _summary(folder: Path) -> Summary | None:
             return None
         if not _ID.fullmatch(folder.name) and not (folder / _RESULT).exists():
             return None
-        file = folder / _RESULT
-        created = (file if file.exists() else folder).stat().st_mtime
+        file, images = folder / _RESULT, folder / _IMAGES
+        now = (file if file.exists() else folder).stat()
+        changed = images.stat().st_mtime_ns if images.is_dir() else 0
     except OSError:
         return None
+    return _summary_of(folder, now.st_mtime, now.st_mtime_ns, now.st_size, changed)
+
+
+@lru_cache(maxsize=4096)
+def _summary_of(folder: Path, created: float, *_state: int) -> Summary:
+    """The same, remembered until its files change; what is opened is verified anew."""
     try:
         document = load(folder.name, folder.parent).document
         name = str(document["checkpoint"]["name"])
-        return Summary(folder.name, title(document), name, created, kind(document))
+        asked = document["request"]
+        return Summary(folder.name, title(document), name, created, kind(document), request=asked)
     except StoreError as error:
         return Summary(folder.name, folder.name, "", created, damaged=str(error))
     except (LookupError, TypeError) as error:  # a digest over a document of the wrong shape

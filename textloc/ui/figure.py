@@ -47,13 +47,14 @@ def picking(elem_id: str) -> Any:
 def share(elem_id: str) -> Any:
     """Buttons that copy the link and save files, the ZIP with the pictures.
 
-    value: as `stored.share` makes it.
+    value: as `stored.share` makes it. place: what the link says beside the result.
     """
     return gr.HTML(
         html_template=_SHARE,
         js_on_load=_script("share.js"),
         apply_default_css=False,
         elem_id=elem_id,
+        place="",
     )
 
 
@@ -61,7 +62,8 @@ _SHARE = """<div class="tl-share">
 <div><button type="button" data-copy disabled>Copy link</button>
 <button type="button" data-save="json" disabled>Save JSON</button>
 <button type="button" data-save="csv" disabled>Save CSV</button>
-<button type="button" data-archive disabled>Save ZIP</button></div>
+<button type="button" data-archive disabled>Save ZIP</button>
+<button type="button" data-embed disabled>Copy iframe</button></div>
 <input readonly hidden aria-label="Link to this result">
 <p role="status"></p></div>"""
 

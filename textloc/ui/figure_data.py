@@ -5,12 +5,20 @@ import threading
 from functools import lru_cache
 from typing import Any, Literal
 
-from textloc.results import store
-from textloc.results.sentences import describe, describe_edit, describe_lora
-from textloc.ui.stored import EDIT, LORA, Document
+from textloc.results.sentences import told
+from textloc.ui.stored import Document
 
 FigureName = Literal[
-    "effect_figure", "heatmap_figure", "sets_figure", "starts_figure", "lora_figure"
+    "effect_figure",
+    "heatmap_figure",
+    "sets_figure",
+    "starts_figure",
+    "lora_figure",
+    "shares_figure",
+    "steps_figure",
+    "heads_figure",
+    "letters_figure",
+    "pairs_figure",
 ]
 _DRAWING = threading.Lock()  # one waits for the figure that another is drawing
 
@@ -28,5 +36,4 @@ def _drawn(name: FigureName, text: str) -> dict[str, Any]:
     document = json.loads(text)
     draw = getattr(plots, name)
     themes = {theme: json.loads(draw(document, theme).to_json()) for theme in ("light", "dark")}
-    said = {EDIT: describe_edit, LORA: describe_lora}.get(store.kind(document), describe)
-    return {"label": said(document), "config": plots.CONFIG, **themes}
+    return {"label": told(document), "config": plots.CONFIG, **themes}

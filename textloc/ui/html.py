@@ -30,6 +30,7 @@ def asked(document: Document, *more: str) -> str:
     seeds = request["seeds"]
     facts = [
         str(document["checkpoint"]["name"]),
+        *lora_of(document),
         f"{request['steps']} steps",
         *more,
         f"guidance {request['guidance']:g}",
@@ -42,6 +43,15 @@ def asked(document: Document, *more: str) -> str:
         f"<span>{escape(first['target'])}</span>{escape(rest)}</p>"
         f'<p class="tl-facts">{" · ".join(escape(fact) for fact in facts)}</p>'
     )
+
+
+def lora_of(document: Document) -> list[str]:
+    """The LoRA that a result was made with, if any."""
+    lora = document["checkpoint"].get("lora")
+    if not lora:
+        return []
+    scale = f" at {lora['scale']:g}" if lora["scale"] != 1 else ""
+    return [f"with the LoRA {lora['name']}{scale}"]
 
 
 def _some(numbers: list[int]) -> str:

@@ -36,6 +36,9 @@ class Order(Protocol):
     def stored(self) -> bool:
         """Whether the result is kept."""
 
+    def before(self) -> str | None:
+        """ID of a stored result of just this run, or None."""
+
     def stream(
         self,
         model: Any,

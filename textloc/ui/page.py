@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from textloc.ui import stored
+from textloc.ui import links, stored
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.localize import replay
@@ -32,7 +32,7 @@ def build() -> gr.Blocks:
     ) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
-            with gr.Tab("Localize", id=stored.LOCALIZE):
+            with gr.Tab("Localize", id=stored.LOCALIZE) as first:
                 LocalizeTab(page)
             with gr.Tab("Edit", id=stored.EDIT) as edit:
                 EditTab(page, edit)
@@ -40,13 +40,35 @@ def build() -> gr.Blocks:
                 SuppressTab(suppress)
             with gr.Tab("Fine-tune", id=stored.LORA) as lora:
                 LoraTab(page, lora)
-        page.load(_tab_asked, None, tabs, queue=False, **QUIET)
+        page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
+        for name, tab in (("localize", first), ("edit", edit), ("suppress", suppress)):
+            tab.select(None, js=_followed(name), **QUIET)
+        lora.select(None, js=_followed("fine-tune"), **QUIET)
     return page
 
 
+_ADDRESS = """() => {
+  document.body.classList.toggle("tl-embed", new URLSearchParams(location.search).has("embed"));
+  // a step back or forth opens what that address shows
+  window.addEventListener("popstate", () => location.reload());
+}"""
+
+
+def _followed(name: str) -> str:
+    """Script that has the address follow to a tab: to the link of what it shows, if any."""
+    share = {"localize": "share", "fine-tune": "lora-share"}.get(name, f"{name}-share")
+    return f"""() => {{
+  const link = document.querySelector("#{share} input")?.value;
+  const here = location.origin + location.pathname;
+  if (!new URLSearchParams(location.search).has("embed"))
+    history.replaceState(history.state, "", link || `${{here}}?tab={name}`);
+}}"""
+
+
 def _tab_asked(request: gr.Request) -> Any:
-    """The tab of the result that `?r=` names."""
-    kind = stored.asked_kind(request.query_params.get("r") if request else None)
+    """The tab that `?tab=` names, else that of the result that `?r=` names."""
+    asked = request.query_params if request else {}
+    kind = links.TABS.get(asked.get("tab", "")) or stored.asked_kind(asked.get("r"))
     return gr.Tabs(selected=kind) if kind else gr.skip()
 
 

@@ -14,7 +14,8 @@ class Session:
 
     view: what is shown. pick: what was picked in it; `""` follows the selected or strongest layers.
     pair, seed: whose pictures are shown. job: the run that is wanted or going on. waiting: whether
-    it has not begun yet. follow: whether the address bar follows to the link of the result.
+    it has not begun yet. found: a stored result of what was asked. follow: whether the address bar
+    follows to the link of the result.
     """
 
     PICKS: ClassVar[ModuleType]
@@ -26,11 +27,12 @@ class Session:
     seed: int = 0
     job: live.Job | None = None
     waiting: bool = False
+    found: View | None = None
     follow: bool = False
 
     def show(self, view: View) -> None:
         """Look at another result, from its beginning."""
-        self.view, self.pick, self.pair = view, "", 0
+        self.view, self.pick, self.pair = view, "", self.PICKS.usual_pair(view.document)
         self.seed = view.document["request"]["seeds"][0]
 
     @property

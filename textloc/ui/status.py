@@ -34,6 +34,14 @@ def running(update: Update) -> str:
     return f'<div class="tl-progress">{bar}<p role="status">{escape(text)}</p></div>'
 
 
+def found() -> str:
+    """Words for a run that was made before, whose stored result is opened."""
+    return (
+        '<div class="tl-progress"><p role="status">This was run before; its stored result is '
+        "shown. Another seed makes new pictures.</p></div>"
+    )
+
+
 def ended(update: Update, headline: str) -> str:
     """Words for a run that is complete, stopped or failed; `headline` is the ID of what it says."""
     made = f"{update.done} of {update.total} images" if update.total else "no image was made"

@@ -10,7 +10,9 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
+from textloc.checkpoints.known import find
 from textloc.errors import StoreError
+from textloc.paths import CHECKPOINTS
 from textloc.results import export, store
 from textloc.ui.pictures import Pictures
 
@@ -68,6 +70,46 @@ def asked_kind(asked: str | None) -> str:
         return store.kind(stored_view(asked).document) if asked else ""
     except StoreError:
         return ""
+
+
+_USUAL = {"search": "sweep"}
+"""What a request that does not say it asked for."""
+
+
+def same(kind: str, checkpoint: str, asked: Mapping[str, Any]) -> str | None:
+    """ID of a stored result of a checkpoint that ships, run with just what is asked; None where
+    there is none.
+
+    asked: of its request, the values that make the run; others are the checkpoint's own.
+    """
+    digest = _digest(checkpoint)
+    if digest is None:
+        return None
+    plain = [
+        summary
+        for summary in store.listing(only=kind)
+        if not summary.damaged
+        and summary.request["checkpoint"]["digest"] == digest
+        and not summary.request["checkpoint"].get("lora")
+    ]
+    most = max((len(summary.request["layers"]) for summary in plain), default=0)
+    for summary in plain:
+        request = summary.request
+        whole = kind != LOCALIZE or len(request["layers"]) == most  # every layer was tried
+        if whole and all(request.get(n, _USUAL.get(n)) == v for n, v in asked.items()):
+            return summary.id
+    return None
+
+
+@lru_cache(maxsize=8)
+def _digest(checkpoint: str) -> str | None:
+    """Digest of the weights of a checkpoint that ships; None for any other."""
+    entry = find(checkpoint)
+    if entry is None or not entry.shipped:
+        return None
+    from textloc.checkpoints.weights import digest
+
+    return digest(CHECKPOINTS / entry.source)
 
 
 def listed(summaries: Iterable[store.Summary]) -> list[tuple[str, str]]:

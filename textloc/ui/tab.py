@@ -13,7 +13,7 @@ import gradio as gr
 
 from textloc.errors import TextlocError
 from textloc.results import store
-from textloc.ui import live, status, stored
+from textloc.ui import links, live, status, stored
 from textloc.ui.figure import share
 from textloc.ui.pictures import Pictures
 from textloc.ui.session import Session
@@ -158,7 +158,14 @@ class Tab(ABC):
         """The result of `?r=`, else the usual one."""
         asked = request.query_params.get("r") if request else None
         view, problem = stored.opening(asked, self.KIND)
+        if view is not None and asked == view.document["id"]:
+            session.show(view)
+            links.look(session, dict(request.query_params))
         return self._opened(session, view, problem)
+
+    def linked(self, session: Session) -> Any:
+        """The link follows what one looks at."""
+        return gr.HTML(place=links.query(session))
 
     def open_stored(self, session: Session, result_id: str) -> list[Any]:
         """A result of the list."""
@@ -193,7 +200,9 @@ class Tab(ABC):
             *self._draw_further(session),
             gr.Dropdown(choices=listed, value=shown),
             damaged,
-            {**stored.share(view), "follow": session.follow},
+            gr.HTML(
+                value={**stored.share(view), "follow": session.follow}, place=links.query(session)
+            ),
         ]
 
     # -- running ---------------------------------------------------------------------------
@@ -203,16 +212,26 @@ class Tab(ABC):
         if session.job is not None:
             return skips(4)
         try:
-            session.job = live.Job(self._order(*fields))
+            order = self._order(*fields)
+            before = order.before()
+            if before is not None:
+                session.found = stored.stored_view(before)
+                return [status.notice(""), *skips(2), status.found()]
         except TextlocError as error:
             session.waiting = False
             return [status.notice(str(error)), *skips(3)]
+        session.job = live.Job(order)
         session.waiting = True
         return [status.notice(""), *_running(live.Update())]
 
     def follow(self, session: Session) -> Iterator[list[Any]]:
         """Run what was asked and show it as it grows."""
         job = session.job
+        if session.found is not None:
+            session.show(session.found)
+            session.found, session.follow = None, True
+            yield [*skips(4), *self._draw(session), *self.open_rest(session)]
+            return
         if job is None or not session.waiting:
             yield skips(4 + len(self._first) + len(self._rest))
             return

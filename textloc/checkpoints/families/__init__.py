@@ -8,6 +8,8 @@ present, never from a checkpoint's name. To add one, copy the nearest file and n
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -285,3 +287,12 @@ def text_layers(denoiser: Any) -> tuple[TextLayer, ...]:
             "pass; unfuse the projections (unfuse_qkv_projections) and try again"
         )
     return tuple(replace(found[key], index=index) for index, key in enumerate(order))
+
+
+def architecture(denoiser: Any, layers: Sequence[TextLayer]) -> str:
+    """Short name of what a denoiser is built like, 16 hex digits: class, text layers, and what
+    tells SD3.5 from SD3. Equal for a checkpoint and its fine-tunes."""
+    traits = [denoiser.config.get(name) for name in ("dual_attention_layers", "qk_norm")]
+    lines = [type(denoiser).__name__, *(f"{list(t) if t else ''}" for t in traits)]
+    lines += [f"{layer.name} {layer.heads} {layer.kv_parameters}" for layer in layers]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

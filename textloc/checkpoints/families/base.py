@@ -140,6 +140,14 @@ class Family:
         """The tokenizers that must not cut a prompt off, each with its longest text in tokens."""
         return [(pipe.tokenizer, sampling.text_length or self.LENGTH)]
 
+    LOWERED = False
+    """Whether the pipeline lower-cases prompts."""
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Which tokenizer makes the text tokens of a layer, in the order of their places; where
+        there are two encoders side by side, their tokens share places."""
+        return [common.Text("tokenizer", pipe.tokenizer, lowered=self.LOWERED)]
+
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """RGB pictures of the call's size as the clean latents of its denoising loop, one a row."""
         return common.encode(pipe, pictures, sampling)

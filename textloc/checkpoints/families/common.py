@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from textloc.errors import LayerError, PromptError
+from textloc.checkpoints.memory import weights_of
+from textloc.errors import CheckpointError, LayerError, PromptError
 from textloc.layers import Place, TextLayer
 from textloc.runs import Run, Sampling
 
@@ -49,9 +50,7 @@ def text_layer(
         value=f"{name}.{value}",
         heads=heads or module.heads,
         kv_parameters=sum(
-            projection.weight.numel()
-            if part is None
-            else (part[1] - part[0]) * projection.weight.shape[1]
+            weights_of(projection) if part is None else (part[1] - part[0]) * projection.in_features
             for projection, part in parts
         ),
         static=static,
@@ -97,7 +96,7 @@ def cross(denoiser: Any, pattern: str, **more: Any) -> list[TextLayer]:
 
 def kv_heads(module: Any, head: int) -> int:
     """Heads of the keys of an attention whose heads are `head` wide."""
-    return int(module.to_k.weight.shape[0]) // head
+    return int(module.to_k.out_features) // head
 
 
 def zeros(denoiser: Any, *shape: int) -> Any:
@@ -182,19 +181,55 @@ def negative_prompts_of_all(runs: Sequence[Run], sampling: Sampling) -> dict[str
     return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
 
 
-def decode_one_by_one(pipe: Any) -> None:
+def native_size(pipe: Any, denoiser: Any) -> tuple[int | None, int | None]:
+    """Height and width in pixels that a denoiser was trained at, where its config or its pipeline
+    says so."""
+    side = denoiser.config.get("sample_size") or getattr(pipe, "default_sample_size", None)
+    if side is None:
+        return None, None
+    scale = _scale(pipe)
+    height, width = (side, side) if isinstance(side, int) else side
+    return int(height) * scale, int(width) * scale
+
+
+def step(pipe: Any, denoiser: Any) -> int:
+    """What a side in pixels must be a multiple of."""
+    patch = denoiser.config.get("patch_size") or 1
+    packed = 2 if hasattr(pipe, "_pack_latents") else 1
+    return max(8, _scale(pipe) * max(int(patch), packed))
+
+
+def _scale(pipe: Any) -> int:
+    """Pixels a place of the denoiser's picture stands for, a side."""
+    latent = any(getattr(pipe, name, None) is not None for name in ("vae", "vqvae"))
+    return int(getattr(pipe, "vae_scale_factor", 8)) if latent else 1
+
+
+def decode_one_by_one(pipe: Any, denoiser: str = "unet") -> None:
     """Have the autoencoder of a checkpoint for large pictures decode one picture at a time.
 
     Decoding a batch takes more memory than denoising it, and would fail after all steps are done.
     Small pictures are faster decoded together.
     """
-    if (pipe.vae.config.get("sample_size") or 0) >= _LARGE and hasattr(pipe.vae, "enable_slicing"):
+    side = pipe.vae.config.get("sample_size")  # not all autoencoders know
+    if side is None:
+        side = native_size(pipe, getattr(pipe, denoiser))[0] or 0
+    if side >= _LARGE and hasattr(pipe.vae, "enable_slicing"):
         pipe.vae.enable_slicing()
+
+
+def without_checker(pipe: Any) -> dict[str, str | None]:
+    """Switch the safety checker off, where there is one; what `prepare` says then."""
+    had = getattr(pipe, "safety_checker", None) is not None
+    if had:
+        pipe.safety_checker = None
+        pipe.register_to_config(requires_safety_checker=False)
+    return {"safety_checker": "off" if had else None, "watermark": None}
 
 
 def nothing_to_switch_off(pipe: Any) -> dict[str, str | None]:
     """What a pipeline without checker and watermark says."""
-    decode_one_by_one(pipe)
+    decode_one_by_one(pipe, "transformer")
     return {"safety_checker": None, "watermark": None}
 
 
@@ -228,15 +263,37 @@ def encode_shifted(pipe: Any, pictures: Sequence[Image.Image], sampling: Samplin
 
 
 def coded(vae: Any, pictures: Any) -> Any:
-    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives."""
+    """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives, in its
+    number format. Where its config says `force_upcast` it runs in float32, as in diffusers' own
+    image-to-image calls, and is cast back.
+
+    Raises:
+        CheckpointError: latents that are no numbers.
+    """
     import torch
 
-    with torch.no_grad():
-        found = vae.encode(pictures.to(vae.dtype))
+    dtype = vae.dtype
+    upcast = bool(vae.config.get("force_upcast")) and dtype != torch.float32
+    try:
+        if upcast:
+            vae.to(dtype=torch.float32)
+        with torch.no_grad():
+            found = vae.encode(pictures.to(vae.dtype))
+    finally:
+        if upcast:
+            vae.to(dtype=dtype)
     spread = getattr(found, "latent_dist", None)
     if spread is not None:
-        return spread.mode()
-    return found.latent if hasattr(found, "latent") else found.latents
+        code = spread.mode()
+    else:
+        code = found.latent if hasattr(found, "latent") else found.latents
+    code = code.to(dtype)
+    if not torch.isfinite(code).all():
+        raise CheckpointError(
+            f"the autoencoder gives latents that are no numbers in {str(dtype).split('.')[1]}; "
+            "choose --dtype bfloat16 or float32 (of `finetune`: --mixed-precision bf16 or no)"
+        )
+    return code
 
 
 @dataclass(frozen=True)
@@ -274,3 +331,21 @@ def plain_tokenizer(processor: Any) -> Any:
 def packed(pipe: Any, code: Any) -> Any:
     """Latents (N, C, h, w) packed two by two: (N, hw / 4, 4 C)."""
     return pipe._pack_latents(code, *code.shape)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text tokens of a layer that one tokenizer makes.
+
+    name: of the pipeline's component. first: place of its first token. before, after: what the
+    pipeline puts around the prompt. dropped: tokens at the beginning that no layer sees. lowered:
+    whether the pipeline lower-cases the prompt.
+    """
+
+    name: str
+    tokenizer: Any
+    first: int = 0
+    before: str = ""
+    after: str = ""
+    dropped: int = 0
+    lowered: bool = False

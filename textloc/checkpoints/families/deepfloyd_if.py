@@ -46,6 +46,7 @@ class DeepFloydIF(UNet):
             if isinstance(module, Attention) and module.add_k_proj is not None
         ]
 
+    LOWERED = True
     LENGTH = 77  # the pipeline's own
     EXTRA = MappingProxyType({"clean_caption": False})
 

@@ -83,6 +83,10 @@ class Flux(Family):
             raise PromptError("FLUX.1 is distilled and takes no negative prompt; leave it out")
         return {}
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """T5's tokens."""
+        return [common.Text("tokenizer_2", pipe.tokenizer_2)]
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """T5's tokenizer."""
         return [(pipe.tokenizer_2, sampling.text_length or self.LENGTH)]

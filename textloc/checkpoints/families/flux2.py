@@ -66,6 +66,10 @@ class Flux2(Family):
             "return_dict": False,
         }
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of the language model's tokenizer."""
+        return [common.Text("tokenizer", common.plain_tokenizer(pipe.tokenizer))]
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The language model's tokenizer within its template."""
         tokenizer = common.plain_tokenizer(pipe.tokenizer)

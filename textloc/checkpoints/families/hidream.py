@@ -63,6 +63,12 @@ class HiDream(Family):
             "return_dict": False,
         }
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """T5's, then Llama's, which come twice."""
+        length = sampling.text_length or self.LENGTH
+        parts = (("tokenizer_3", 0), ("tokenizer_4", length), ("tokenizer_4", 2 * length))
+        return [common.Text(name, getattr(pipe, name), first) for name, first in parts]
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """T5's and Llama's tokenizers."""
         length = sampling.text_length or self.LENGTH

@@ -14,7 +14,6 @@ from typing import Any
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, zeros
-from textloc.checkpoints.families.stable_diffusion import StableDiffusion
 from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
 
@@ -59,12 +58,21 @@ class HunyuanDiT(Family):
 
     def prepare(self, pipe: Any) -> dict[str, str | None]:
         """Switch the safety checker off: it would replace pictures by black ones."""
-        return StableDiffusion().prepare(pipe)
+        common.decode_one_by_one(pipe, self.DENOISER)
+        return common.without_checker(pipe)
 
     def arguments(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """Prompts and negative prompts, one a row."""
         binned = pipe.transformer.config.sample_size >= self._BINNED
         return super().arguments(pipe, runs, sampling) | {"use_resolution_binning": binned}
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """BERT's, then T5's."""
+        first = int(pipe.transformer.config.text_len)
+        return [
+            common.Text("tokenizer", pipe.tokenizer),
+            common.Text("tokenizer_2", pipe.tokenizer_2, first),
+        ]
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """T5's tokenizer, which reads on where BERT's stops."""

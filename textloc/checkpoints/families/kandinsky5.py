@@ -57,6 +57,13 @@ class Kandinsky5(Family):
             "return_dict": False,
         }
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Qwen's, after the pipeline's instruction."""
+        before, after = pipe.prompt_template.split("{}")
+        tokenizer = common.plain_tokenizer(pipe.tokenizer)
+        dropped = int(pipe.prompt_template_encode_start_idx)
+        return [common.Text("tokenizer", tokenizer, before=before, after=after, dropped=dropped)]
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """Qwen's tokenizer at the call's length."""
         tokenizer = common.plain_tokenizer(pipe.tokenizer)

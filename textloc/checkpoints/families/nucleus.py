@@ -61,6 +61,10 @@ class Nucleus(Family):
             "return_dict": False,
         }
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of the processor's tokenizer."""
+        return [common.Text("processor", common.plain_tokenizer(pipe.processor))]
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The tokenizer at the call's length."""
         tokenizer = common.plain_tokenizer(pipe.processor)

@@ -55,6 +55,7 @@ class PixArt(Family):
             "return_dict": False,
         }
 
+    LOWERED = True
     LENGTH = 300
     _BINNED = (32, 64, 128, 256)  # sample sizes for which the pipeline knows its usual formats
 

@@ -75,3 +75,11 @@ class QwenImage(Family):
         )
         code = (code - mean) / std
         return pipe._pack_latents(code, len(code), code.shape[1], *code.shape[-2:])
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """What follows the pipeline's instruction."""
+        before, after = pipe.prompt_template_encode.split("{}")
+        dropped = int(pipe.prompt_template_encode_start_idx)
+        return [
+            common.Text("tokenizer", pipe.tokenizer, before=before, after=after, dropped=dropped)
+        ]

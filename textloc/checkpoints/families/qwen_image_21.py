@@ -57,6 +57,12 @@ class QwenImage21(Family):
             "return_dict": False,
         }
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of the processor's tokenizer, after the pipeline's instruction."""
+        before, after = pipe.prompt_template_t2i.split("{}")
+        tokenizer, dropped = common.plain_tokenizer(pipe.processor), int(pipe._drop_idx)
+        return [common.Text("processor", tokenizer, before=before, after=after, dropped=dropped)]
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """None: no prompt is cut off."""
         return []

@@ -10,9 +10,11 @@ The instruction is the pipeline's own; its tokens are not among those that the t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from textloc.checkpoints.families import common
 from textloc.checkpoints.families.common import time, zeros
 from textloc.checkpoints.families.pixart import PixArt
 from textloc.runs import Run, Sampling
@@ -44,6 +46,18 @@ class Sana(PixArt):
         """Prompts and negative prompts, one a row."""
         binned = pipe.transformer.config.sample_size in self._BINNED
         return super().arguments(pipe, runs, sampling) | {"use_resolution_binning": binned}
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """What follows the instruction; the first token is the beginning of the whole."""
+        call = inspect.signature(type(pipe).__call__).parameters
+        lines = call["complex_human_instruction"].default
+        if not lines:
+            return super().texts(pipe, sampling)
+        before = "\n".join(lines)
+        dropped = len(pipe.tokenizer.encode(before)) - 2
+        return [
+            common.Text("tokenizer", pipe.tokenizer, before=before, dropped=dropped, lowered=True)
+        ]
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The tokenizer at the call's length."""

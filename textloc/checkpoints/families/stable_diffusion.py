@@ -16,11 +16,7 @@ class StableDiffusion(UNet):
     def prepare(self, pipe: Any) -> dict[str, str | None]:
         """Switch the safety checker off: it would replace pictures by black ones."""
         common.decode_one_by_one(pipe)
-        had = getattr(pipe, "safety_checker", None) is not None
-        if had:
-            pipe.safety_checker = None
-            pipe.register_to_config(requires_safety_checker=False)
-        return {"safety_checker": "off" if had else None, "watermark": None}
+        return common.without_checker(pipe)
 
     def negative(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """None where all leave it unset."""

@@ -65,6 +65,14 @@ class StableDiffusion3(Family):
         """None where all leave it unset."""
         return common.negative_prompts(runs)
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of both CLIP encoders, at the same places, then those of T5 where there is one."""
+        found = [common.Text("tokenizer", pipe.tokenizer)]
+        if pipe.text_encoder_3 is not None:
+            first = int(pipe.tokenizer.model_max_length)
+            found.append(common.Text("tokenizer_3", pipe.tokenizer_3, first))
+        return found
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """T5's tokenizer, which reads on where CLIP's stop; without T5, CLIP's."""
         if pipe.text_encoder_3 is not None:

@@ -20,6 +20,7 @@ from textloc.errors import TrainingError
 from textloc.finetuning.data import folders, mario, scenes, shards
 from textloc.finetuning.data.sample import Damaged as Damaged
 from textloc.finetuning.data.sample import Sample as Sample
+from textloc.pictures import notes
 from textloc.reading import metrics
 
 SOURCES: dict[str, Source]
@@ -48,21 +49,32 @@ SOURCES = {
     "mario": mario,
     "folder": folders,
 }
-"""Kinds of sources, looked at in this order."""
+"""Kinds of sources."""
+
+_CALLED = {"webdataset": "shards", "folder": "metadata", "mario": "caption.txt files"}
 
 
 def source(place: str) -> tuple[str, Source]:
     """The kind of source that a place is, and its reader.
 
     Raises:
-        TrainingError: none fits.
+        TrainingError: none fits, or several.
     """
-    for name, module in SOURCES.items():
-        if module.fits(place):
-            return name, module
+    try:
+        found = [(name, module) for name, module in SOURCES.items() if module.fits(place)]
+    except (OSError, ValueError):  # no name of a file
+        found = []
+    if len(found) > 1:
+        beside = ", ".join(_CALLED[name] for name, _ in found)
+        raise TrainingError(
+            f"{place} can be read in several ways ({beside}); name the metadata itself, such as "
+            f"{place}/metadata.jsonl, or the shards, such as {place}/*.tar"
+        )
+    if found:
+        return found[0]
     raise TrainingError(
-        f"cannot read data from {place!r}: give a folder of pictures with metadata.jsonl, a folder "
-        "in the layout of MARIO-LAION, webdataset shards such as shards/{000..009}.tar, or "
+        f"cannot read data from {place[:200]!r}: give a folder of pictures with metadata.jsonl, a "
+        "folder in the layout of MARIO-LAION, webdataset shards such as shards/{000..009}.tar, or "
         f"rendered scenes ({', '.join(scenes.KINDS)})"
     )
 
@@ -81,33 +93,55 @@ def digest(place: str) -> str:
 class Report:
     """What became of the samples: how many were kept, and why the others were not.
 
-    skipped: reason to count. examples: the first of each reason, by its name.
+    skipped: reason to count. noted: what was decided when pictures that were kept were read
+    (`pictures.notes`), to count. examples: the first of each reason and note, by its name.
     """
 
     kept: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
     def skip(self, reason: str, key: str) -> None:
         """Count one."""
         self.skipped[reason] += 1
-        self.examples.setdefault(reason, key)
+        self._show(reason, key)
+
+    def keep(self, key: str, picture: Image.Image) -> None:
+        """Count one that is kept."""
+        self.kept += 1
+        for note in notes(picture):
+            self.noted[note] += 1
+            self._show(note, key)
+
+    def _show(self, what: str, key: str) -> None:
+        """Keep the first as an example, its name as any file can hold it."""
+        shown = key.encode("utf-8", "backslashreplace").decode()
+        self.examples.setdefault(what, shown if len(shown) <= 200 else f"{shown[:200]}…")
 
     def described(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {
             "kept": self.kept,
             "skipped": dict(self.skipped),
+            "noted": dict(self.noted),
             "examples": dict(self.examples),
         }
 
     def lines(self) -> list[str]:
         """For people."""
         said = [f"{self.kept} samples"]
-        return said + [
-            f"{count} skipped: {reason} (such as {self.examples[reason]})"
-            for reason, count in self.skipped.most_common()
-        ]
+        return (
+            said
+            + [
+                f"{count} skipped: {reason} (such as {self.examples[reason]})"
+                for reason, count in self.skipped.most_common()
+            ]
+            + [
+                f"{count} kept: {note} (such as {self.examples[note]})"
+                for note, count in self.noted.most_common()
+            ]
+        )
 
 
 def agreement(caption: str, texts: tuple[str, ...]) -> float:
@@ -155,7 +189,7 @@ def samples(
         elif least_agreement > 0 and _agrees(sample, picture, engine) < least_agreement:
             report.skip(f"caption and writing agree less than {least_agreement:g}", sample.key)
         else:
-            report.kept += 1
+            report.keep(sample.key, picture)
             yield sample, picture
 
 

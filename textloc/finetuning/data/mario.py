@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from textloc.finetuning.data.folders import METADATA, readable
 from textloc.finetuning.data.sample import Damaged, Sample, as_text, of_file
 
 _PICTURES = ("image.jpg", "image.png", "image.jpeg")
@@ -17,7 +18,9 @@ _PICTURES = ("image.jpg", "image.png", "image.jpeg")
 def fits(place: str) -> bool:
     """A folder without metadata that holds `caption.txt` somewhere below."""
     folder = Path(place)
-    return folder.is_dir() and next(folder.rglob("caption.txt"), None) is not None
+    if not folder.is_dir() or any((folder / name).is_file() for name in METADATA):
+        return False
+    return next(folder.rglob("caption.txt"), None) is not None
 
 
 def files(place: str) -> list[Path]:
@@ -38,8 +41,10 @@ def read(place: str) -> Iterator[Sample | Damaged]:
             yield Damaged(key, "the caption is no text in UTF-8")
         elif picture is None:
             yield Damaged(key, "the picture is missing")
+        elif (folder / "ocr.txt").exists() and as_text(folder / "ocr.txt") is None:
+            yield Damaged(key, "the ocr.txt is no text in UTF-8")
         else:
-            yield Sample(key, " ".join(caption.split()), of_file(picture), _texts(folder))
+            yield Sample(key, " ".join(readable(caption).split()), of_file(picture), _texts(folder))
 
 
 def _texts(folder: Path) -> tuple[str, ...] | None:
@@ -47,4 +52,4 @@ def _texts(folder: Path) -> tuple[str, ...] | None:
     content = as_text(folder / "ocr.txt")
     if content is None:
         return None
-    return tuple(line.split(" ")[0] for line in content.splitlines() if line.strip())
+    return tuple(line.split(" ")[0] for line in content.split("\n") if line.strip())

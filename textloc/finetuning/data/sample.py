@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +62,24 @@ def of_bytes(content: bytes, name: str) -> Callable[[], Image.Image]:
 def as_text(path: Path) -> str | None:
     """The text of a file; None where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        return decoded(path.read_bytes())
+    except OSError:
         return None
+
+
+def decoded(content: bytes) -> str | None:
+    """Text in UTF-8, or in UTF-16 where it begins with that mark, without the mark; else None."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def as_object(content: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; None where it is none."""
+    try:
+        found = json.loads(content.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -11,6 +11,14 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from textloc.results.plots.attribution import (
+    heads_figure,
+    letters_figure,
+    map_figure,
+    pairs_figure,
+    shares_figure,
+    steps_figure,
+)
 from textloc.results.plots.effect import effect_figure
 from textloc.results.plots.lora import lora_figure
 from textloc.results.plots.pictures import pictures_figure
@@ -27,11 +35,17 @@ __all__ = [
     "ThemeName",
     "compare_figure",
     "effect_figure",
+    "heads_figure",
     "heatmap_figure",
+    "letters_figure",
     "lora_figure",
+    "map_figure",
+    "pairs_figure",
     "pictures_figure",
     "sets_figure",
+    "shares_figure",
     "starts_figure",
+    "steps_figure",
     "template",
     "training_figure",
 ]
@@ -53,6 +67,13 @@ FIGURES: dict[str, dict[str, Figure]] = {
     "textloc.edit": {
         "pictures": Figure(pictures_figure, pictures=True),
         "starts": Figure(starts_figure),
+    },
+    "textloc.attribute": {
+        "steps": Figure(steps_figure),
+        "heads": Figure(heads_figure),
+        "letters": Figure(letters_figure),
+        "pairs": Figure(pairs_figure),
+        "shares": Figure(shares_figure),
     },
     "textloc.suppress": {"pictures": Figure(pictures_figure, pictures=True)},
     "textloc.lora_trial": {"pictures": Figure(pictures_figure, pictures=True)},

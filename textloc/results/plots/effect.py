@@ -7,6 +7,7 @@ from math import ceil
 import plotly.graph_objects as go
 
 from textloc.layers import display_layers
+from textloc.results.judging import doubt
 from textloc.results.plots.labels import layer_ticks, mixed, places, quoted, region, runs, wrapped
 from textloc.results.plots.style import THEMES, Document, Theme, ThemeName, style
 
@@ -24,6 +25,7 @@ def effect_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
     layers = sorted(document["layers"], key=lambda layer: slots[layer["index"]])
     raw = any(layer["scores"].get("effect") is None for layer in layers)
     raw = raw if layers else not _scaled(document)
+    raw = raw or doubt(document) is not None
     score = "ocr_f1_target" if raw else "effect"
     selected = set(document["selected"])
     values = [layer["scores"][score] for layer in layers]
@@ -83,6 +85,8 @@ def _scaled(document: Document) -> bool:
 def _effect_title(document: Document, raw: bool) -> str:
     if not raw:
         return "Effect of this layer alone"
+    if doubt(document) is not None:
+        return "OCR F1 to the target text<br>(cannot be judged: see above)"
     if document["complete"] and not _scaled(document):
         return "OCR F1 to the target text<br>(no effect: all layers ≤ no patch)"
     return "OCR F1 to the target text<br>(not scaled to an effect)"

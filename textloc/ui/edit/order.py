@@ -12,7 +12,15 @@ from textloc.layers import parse_layers
 from textloc.pictures import read_picture
 from textloc.prompts import Pair, parse_pair
 from textloc.runs import parse_start
-from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_seeds, whole_number
+from textloc.ui.fields import (
+    MOST_LAYERS,
+    check_call,
+    check_model,
+    check_seeds,
+    usual,
+    whole_number,
+)
+from textloc.ui.stored import EDIT, same
 
 if TYPE_CHECKING:
     from textloc.jobs.job import Event
@@ -43,6 +51,25 @@ class EditOrder:
     guidance: float | None
 
     stored: ClassVar[bool] = True
+
+    def before(self) -> str | None:
+        """ID of a stored result of just this run, as `live.Order` says."""
+        if self.picture is not None or self.layers != "auto":
+            return None
+        steps, guidance = usual(self.model)
+        return same(
+            EDIT,
+            self.model,
+            {
+                "pairs": [vars(self.pair)],
+                "pictures": [],
+                "seeds": list(self.seeds),
+                "methods": list(self.methods),
+                "steps": self.steps or steps,
+                "guidance": self.guidance if self.guidance is not None else guidance,
+                "start_step": self.start_step,
+            },
+        )
 
     def stream(
         self,

@@ -86,6 +86,21 @@ def choices(document: Document) -> list[tuple[str, str]]:
     return [(way.name, pick) for pick, way in entries(document).items()]
 
 
+def said(pick: str) -> dict[str, str]:
+    """What a link says of a pick."""
+    return {"view": pick}
+
+
+def meant(document: Document, told: Mapping[str, str]) -> str:
+    """The pick that a link means."""
+    return told.get("view", "")
+
+
+def usual_pair(document: Document) -> int:
+    """The pair or prompt that is shown first."""
+    return 0
+
+
 def usual_pick(document: Document) -> str:
     """What is shown before anything is picked: the edit, else the latest start step so far."""
     known = entries(document)

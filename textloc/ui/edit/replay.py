@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from textloc.layers import display_layers
-from textloc.pictures import read_picture
+from textloc.pictures import read_picture, sentences
 from textloc.results.sentences import describe_edit
 from textloc.ui import html
 from textloc.ui.edit.picks import LOCALIZED, Way, entries
@@ -219,4 +219,5 @@ def preview(path: str) -> str:
     address, small = encoded(picture)
     kind = "tl-image tl-pixels" if small else "tl-image"
     image = f'<img class="{kind}" src="{address}" alt="Your picture">'
-    return f'<figure class="tl-picture">{image}</figure>'
+    told = "".join(f'<p class="tl-hint">{escape(note)}.</p>' for note in sentences(picture))
+    return f'<figure class="tl-picture">{image}</figure>{told}'

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from textloc.errors import TextlocError
+from textloc.layers import format_layers
+from textloc.pictures import ENDINGS
 from textloc.ui import fields, status, stored
 from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
@@ -125,7 +127,7 @@ class EditTab(Tab):
             )
             self.picture = gr.File(
                 label="Your own picture (optional)",
-                file_types=[".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tiff"],
+                file_types=list(ENDINGS),
                 type="filepath",
                 height=130,
                 elem_id="edit-picture",
@@ -193,12 +195,18 @@ class EditTab(Tab):
             )
         looked = [self.pick, self.strip, self.from_step, self.curve, self.table, self.panel]
         looked += [self.slider_card, self.slider]
-        for component in (self.strip, self.curve, self.table):
+        looks = [
             component.pick(self.look_clicked, session, looked, **QUIET)
-        self.pick.input(self.look, [session, self.pick], looked, **QUIET)
-        self.from_step.release(self.look_from, [session, self.from_step], looked, **QUIET)
+            for component in (self.strip, self.curve, self.table)
+        ]
+        looks.append(self.pick.input(self.look, [session, self.pick], looked, **QUIET))
+        asked = [session, self.from_step]
+        looks.append(self.from_step.release(self.look_from, asked, looked, **QUIET))
+        place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
-            component.input(self.look_elsewhere, [session, self.pair, self.seed], looked, **QUIET)
+            looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
+        for look in looks:
+            look.then(self.linked, session, self.share, **QUIET)
         self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         self.picture.change(self.look_at_upload, self.picture, self.preview, **QUIET)
         form = [self.model, self.source, self.target, self.picture, self.seeds, self.methods]
@@ -216,7 +224,8 @@ class EditTab(Tab):
 
     @property
     def _fields(self) -> list[Any]:
-        return [self.source, self.target, self.seeds, self.steps, self.guidance]
+        numbers = [self.steps, self.guidance, self.start, self.layers]
+        return [self.model, self.source, self.target, self.seeds, *numbers, self.methods]
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -252,8 +261,13 @@ class EditTab(Tab):
         request = view.document["request"]
         first = request["pairs"][0]
         seeds = ",".join(map(str, request["seeds"]))
-        target = first["target"]
-        return [first["source"], target, seeds, request["steps"], request["guidance"]]
+        start = request["start_step"]
+        return [
+            *(view.document["checkpoint"]["name"], first["source"], first["target"], seeds),
+            *(request["steps"], request["guidance"], "auto" if start is None else str(start)),
+            _layers(view.document),
+            list(request["methods"]),
+        ]
 
     def _draw(self, session: Session) -> list[Any]:
         view = session.view
@@ -350,3 +364,9 @@ def _pointed(session: Session) -> list[int]:
     assert session.view is not None
     way = picks.entries(session.view.document).get(session.shown)
     return [] if way is None or way.start is None else [way.start]
+
+
+def _layers(document: stored.Document) -> str:
+    """What the field of layers said: `auto`, unless they were given."""
+    given = document["layers_from"] == "given"
+    return format_layers(document["layers"]) if given else "auto"

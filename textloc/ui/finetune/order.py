@@ -27,6 +27,9 @@ class LoraOrder:
     guidance: float | None
     stored: ClassVar[bool] = False
 
+    def before(self) -> None:
+        """Nothing of it is stored."""
+
     def stream(
         self,
         model: Any,

@@ -4,7 +4,7 @@ No Gradio, no torch. Functions take complete documents, those of `beside` partia
 escape what comes from outside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -28,6 +28,21 @@ def is_experiment(document: Document) -> bool:
 def entries(document: Document) -> dict[str, Any]:
     """There is nothing to pick: all is shown."""
     return {}
+
+
+def said(pick: str) -> dict[str, str]:
+    """What a link says of a pick."""
+    return {"view": pick}
+
+
+def meant(document: Document, told: Mapping[str, str]) -> str:
+    """The pick that a link means."""
+    return told.get("view", "")
+
+
+def usual_pair(document: Document) -> int:
+    """The pair or prompt that is shown first."""
+    return 0
 
 
 def usual_pick(document: Document) -> str:

@@ -13,11 +13,17 @@ from textloc.ui.fields import (
     check_call,
     check_model,
     check_seeds,
+    usual,
     whole_number,
 )
+from textloc.ui.stored import LOCALIZE, same
 
 if TYPE_CHECKING:
     from textloc.jobs.job import Event
+
+
+MOST_ALONE = 24
+"""Text layers of a checkpoint up to which the page patches each alone, after the set is found."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,24 @@ class LocalizeOrder:
 
     stored: ClassVar[bool] = True
 
+    def before(self) -> str | None:
+        """ID of a stored result of just this run, as `live.Order` says."""
+        if self.layers:
+            return None  # how many there are is known once the model is loaded
+        steps, guidance = usual(self.model)
+        return same(
+            LOCALIZE,
+            self.model,
+            {
+                "pairs": [vars(self.pair)],
+                "seeds": list(self.seeds),
+                "steps": self.steps or steps,
+                "guidance": self.guidance if self.guidance is not None else guidance,
+                "start_step": self.start_step,
+                "search": "attribution",
+            },
+        )
+
     def stream(
         self,
         model: Any,
@@ -44,6 +68,7 @@ class LocalizeOrder:
         """Run it, as `live.Order` says."""
         from textloc.jobs.localize import localize_stream
 
+        chosen = parse_layers(self.layers, len(model.layers)) if self.layers else None
         return localize_stream(
             model,
             [self.pair],
@@ -51,11 +76,18 @@ class LocalizeOrder:
             steps=self.steps,
             guidance=self.guidance,
             start_step=self.start_step,
-            layers=parse_layers(self.layers, len(model.layers)) if self.layers else None,
+            layers=chosen,
+            search="attribution",
+            alone=chosen if chosen is not None else _alone(len(model.layers)),
             chunk_rows=CHUNK_ROWS,
             on_step=on_step,
             cancelled=cancelled,
         )
+
+
+def _alone(count: int) -> tuple[int, ...]:
+    """The layers that are patched alone, too: all where there are few."""
+    return tuple(range(count)) if count <= MOST_ALONE else ()
 
 
 def read(

@@ -4,9 +4,10 @@ A pick is `layer-9`, `set-7_8_9` or `all`. The functions take complete and parti
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from textloc.layers import display_layers
+from textloc.errors import LayerError
+from textloc.layers import display_layers, format_layers, parse_layers
 from textloc.ui.stored import Document
 
 
@@ -74,6 +75,32 @@ def usual_pick(document: Document) -> str:
         return ""
     best = max(layers, key=lambda layer: (_strength(layer), -int(layer["index"])))
     return f"layer-{best['index']}"
+
+
+def said(pick: str) -> dict[str, str]:
+    """What a link says of a pick: `layer` is `9`, `7-9` or `all`."""
+    if pick == "all":
+        return {"layer": "all"}
+    return {"layer": format_layers([int(number) for number in re.findall(r"[0-9]+", pick)])}
+
+
+def meant(document: Document, told: Mapping[str, str]) -> str:
+    """The pick that a link means; `""` where it means none."""
+    text = told.get("layer", "")
+    if text == "all":
+        return "all"
+    try:
+        return set_pick(parse_layers(text, 1 + max(all_layers(document)))) if text else ""
+    except LayerError:
+        return ""
+
+
+def usual_pair(document: Document) -> int:
+    """The pair that is shown first: one that the chosen set was patched for, which of a result
+    that chose on some pairs and reports on others are the latter."""
+    known, pick = entries(document), usual_pick(document)
+    made = [int(read["pair"]) for read in known[pick]["read"]] if pick in known else []
+    return min(made, default=0)
 
 
 def _strength(layer: Document) -> tuple[float, float]:

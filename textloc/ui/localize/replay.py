@@ -12,8 +12,9 @@ from textloc.layers import display_layers
 from textloc.results import export
 from textloc.results.sentences import describe
 from textloc.ui import html
-from textloc.ui.figure_data import drawn
+from textloc.ui.figure_data import FigureName, drawn
 from textloc.ui.html import as_cells, number
+from textloc.ui.localize.cells import CellOrder
 from textloc.ui.localize.picks import entries, name_of, picked_layers
 from textloc.ui.stored import Document, View
 
@@ -23,6 +24,40 @@ from textloc.ui.stored import Document, View
 def effect_figure(document: Document) -> dict[str, Any]:
     """Value of the figure of effect by layer."""
     return drawn("effect_figure", document)
+
+
+def shares_figure(document: Document) -> dict[str, Any] | None:
+    """Value of the bar of shares, or None where none were taken."""
+    return drawn("shares_figure", document) if document.get("shares") else None
+
+
+def map_figure(document: Document, by: str) -> dict[str, Any] | None:
+    """Value of the map of shares by `step`, `head`, `letter` or `pair`, or None."""
+    if not document.get("shares"):
+        return None
+    names: dict[str, FigureName] = {
+        "step": "steps_figure",
+        "head": "heads_figure",
+        "letter": "letters_figure",
+        "pair": "pairs_figure",
+    }
+    return drawn(names[by], document)
+
+
+def cell(view: View, order: CellOrder, made: View | None, said: str) -> str:
+    """The picture of a cell that is patched alone beside the source's; `said` while it is made."""
+    if made is None:
+        text = f"{escape(order.name)}: {escape(said)}"
+        return f'<div class="tl-progress"><p role="status">{text}</p></div>'
+    titles = {"source": ("Source prompt", ""), "cell": (order.name, "patched alone")}
+    figures = ""
+    for one in made.document["pictures"]:
+        title, note = titles[one["label"]]
+        wanted = order.pair.source_text if one["label"] == "source" else order.pair.target_text
+        figures += html.picture(
+            made.pictures, title, note, one["image"], one["read"], wanted, main=bool(note)
+        )
+    return f'<div class="tl-panel"><div class="tl-triplet">{figures}</div></div>'
 
 
 def sets_figure(document: Document) -> dict[str, Any] | None:

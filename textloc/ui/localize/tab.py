@@ -3,18 +3,22 @@
 What is drawn comes from `replay`; what is run, from `live`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar
 
 import gradio as gr
 
-from textloc.ui import fields, stored
+from textloc.errors import TextlocError
+from textloc.layers import format_layers
+from textloc.ui import fields, live, status, stored
 from textloc.ui.figure import figure, picking
-from textloc.ui.localize import order, picks, replay
+from textloc.ui.localize import cells, order, picks, replay
+from textloc.ui.pictures import Pictures
 from textloc.ui.session import Session
 from textloc.ui.stored import View
-from textloc.ui.tab import BARE, QUIET, Tab, places, skips
+from textloc.ui.tab import BARE, DEVICE, QUIET, Tab, places, skips
 
 _ABOUT = """<p>A text-to-image model reads its prompt in its <em>text layers</em>. Each bar shows
 what happens when <b>one</b> of them reads the target prompt while all the others go on reading the
@@ -28,9 +32,14 @@ Models</cite></a>, ICLR 2025.</p>"""
 
 @dataclass
 class LocalizeSession(Session):
-    """What one visitor looks at and runs: a localization."""
+    """What one visitor looks at and runs: a localization.
+
+    by: what the map of shares is by. cell: the cell to patch alone, while it waits.
+    """
 
     PICKS: ClassVar[ModuleType] = picks
+    by: str = "step"
+    cell: cells.CellOrder | None = None
 
 
 class LocalizeTab(Tab):
@@ -64,7 +73,8 @@ class LocalizeTab(Tab):
                     label="Seed", elem_id="seed", visible=False, min_width=90, **BARE
                 )
             self.panel = gr.HTML(elem_id="panel", apply_default_css=False, min_height=270)
-        with gr.Column(elem_classes="tl-card"):
+        self._maps()
+        with gr.Column(elem_classes="tl-card", visible=False) as self.effect_card:
             gr.HTML(
                 '<h2 class="tl-title">Effect of each layer alone</h2><p class="tl-hint">Click a '
                 "bar, or a small picture below it, to see what that layer writes.</p>",
@@ -88,6 +98,23 @@ class LocalizeTab(Tab):
         with gr.Accordion("All layers as a table", open=False, elem_classes="tl-card"):
             self.table = picking(elem_id="table")
         gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
+
+    def _maps(self) -> None:
+        with gr.Column(elem_classes="tl-card", visible=False, elem_id="shares-card") as card:
+            gr.HTML(
+                '<h2 class="tl-title">Share of each layer</h2><p class="tl-hint">How much of what '
+                "the target prompt changes goes through a layer while all of them change together. "
+                "A large share does not say that the layer is enough alone: click a cell of the "
+                "map to patch just that and see what it writes.</p>",
+                apply_default_css=False,
+            )
+            self.shares = figure(height=300, elem_id="shares")
+            self.by = gr.Radio(
+                list(cells.MAPS), value="step", label="Map of layers by", elem_id="map-by"
+            )
+            self.map = figure(height=0, elem_id="map")
+            self.cell = gr.HTML(elem_id="cell", elem_classes="tl-told", apply_default_css=False)
+        self.shares_card = card
 
     def _form(self) -> None:
         with gr.Column(elem_classes="tl-card", elem_id="form"):
@@ -157,17 +184,28 @@ class LocalizeTab(Tab):
             self.open_rest, session, self._rest, **QUIET
         )
         looked = [self.pick, self.effect, self.strip, self.table, self.panel]
-        for component in (self.effect, self.curve, self.strip, self.table):
+        self.map.pick(self.ask_cell, session, self.cell, **QUIET).then(
+            self.follow_cell,
+            session,
+            self.cell,
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_id=DEVICE,
+            concurrency_limit=1,
+        )
+        self.by.input(self.look_by, [session, self.by], self.map, **QUIET)
+        looks = [
             component.pick(self.look_clicked, session, looked, **QUIET)
-        self.readings.pick(self.look_cell, session, [self.pair, self.seed, *looked], **QUIET)
-        self.pick.input(self.look, [session, self.pick], looked, **QUIET)
+            for component in (self.effect, self.shares, self.curve, self.strip, self.table)
+        ]
+        cell = [self.pair, self.seed, *looked]
+        looks.append(self.readings.pick(self.look_cell, session, cell, **QUIET))
+        looks.append(self.pick.input(self.look, [session, self.pick], looked, **QUIET))
+        place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
-            component.input(
-                self.look_elsewhere,
-                [session, self.pair, self.seed],
-                [*looked],
-                **QUIET,
-            )
+            looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
+        for look in looks:
+            look.then(self.linked, session, self.share, **QUIET)
         self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         form = [self.model, self.source, self.target, self.seeds, self.steps, self.guidance]
         form += [self.start, self.layers]
@@ -175,9 +213,9 @@ class LocalizeTab(Tab):
 
     @property
     def _first(self) -> list[Any]:
-        return [
-            *(self.headline, self.effect, self.strip, self.pick, self.pair, self.seed, self.panel),
-        ]
+        maps = [self.shares_card, self.shares, self.map]
+        shown = [self.pick, self.pair, self.seed, self.panel]
+        return [self.headline, *maps, self.effect_card, self.effect, self.strip, *shown]
 
     @property
     def _further(self) -> list[Any]:
@@ -185,7 +223,8 @@ class LocalizeTab(Tab):
 
     @property
     def _fields(self) -> list[Any]:
-        return [self.source, self.target, self.seeds, self.steps, self.guidance, self.start]
+        numbers = [self.steps, self.guidance, self.start]
+        return [self.model, self.source, self.target, self.seeds, *numbers, self.layers]
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -195,18 +234,30 @@ class LocalizeTab(Tab):
     def _filled(self, view: View) -> list[Any]:
         request = view.document["request"]
         first = request["pairs"][0]
+        every = len(request["layers"]) == len(picks.all_layers(view.document))
         return [
+            view.document["checkpoint"]["name"],
             *(first["source"], first["target"], ",".join(map(str, request["seeds"]))),
             *(request["steps"], request["guidance"], request["start_step"]),
+            "" if every else format_layers(request["layers"]),
         ]
 
     def _draw(self, session: Session) -> list[Any]:
         view = session.view
         assert view is not None
+        assert isinstance(session, LocalizeSession)
         document, pick = view.document, session.shown
+        shares = replay.shares_figure(document)
+        bars = bool(document["layers"]) or shares is None
         return [
             replay.headline(document),
-            gr.HTML(value=replay.effect_figure(document), picked=_pointed(view, pick)),
+            gr.Column(visible=shares is not None),
+            gr.HTML(value=shares, picked=_pointed(view, pick)),
+            gr.HTML(value=replay.map_figure(document, session.by)),
+            gr.Column(visible=bars),
+            gr.HTML(value=replay.effect_figure(document), picked=_pointed(view, pick))
+            if bars
+            else gr.skip(),
             gr.HTML(value=replay.strip(view, session.pair, session.seed), picked=pick),
             gr.Dropdown(choices=picks.choices(document), value=pick or None),
             *places(session),
@@ -249,6 +300,41 @@ class LocalizeTab(Tab):
             gr.HTML(picked=shown),
             replay.panel(view, shown, session.pair, session.seed),
         ]
+
+    def look_by(self, session: LocalizeSession, by: str) -> Any:
+        """The map of shares by something else."""
+        session.by = by if by in {name for _, name in cells.MAPS} else "step"
+        return replay.map_figure(session.view.document, session.by) if session.view else gr.skip()
+
+    def ask_cell(self, session: LocalizeSession, event: gr.EventData) -> Any:
+        """A click in the map of shares: that cell is patched next."""
+        if session.view is None:
+            return gr.skip()
+        place = (event._data.get("custom"), session.pair, session.seed)
+        try:
+            session.cell = cells.order_of_click(session.view.document, *place)
+        except TextlocError as error:
+            return status.notice(str(error))
+        if session.cell is None:
+            return gr.skip()
+        return replay.cell(session.view, session.cell, None, "waiting for the device")
+
+    def follow_cell(self, session: LocalizeSession) -> Iterator[Any]:
+        """Patch the cell that was clicked, and show its picture."""
+        asked, session.cell = session.cell, None
+        if asked is None or session.view is None:
+            yield gr.skip()
+            return
+        for update in live.Job(asked).updates():
+            if update.state == "failed":
+                yield status.notice(update.message)
+            elif update.state == "complete" and update.document is not None:
+                pictures = Pictures((update.images or {}).__getitem__)
+                made = View(update.document, pictures, stored=False)
+                yield replay.cell(session.view, asked, made, "")
+            else:
+                step = f"step {update.step} of {update.steps}" if update.step else update.message
+                yield replay.cell(session.view, asked, None, step or "waiting for the device")
 
     def look_cell(self, session: Session, event: gr.EventData) -> list[Any]:
         """A click in the map of all readings."""

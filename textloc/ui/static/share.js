@@ -1,7 +1,9 @@
-// Copy link and save files. props.value: {id, complete, name, json, csv} or null.
+// Copy link and save files. props.value: {id, complete, name, json, csv, follow} or null;
+// props.place: what the link says beside the result, such as &layer=9.
 const status = element.querySelector("[role=status]");
 const field = element.querySelector("input");
 const copy = element.querySelector("[data-copy]");
+const embed = element.querySelector("[data-embed]");
 const archive = element.querySelector("[data-archive]");
 const load = (address, name) => {
   const link = document.createElement("a");
@@ -9,31 +11,45 @@ const load = (address, name) => {
   link.download = name;
   link.click();
 };
+const here = () => `${location.origin}${location.pathname}`;
 
 const show = () => {
   const value = props.value;
   for (const button of element.querySelectorAll("button")) button.disabled = !value;
-  const link = value?.id ? `${location.origin}${location.pathname}?r=${value.id}` : "";
-  copy.disabled = archive.disabled = !link;
+  const link = value?.id ? `${here()}?r=${value.id}${props.place ?? ""}` : "";
+  copy.disabled = archive.disabled = embed.disabled = !link;
   field.value = link;
   field.hidden = !link;
   const unlinked = value?.complete
     ? "This result is not stored and has no link; save it as JSON."
     : "A link is there once the run is complete.";
   status.textContent = value && !link ? unlinked : "";
-  if (link && value.follow) history.replaceState(history.state, "", link);
+  const asked = new URLSearchParams(location.search);
+  if (!link || !(value.follow || asked.get("r") === value.id) || asked.has("embed")) return;
+  // another result is a step for the browser's back button, another look at it is not
+  const step = asked.get("r") === value.id ? "replaceState" : "pushState";
+  history[step](history.state, "", link);
 };
 
-copy.addEventListener("click", async () => {
+const taken = async (text, said) => {
   try {
-    await navigator.clipboard.writeText(field.value);
-    status.textContent = "Link copied.";
+    await navigator.clipboard.writeText(text);
+    status.textContent = said;
   } catch {
+    field.value = text;
     field.focus();
     field.select();
-    status.textContent = document.execCommand("copy") ? "Link copied." : "Copy the link above.";
+    status.textContent = document.execCommand("copy") ? said : "Copy the text above.";
   }
-});
+};
+copy.addEventListener("click", () => taken(field.value, "Link copied."));
+embed.addEventListener("click", () =>
+  taken(
+    `<iframe src="${here()}?r=${props.value.id}${props.place ?? ""}&embed=1" width="100%" ` +
+      'height="900" style="border:0" title="textloc result"></iframe>',
+    "Code for an iframe copied.",
+  ),
+);
 
 for (const button of element.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => {
@@ -48,5 +64,5 @@ archive.addEventListener("click", () => {
   const { id, name } = props.value;
   load(`gradio_api/textloc/${id}.zip`, `${name}.zip`);
 });
-watch("value", show);
+watch(["value", "place"], show);
 show();

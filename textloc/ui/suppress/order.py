@@ -44,6 +44,9 @@ class SuppressOrder:
     guidance: float | None
     stored: ClassVar[bool] = False
 
+    def before(self) -> None:
+        """Nothing of it is stored."""
+
     def stream(
         self,
         model: Any,

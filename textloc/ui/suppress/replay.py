@@ -4,7 +4,7 @@ The documents name toxic words masked. Every function takes complete and partial
 escapes what comes from outside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -24,6 +24,21 @@ def entries(document: Document) -> dict[str, Document]:
     found = {GUARDED: document["guarded"]}
     found |= {method["name"]: method for method in document["methods"]}
     return {pick: way for pick, way in found.items() if way["pictures"]}
+
+
+def said(pick: str) -> dict[str, str]:
+    """What a link says of a pick."""
+    return {"view": pick}
+
+
+def meant(document: Document, told: Mapping[str, str]) -> str:
+    """The pick that a link means."""
+    return told.get("view", "")
+
+
+def usual_pair(document: Document) -> int:
+    """The pair or prompt that is shown first."""
+    return 0
 
 
 def usual_pick(document: Document) -> str:

@@ -1,0 +1,38 @@
+"""The README's Python examples do what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from textloc.checkpoints.loading import Model
+from textloc.paths import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.M | re.S)
+
+
+def title(example: str) -> str:
+    """The line that tells an example from the others: its first call of textloc."""
+    return next((x.strip() for x in example.splitlines() if "textloc." in x and "(" in x), "?")
+
+
+def test_the_readme_has_examples() -> None:
+    assert EXAMPLES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=title)
+def test_an_example_runs_as_it_is(
+    example: str, shipped: Model, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an empty folder, with nothing but what an example may take for granted."""
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {
+        "pipe": shipped.pipe,
+        "prompts": ['a red sign that says "STOP"', 'a blue mug that says "TEA"'],
+    }
+    exec(compile(example, "README.md", "exec"), given)

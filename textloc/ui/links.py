@@ -1,0 +1,48 @@
+"""What a link says beside the result: the tab, what is picked in it, its pair and its seed.
+
+`?r=<id>&layer=7-9&pair=3&seed=1` restores a view of a localization, `view=` one of other results,
+`tab=` opens a tab, `embed=1` leaves everything but the result out.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from textloc.ui.session import Session
+
+TABS = {
+    "localize": "textloc.localize",
+    "edit": "textloc.edit",
+    "suppress": "textloc.suppress",
+    "fine-tune": "textloc.lora",
+}
+"""What `tab=` may say, and the tab's ID."""
+
+
+def query(session: Session) -> str:
+    """What follows `?r=<id>` for what a session looks at, `""` where that is the usual view."""
+    if session.view is None:
+        return ""
+    document = session.view.document
+    said: dict[str, str] = {}
+    if session.pick and session.shown == session.pick:
+        said |= session.PICKS.said(session.pick)
+    if session.pair != session.PICKS.usual_pair(document):
+        said["pair"] = str(session.pair)
+    if session.seed != document["request"]["seeds"][0]:
+        said["seed"] = str(session.seed)
+    return f"&{urlencode(said)}" if said else ""
+
+
+def look(session: Session, said: Mapping[str, str]) -> None:
+    """Look at what a link says; what it says wrongly is passed over."""
+    if session.view is None:
+        return
+    document = session.view.document
+    request = document["request"]
+    if (pick := session.PICKS.meant(document, said)) in session.PICKS.entries(document):
+        session.pick = pick
+    pair, seed = said.get("pair", ""), said.get("seed", "")
+    if pair.isdecimal() and int(pair[:9]) in range(len(request.get("pairs", ()))):
+        session.pair = int(pair[:9])
+    if seed.isdecimal() and int(seed[:20]) in request["seeds"]:
+        session.seed = int(seed[:20])
