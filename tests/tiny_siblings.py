@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from tests import tiny_families, tiny_newer, tiny_pipelines
 from textloc.checkpoints import families
 from textloc.checkpoints.loading import Model
@@ -14,8 +16,10 @@ from textloc.runs import Sampling
 def _as(name: str, pipe: Any, **changed: Any) -> Any:
     """The parts of a pipeline as a pipeline of another class."""
     import diffusers
+    from diffusers.pipelines.pag import pipeline_pag_kolors  # exported with sentencepiece only
 
-    return getattr(diffusers, name)(**pipe.components | changed)
+    home = pipeline_pag_kolors if name == "KolorsPAGPipeline" else diffusers
+    return getattr(home, name)(**pipe.components | changed)
 
 
 def lcm() -> Any:
@@ -23,9 +27,12 @@ def lcm() -> Any:
     from diffusers import LCMScheduler
 
     pipe = tiny_pipelines.sd().pipe
+    torch.manual_seed(0)
+    told = tiny_pipelines._unet(tiny_pipelines.SHAPES["two-blocks"], 32, time_cond_proj_dim=8)
     return _as(
         "LatentConsistencyModelPipeline",
         pipe,
+        unet=told,
         scheduler=LCMScheduler(),
         requires_safety_checker=False,
     )
@@ -36,13 +43,11 @@ def sprint() -> Any:
     from diffusers import SanaTransformer2DModel, SCMScheduler
 
     pipe = tiny_families.sana()
-    config = dict(pipe.transformer.config) | {
-        "guidance_embeds": True,
-        "qk_norm": "rms_norm_across_heads",
-    }
-    transformer = tiny_families._matter(
-        SanaTransformer2DModel.from_config(config), "attn2", "proj_out"
-    )
+    config = {k: v for k, v in pipe.transformer.config.items() if not k.startswith("_")}
+    config |= {"guidance_embeds": True, "qk_norm": "rms_norm_across_heads"}
+    torch.manual_seed(0)
+    transformer = SanaTransformer2DModel(**config)
+    transformer = tiny_families._matter(transformer, "attn2", "proj_out")
     return _as("SanaSprintPipeline", pipe, transformer=transformer, scheduler=SCMScheduler())
 
 

@@ -133,6 +133,7 @@ PIPELINES: dict[str, Family] = {
     "OmniGenPipeline": OmniGen(),
     "OvisImagePipeline": OvisImage(),
     "PRXPipeline": PRX(),
+    "PRXPixelPipeline": PRX(),
     "PixArtAlphaPipeline": PixArt(),
     "PixArtSigmaPAGPipeline": PixArt(),
     "PixArtSigmaPipeline": PixArt(),
