@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from textloc.checkpoints.families import common, refused
+from textloc.checkpoints.families import common, probe, refused
 from textloc.checkpoints.families.aura_flow import AuraFlow
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.bria import Bria
@@ -162,18 +162,23 @@ def of_denoiser(denoiser: Any) -> Family:
         for module in DENOISERS.get(cls.__name__, ()):
             if module.fits(denoiser):
                 return module
+    looked_at = probe.found(denoiser)
+    if looked_at is not None:
+        return looked_at
     raise CheckpointError(
         f"the denoiser class {type(denoiser).__name__} is not known; known are "
-        f"{', '.join(DENOISERS)}. To add one, write a module in textloc/checkpoints/families/ "
-        "that finds its text layers and name it in DENOISERS"
+        f"{', '.join(DENOISERS)}. Load it with its pipeline, which tells how it is called, so that "
+        "its text layers can be found by looking; or write a file in "
+        "textloc/checkpoints/families/ and name it in DENOISERS"
     )
 
 
 def of_pipeline(pipe: Any) -> Family:
-    """The family of a pipeline.
+    """The family of a pipeline. One of a class without a file is looked at (`probe`).
 
     Raises:
-        CheckpointError: its class is not known, or cannot be used; the message says why.
+        CheckpointError: it cannot be used; the message says why. LayerError: what was found by
+        looking does not keep the invariants.
     """
     for cls in type(pipe).__mro__:
         if cls.__name__ in PIPELINES:
@@ -181,10 +186,7 @@ def of_pipeline(pipe: Any) -> Family:
     name = type(pipe).__name__
     if reason := refused.reason(name):
         raise CheckpointError(f"{name} cannot be used: {reason}")
-    raise CheckpointError(
-        f"the pipeline class {name} is not known; known are {', '.join(PIPELINES)}. "
-        "To add one, write a module in textloc/checkpoints/families/ and name it in PIPELINES"
-    )
+    return probe.of_pipeline(pipe)
 
 
 _CACHES = {

@@ -17,11 +17,15 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
@@ -47,6 +51,58 @@ _FUSED = re.compile(r"(?:^|_)(q?kv)(?:_|$)")
 """A projection of keys and values in one, after queries or not."""
 
 _ROUNDING = 1e-5
+
+_COMPONENTS = ("transformer", "unet")
+
+_SIDE = 256
+"""Side in pixels of the call that is looked at, at most."""
+
+_FOUND: WeakKeyDictionary[Any, Family] = WeakKeyDictionary()
+"""Denoiser to what was found of it."""
+
+log = logging.getLogger(__name__)
+
+
+def found(denoiser: Any) -> Family | None:
+    """What `of_pipeline` found of a denoiser; None where it has not looked."""
+    return _FOUND.get(denoiser)
+
+
+def of_pipeline(pipe: Any) -> Family:
+    """The family of a pipeline that no file describes, by a call of one step.
+
+    Raises:
+        CheckpointError: its denoiser cannot be looked at. LayerError: what was found does not keep
+        the invariants.
+    """
+    plain = Family()
+    taken = inspect.signature(type(pipe).__call__).parameters
+    if "prompt" not in taken:
+        raise CheckpointError(
+            f"{type(pipe).__name__} takes no prompt; textloc reads prompts' words"
+        )
+    plain.GUIDANCE = "true_cfg_scale" if "true_cfg_scale" in taken else "guidance_scale"
+    plain.ENCODERS = sum(name in taken for name in ("prompt", "prompt_2", "prompt_3"))
+    given, name = captured(pipe, plain, _small(pipe))
+    denoiser = getattr(pipe, name)
+    family = probe(denoiser, given, name)
+    family.GUIDANCE, family.ENCODERS = plain.GUIDANCE, plain.ENCODERS
+    _FOUND[denoiser] = family
+    log.warning(
+        "%s has no file in textloc; its %d text layers were found by looking and keep the "
+        "invariants",
+        type(denoiser).__name__,
+        len(family.find(denoiser)),
+    )
+    return family
+
+
+def _small(pipe: Any) -> Sampling:
+    """The call that is looked at."""
+    denoiser = next((getattr(pipe, n) for n in _COMPONENTS if getattr(pipe, n, None)), None)
+    sides = (None, None) if denoiser is None else common.native_size(pipe, denoiser)
+    height, width = (min(side or _SIDE, _SIDE) for side in sides)
+    return Sampling(steps=1, guidance=2.0, height=height, width=width)
 
 
 @dataclass
@@ -99,9 +155,24 @@ class Probed(Family):
         """Empty ones where none is set."""
         return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
 
+    def prepare(self, pipe: Any) -> dict[str, str | None]:
+        """Switch the safety checker off, where there is one."""
+        return common.without_checker(pipe)
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """None: how long a text may be is not known."""
         return []
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Not known.
+
+        Raises:
+            CheckpointError: always.
+        """
+        raise CheckpointError(
+            f"how {type(pipe).__name__} packs its latents is not known, so a picture of your own "
+            "cannot be followed; edit what it generates"
+        )
 
 
 def _rows_of(value: Any) -> bool:
@@ -135,7 +206,7 @@ def captured(pipe: Any, family: Family, sampling: Sampling) -> tuple[dict[str, A
     """
     import torch
 
-    name = next((n for n in ("transformer", "unet") if getattr(pipe, n, None) is not None), None)
+    name = next((n for n in _COMPONENTS if getattr(pipe, n, None) is not None), None)
     if name is None:
         raise CheckpointError(f"{type(pipe).__name__} has neither a transformer nor a U-Net")
     denoiser = getattr(pipe, name)
@@ -165,6 +236,11 @@ def captured(pipe: Any, family: Family, sampling: Sampling) -> tuple[dict[str, A
             )
     except _Enough:
         pass
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"{type(pipe).__name__} is not known, and a call of it with two prompts fails: "
+            f"{(str(error).strip().splitlines() or [type(error).__name__])[0]}"
+        ) from error
     finally:
         handle.remove()
     if not found:
@@ -202,6 +278,20 @@ def _differs(value: Any) -> bool:
         return any(map(_differs, value))
     two = torch.is_tensor(value) and value.ndim > 0 and len(value) == 2
     return two and not torch.equal(value[0], value[1])
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What the forward pass of a denoiser does not take, said in our words."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+        why = str(error).strip().splitlines()
+        raise LayerError(
+            f"{name} is not known, and it does not run on two prompts' rows alone "
+            f"({why[0] if why else type(error).__name__}), so its text layers cannot be found by "
+            "looking"
+        ) from error
 
 
 def look(
@@ -316,7 +406,8 @@ def probe(denoiser: Any, given: Mapping[str, Any], component: str = "transformer
             f"{name} is not known, and its {'text' if not texts else 'time'} is not among its "
             "arguments as rows of a tensor, so its text layers cannot be found by looking"
         )
-    seen, attended = look(denoiser, given)
+    with _told(name):
+        seen, attended = look(denoiser, given)
     groups = _groups(denoiser, seen)
     for group in groups.values():
         _settle(group, seen)
@@ -338,7 +429,8 @@ def probe(denoiser: Any, given: Mapping[str, Any], component: str = "transformer
         if not layers:
             break
         family = Probed(layers, channels, one, names, text - length)
-        failed = check(denoiser, family, given)
+        with _told(name):
+            failed = check(denoiser, family, given)
         if not failed:
             return family
     raise LayerError(
