@@ -20,7 +20,8 @@ PROCESSES = 4
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process a core for the whole suite; files and tests that are named run in this one."""
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    here = Path(__file__).resolve().parent
+    whole = {Path(name).resolve() for name in config.args} <= {here, here.parent}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, PROCESSES) if whole else 0
 

@@ -23,6 +23,8 @@ from textloc.tiny import evaluate
 
 RESULTS = ROOT / "cached_results"
 SHIPPED = [entry.name for entry in KNOWN if entry.shipped]
+FEW = [name for name in SHIPPED if name != "tiny-sd3"]
+"""Most layers of tiny-sd3 take part in writing (README, What it finds)."""
 
 
 @pytest.fixture(scope="module", params=SHIPPED)
@@ -143,9 +145,9 @@ def test_the_stored_layers_write_and_the_others_do_not(checkpoint: Model) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("checkpoint", FEW, indirect=True, scope="module")
 def test_a_shipped_checkpoint_has_few_layers_that_write(checkpoint: Model) -> None:
-    if len(stored_layers(checkpoint)) > len(checkpoint.layers) // 2:
-        pytest.skip("most of its layers take part in writing (README, What it finds)")
+    assert len(stored_layers(checkpoint)) <= len(checkpoint.layers) // 2
     pairs = [
         parse_pair('a red sign that says "STOP"', "LOVE"),
         parse_pair('a blue mug that says "RAIN"', "HOPE"),

@@ -12,11 +12,12 @@ where it asks for a model, and gives a `Result`: `.document` (plain data), `.ima
 Errors are kinds of `textloc.errors.TextlocError`; their messages say what to do next.
 """
 
-from textloc.api import compare, edit, finetune, guard, load, localize, models, suppress
+from textloc.api import attribute, compare, edit, finetune, guard, load, localize, models, suppress
 from textloc.version import __version__
 
 __all__ = [
     "__version__",
+    "attribute",
     "compare",
     "edit",
     "finetune",

@@ -41,6 +41,8 @@ def localize(
     start_step: int = 0,
     layers: LayersLike = "all",
     share: float = 0.9,
+    search: Literal["attribution", "sweep"] = "attribution",
+    alone: LayersLike = (),
     ocr: str = "auto",
     lora: str | None = None,
     lora_scale: float = 1.0,
@@ -65,8 +67,12 @@ def localize(
         seeds: noise seeds, 0 or greater; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.
         start_step: patch from this denoising step on, from 0 (the paper's t_s is steps minus it).
-        layers: to try alone: numbers, text such as `50-60`, or `all`.
+        layers: that the set is made of: numbers, text such as `50-60`, or `all`.
         share: of what all layers change that the chosen set must reach, in (0, 1].
+        search: `attribution` orders the layers by their shares, in seconds, and cuts the order
+            where the words come out; `sweep` patches each layer alone (the paper's).
+        alone: layers that `attribution` patches alone as well, as `layers`; `sweep` does so with
+            all of them.
         ocr: `rapidocr`, `easyocr`, or `auto`.
         lora: LoRA that the model carries, a file, folder or Hub name; lora_scale: of what it adds.
         device, dtype: None takes CUDA and half precision where there is one, else CPU and float32.
@@ -75,8 +81,9 @@ def localize(
         progress: whether a bar is shown.
 
     Returns:
-        The `Result`: `document["layers"]` has each layer's scores, effect (0: like no patch, 1:
-        like all layers patched) and 95 % interval, `document["selected"]` the set.
+        The `Result`: `document["selected"]` is the set, `document["shares"]` how much of the change
+        goes through each layer, step, head and letter, `document["layers"]` the scores, effect (0:
+        like no patch, 1: like all layers patched) and 95 % interval of each layer patched alone.
 
     Raises:
         textloc.errors.TextlocError: of its kinds PromptError, LayerError, CheckpointError,
@@ -87,7 +94,11 @@ def localize(
 
     asked = _pairs(source, target, pairs)
     loaded = _loaded(model, lora, lora_scale, device, dtype, upscaler)
-    chosen = parse_layers(layers, len(loaded.layers)) if isinstance(layers, str) else layers
+    count = len(loaded.layers)
+    chosen, single = (
+        range(count) if one == "all" else parse_layers(one, count) if isinstance(one, str) else one
+        for one in (layers, alone)
+    )
     return _ended(
         localize_stream(
             loaded,
@@ -96,10 +107,78 @@ def localize(
             steps=steps,
             guidance=guidance,
             start_step=start_step,
-            layers=None if layers == "all" else chosen,
+            layers=chosen,
             ocr=ocr,
             share=share,
+            search=search,
+            alone=single,
             chunk_rows=chunk_rows,
+        ),
+        progress,
+    )
+
+
+def attribute(
+    model: ModelLike,
+    source: str | None = None,
+    target: str | None = None,
+    *,
+    pairs: PairsLike | None = None,
+    seeds: Sequence[int] = (0,),
+    steps: int | None = None,
+    guidance: float | None = None,
+    steps_at: Sequence[int] | None = None,
+    points: int | None = None,
+    tolerance: float | None = None,
+    checkpointing: bool | None = None,
+    lora: str | None = None,
+    lora_scale: float = 1.0,
+    device: str | None = None,
+    dtype: str | None = None,
+    progress: bool = False,
+) -> Result:
+    """The share of every text layer, head, step and letter in what other words change.
+
+    A few forward and backward passes, no picture decoded or read: integrated gradients
+    (Sundararajan et al. 2017) along the patch from the source's text keys and values to the
+    target's. A share says how much of the change goes through a layer while all change together,
+    not that the layer is enough alone (`localize`).
+
+    Example:
+        shares = textloc.attribute("tiny-sdxl", 'a red sign that says "STOP"', "LOVE")
+        shares.figure("letters").show()
+
+    Args:
+        model, source, target, pairs, seeds, steps, guidance, lora, lora_scale, device, dtype,
+            progress: as `localize`.
+        steps_at: denoising steps to look at, from 0; None takes the first and two later ones.
+        points: points on the way at a step, at most; None is usual.
+        tolerance: how far the shares of a step may sum to something else than 1; None is 0.05.
+        checkpointing: take gradients in less memory and more time; None where memory is short.
+
+    Returns:
+        The `Result`: `document["shares"]` has `by_layer`, `by_step`, `by_head`, `by_letter`, each
+        share as `[mean, low, high]` over pairs, and the completeness `error`.
+
+    Raises:
+        textloc.errors.TextlocError: as `localize`, and AttributionError where the texts or the
+            predictions do not differ or the denoiser gives no gradient.
+    """
+    from textloc.jobs.attribute import attribute_stream
+    from textloc.patching.attribution import POINTS, TOLERANCE
+
+    asked = _pairs(source, target, pairs)
+    return _ended(
+        attribute_stream(
+            _loaded(model, lora, lora_scale, device, dtype, None),
+            asked,
+            seeds=seeds,
+            steps=steps,
+            guidance=guidance,
+            steps_at=steps_at,
+            points=POINTS if points is None else points,
+            tolerance=TOLERANCE if tolerance is None else tolerance,
+            checkpointing=checkpointing,
         ),
         progress,
     )

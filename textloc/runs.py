@@ -83,7 +83,8 @@ class Run:
     prompt: the text. seed: of the noise; equal seeds give equal noise at equal size.
     negative_prompt: None leaves it unset, as the pipeline does. prompt_2, prompt_3: for pipelines
     with a second and third text encoder; None repeats `prompt`. patches: applied in order.
-    control: what else decides the picture.
+    control: what else decides the picture. enlarged_by: the prompt that a second stage reads; None
+    repeats `prompt`.
     """
 
     prompt: str
@@ -93,6 +94,7 @@ class Run:
     prompt_3: str | None = None
     patches: tuple[Patch, ...] = ()
     control: Control | None = None
+    enlarged_by: str | None = None
 
     @property
     def plain(self) -> Run:

@@ -38,7 +38,9 @@ LEVEL = 1.0
 
 @pytest.fixture(scope="module", params=MAKERS)
 def model(request: pytest.FixtureRequest) -> Model:
-    return tiny_pipelines.precise(MAKERS[request.param]())
+    made = MAKERS[request.param]()
+    # the method's own sums are in single precision and take no mask in double
+    return made if request.param == "pixart" else tiny_pipelines.precise(made)
 
 
 @pytest.fixture(scope="module")

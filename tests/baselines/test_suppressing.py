@@ -77,10 +77,11 @@ class Watched:
         step = model.pipe.scheduler.step
 
         def watched(output: Tensor, *args: Any, **kwargs: Any) -> Any:
-            self.got.append(output.clone())
-            rows = len(output)
-            self.given.append(torch.cat(self._calls).unflatten(0, (-1, rows)))
-            self._calls.clear()
+            if self._calls:  # else it is tried on zeros, before the call
+                self.got.append(output.clone())
+                rows = len(output)
+                self.given.append(torch.cat(self._calls).unflatten(0, (-1, rows)))
+                self._calls.clear()
             return step(output, *args, **kwargs)
 
         monkeypatch.setattr(model.pipe.scheduler, "step", watched)
@@ -134,7 +135,8 @@ def test_the_scheduler_gets_what_the_paper_says(
             expected = u + guidance * (p - change - u)
             if "Qwen" in type(model.pipe).__name__:  # as long as with the prompt
                 expected *= p.norm(dim=-1, keepdim=True) / expected.norm(dim=-1, keepdim=True)
-            assert torch.allclose(got[row], expected, atol=1e-5)
+            # the method's own sums are in single precision, of values around 1
+            assert torch.allclose(got[row].double(), expected.double(), rtol=1e-5, atol=1e-5)
         acted = acted or bool(step >= 1 and gamma.abs().max() > 1e-3)
     assert acted
 
@@ -194,13 +196,12 @@ def test_the_picture_is_that_of_the_released_code(
     ).images[0]
     assert apart(picture, np.asarray(image, np.float64)) <= LEVEL
     found, plain, expected = (code.numpy() for code in decoded)
-    # In double precision: 1e-16 for each of some hundred sums a step, which the guidance scale
-    # and the place's jump at the threshold make no larger than 1e4 times that. (In single
-    # precision the same is 1e-5, more or less by processor.)
-    rounding = 1e-9 * np.abs(expected).max()
-    assert expected.dtype == np.float64
+    # The model is in double precision, so only the method's own sums round, in single precision:
+    # 6e-8, which its scale of up to 5000 makes 3e-4 where it is not cut at one, at few places and
+    # of a part of the output. Measured: below 4e-6 of the largest; the method itself: 4e-3.
+    rounding = 1e-4 * np.abs(expected).max()
     assert apart(found, expected) < rounding
-    assert apart(found, plain) > 1e-3 * np.abs(expected).max()
+    assert apart(found, plain) > 10 * rounding
 
 
 def test_what_it_does_not_act_on_is_the_plain_picture(model: Model) -> None:

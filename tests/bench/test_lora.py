@@ -180,6 +180,11 @@ def test_layers_that_stay_and_layers_that_move() -> None:
         max(layer["scores"]["effect"] for layer in first["layers"]),
     )
     assert "in common" in compare.table(other)
+    assert "was read by" not in compare.table(other)
+    read_otherwise = {**other, "readers": ["rapidocr 3", "easyocr 1"]}
+    assert "the first was read by rapidocr 3, the second by easyocr 1" in compare.table(
+        read_otherwise
+    )
 
 
 def test_unlike_localizations_are_refused() -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests import tiny_families, tiny_pipelines
+from textloc.bench import layers as layers_bench
 from textloc.checkpoints import families, known, loading, memory, weights
 from textloc.checkpoints.families import common, full_size
 from textloc.errors import CheckpointError
@@ -242,6 +243,62 @@ def test_sd3_saved_without_t5_loads(tmp_path: Path) -> None:
     assert model.family.readers(model.pipe, model.defaults)
 
 
+# -- what is downloaded ---------------------------------------------------------------------
+
+
+def test_the_second_stages_text_encoder_is_not_downloaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    first = tiny_pipelines.OTHERS["if"]()
+    tiny_families.deepfloyd_if_second().save_pretrained(tmp_path / "second", variant="fp16")
+    for shared in ("text_encoder", "tokenizer"):
+        shutil.rmtree(tmp_path / "second" / shared)
+    asked: list[dict[str, Any]] = []
+
+    def download(source: str, **options: Any) -> str:
+        asked.append({"source": source, **options})
+        return str(tmp_path / "second")
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
+    made = loading._upscaler(first.pipe, first.family, "DeepFloyd/IF-II-L-v1.0", "cpu", None)
+    assert asked[0]["text_encoder"] is made.pipe.text_encoder is first.pipe.text_encoder
+    assert {"tokenizer", "safety_checker", "watermarker"} <= asked[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["unet/diffusion_pytorch_model.fp16.safetensors", "vae/config.json"], "fp16"),
+        (["unet/diffusion_pytorch_model.bin"], None),
+    ],
+)
+def test_repositories_without_plain_weights(
+    files: list[str], found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+    import huggingface_hub
+
+    asked: list[str | None] = []
+
+    def download(_source: str, variant: str | None, **_: Any) -> str:
+        asked.append(variant)
+        if variant is None:
+            raise OSError("Could not find the necessary `safetensors` weights")
+        return "/snapshots/0123"
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_: files)
+    if found is None:
+        with pytest.raises(CheckpointError, match="cannot download a/b: Could not find the nece"):
+            loading._download("a/b", None, {})
+        assert asked == [None]
+    else:
+        assert loading._download("a/b", None, {})[1] == "0123"
+        assert asked == [None, found]
+
+
 # -- memory ---------------------------------------------------------------------------------
 
 
@@ -287,3 +344,12 @@ def sorted_like(model: Any, layers: Any) -> list[int]:
     """Numbers of weights in the order in which a family finds its layers."""
     by_name = {layer.name: layer.kv_parameters for layer in layers}
     return [by_name[layer.name] for layer in model.family.find(model.denoiser)]
+
+
+def test_weights_that_project_the_picture_too_are_told_apart() -> None:
+    rows = {row["name"]: row for row in layers_bench.measure(["flux-dev", "sd-1.5"])}
+    flux = rows["flux-dev"]
+    assert 0 < flux["shared_kv"] < flux["kv"]
+    assert flux["shared_kv"] == 38 * 2 * 3072**2  # single blocks
+    assert "shared_kv" not in rows["sd-1.5"]
+    assert f"{flux['shared_kv']:,} of these K+V weights project" in layers_bench.table([flux])

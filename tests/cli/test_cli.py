@@ -157,3 +157,77 @@ def test_importing_the_package_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
     assert time.perf_counter() - began < 10
+
+
+# -- found out before anything is loaded -----------------------------------------------------
+
+
+def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from textloc.checkpoints import loading
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("a checkpoint was loaded")
+
+    monkeypatch.setattr(loading, "load", load)
+
+
+ASKED = ("localize", "--source", SOURCE, "--target", "LOVE")
+
+
+def test_where_json_cannot_go_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing_loads(monkeypatch)
+    for place, said in (
+        (tmp_path, "is a folder; name the file"),
+        (tmp_path / "none" / "out.json", "there is no folder to write"),
+        (Path("/proc/out.json"), "cannot be written"),
+        (Path("/dev/null/out.json"), "there is no folder to write"),
+    ):
+        assert cli.main([*ASKED, "--json", str(place)]) == 2
+        assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "verb", [(*ASKED, "--save"), ("edit", *ASKED[1:3], "--target-text", "LOVE")]
+)
+def test_results_that_cannot_be_kept_are_told_at_once(
+    verb: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nothing_loads(monkeypatch)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(store.RESULTS_VARIABLE, str(tmp_path / "file"))
+    assert cli.main(verb) == 2
+    said = capsys.readouterr().err
+    assert "Could not write the result" in said
+    assert store.RESULTS_VARIABLE in said
+
+
+def test_what_nobody_saved_is_kept_until_the_next(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from textloc.cli.common import kept_aside
+
+    if not store.listing():
+        assert cli.main(["show", "--last"]) == 2
+        assert "There is no result yet" in capsys.readouterr().err
+    for share in (0.8, 0.7):
+        document, images = localize_document()
+        document["request"]["share"] = share
+        document["id"] = store.request_id(document["request"])
+        kept_aside(document, images)
+    assert "textloc show --last" in capsys.readouterr().err
+    assert document["id"] not in {summary.id for summary in store.listing()}
+    assert len(list((store.roots()[0] / ".last").iterdir())) == 1
+    assert cli.main(["show", "--last", "--zip", str(tmp_path / "last.zip")]) == 0
+    assert ZipFile(tmp_path / "last.zip").testzip() is None
+    capsys.readouterr()
+    assert cli.main(["show", "--last"]) == 0
+    assert f"result {document['id']}" in capsys.readouterr().out
+    assert cli.main(["show", "--last", document["id"]]) == 2
+    assert cli.main(["show", "--last", "--save"]) == 0
+    assert document["id"] in {summary.id for summary in store.listing()}

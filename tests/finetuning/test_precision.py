@@ -107,3 +107,40 @@ def test_text_states_that_are_no_numbers_are_refused(folder: Path, tmp_path: Pat
     with pytest.raises(TrainingError, match="are no numbers in float32"):
         prepare(model, str(folder), SAMPLING, tmp_path / "bad", Filter())
     assert not list((tmp_path / "bad").glob("*.safetensors"))
+
+
+def test_the_precision_of_a_run_is_its_own(folder: Path, tmp_path: Path) -> None:
+    """Of several in one process, as in the page or a notebook."""
+    for number, precision in enumerate(("bf16", "no", "bf16")):
+        out = tmp_path / str(number)
+        assert train(MODELS["sd"](), folder, out, mixed_precision=precision)
+
+
+def test_the_size_of_what_is_prepared_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SD3's text states take 2.7 MB a sample."""
+    from textloc.finetuning import encoded as module
+
+    model = MODELS["sd3"]()
+    stream = finetune_stream(model, str(folder), settings(), tmp_path / "out", reports=QUIET)
+    told = [one for one in stream if one.kind == "prepare" and one.step]
+    size = sum(p.stat().st_size for p in (tmp_path / "out").rglob("part-*.safetensors"))
+    assert told[0].values["cache_mb"] == pytest.approx(size / 1e6)
+    assert told[0].values["mb_a_sample"] == pytest.approx(size / 1e6 / told[0].step)
+    monkeypatch.setattr(module, "PART", 4)
+    free = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _folder: free)
+    with pytest.raises(TrainingError, match="the disk is nearly full: a prepared sample takes"):
+        prepare(model, str(folder), model.defaults, tmp_path / "small", Filter())
+    assert [p.name for p in (tmp_path / "small").glob("part-*")] == ["part-00000.safetensors"]
+
+
+def test_an_offloaded_denoiser_is_not_trained(folder: Path, tmp_path: Path) -> None:
+    from accelerate import cpu_offload
+
+    model = MODELS["sdxl"]()
+    cpu_offload(model.denoiser, "cpu", offload_buffers=True)
+    stream = finetune_stream(model, str(folder), settings(), tmp_path / "out", reports=QUIET)
+    with pytest.raises(TrainingError, match="give --offload none with --mixed-precision bf16"):
+        list(stream)

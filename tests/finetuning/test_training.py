@@ -231,7 +231,7 @@ def test_a_lora_is_trained_and_plain_diffusers_loads_it(
     assert "LoRA on layer 0" in (tmp_path / "out" / "README.md").read_text()
 
     model.pipe.load_lora_weights(tmp_path / "out")
-    assert not np.array_equal(picture(model), before)
+    assert np.abs(picture(model) - before).max() > 2  # of 255 levels; rounding changes one
     model.pipe.unload_lora_weights()
     assert np.array_equal(picture(model), before)
 

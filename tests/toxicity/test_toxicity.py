@@ -1,8 +1,11 @@
 """Toxic words found and replaced. Toxic words stand here in rot13."""
 
 import codecs
+import hashlib
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from textloc import toxicity
 from textloc.errors import ToxicityError
 from textloc.paths import ROOT
-from textloc.toxicity import find, find_in_prompt, is_toxic, lexicon, rendered, rewrite
+from textloc.toxicity import find, find_in_prompt, is_toxic, lexicon, rendered, rewrite, scripts
 
 SHARED = ROOT.parent / "shared" / "data" / "toxicbench"
 
@@ -111,7 +114,7 @@ def test_other_languages() -> None:
 def test_detectors() -> None:
     with pytest.raises(ToxicityError, match="there is no detector 'oracle'"):
         find("x", detector="oracle")
-    pytest.importorskip("profanity_check")
+    pytest.importorskip("profanity_check", reason="alt-profanity-check is not installed")
     assert not is_toxic("good morning", detector="alt-profanity-check")
     found = find(f"go {TOXIC[0]} yourself", detector="alt-profanity-check")
     assert found[0].detector == "lexicon"  # which says where; the classifier only whether
@@ -253,3 +256,262 @@ def test_read_outs_are_compared_with_care() -> None:
     assert toxicity.same("LOSEB", "LOSER", "LASER")
     assert not toxicity.same("LASER", "LOSER", "LASER")
     assert toxicity.same("LOSER LASER", "LOSER", "LASER")
+
+
+# ---------------------------------------------------------------------------- any text at all
+
+
+def test_nothing_crashes_on_any_character() -> None:
+    signs = [chr(code) for code in range(sys.maxunicode + 1)]
+    for start in range(0, len(signs), 997):
+        find("".join(signs[start : start + 997]))
+        find(" ".join(signs[start : start + 997 : 29]))
+    for sign in signs[::613]:
+        find(sign)
+        find(f"a sign {sign}with{sign} words")
+    for text in ("½", "℃", "″", "한", "\ud800", "½℃″ 한국어"):
+        assert find(text) == ()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=60))
+def test_nothing_crashes_and_spans_are_true(text: str) -> None:
+    for one in find(text):
+        assert text[one.start : one.stop] == one.text
+    find_in_prompt(text)
+    toxicity.masked(text)
+    toxicity.meant(text)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["x", "hello ", "a ", "1", "a1!$ ", "f*ck ", "f*", "'a ", "IDIOT'S ", "½℃″", "a-", "saying a "],
+)
+def test_time_is_linear_in_the_length(unit: str) -> None:
+    def seconds(length: int) -> float:
+        text = (unit * length)[:length]
+        began = time.process_time()
+        find_in_prompt(text)
+        return time.process_time() - began
+
+    seconds(2000)  # what is read and kept once
+    short = min(seconds(2000) for _ in range(3))
+    long = min(seconds(12_001) for _ in range(2))
+    assert long < 6 * 3 * short + 0.5  # square would be 36 times
+
+
+# ---------------------------------------------------------------------------- lists and signs
+
+
+@pytest.mark.parametrize("word", ["sex", "crap", "loser"])
+@pytest.mark.parametrize(
+    "form", ["{}!", "{}!!!", "({})", "@{}", "€{}", "{}™", "#{}", "100%{}", "¡{}!", "[{}]", "{}$"]
+)
+def test_signs_at_either_end(word: str, form: str) -> None:
+    for text in (form.format(word.upper()), f"A {form.format(word)} B"):
+        assert [one.word for one in find(text, strictness="strict")] == [word]
+
+
+@pytest.mark.parametrize("text", ["455", "PLATE 455-LAW", "HE'LL", "A55 ROAD", "5 0 1 1", "2 + 2"])
+def test_numbers_and_contractions_are_no_words(text: str) -> None:
+    assert find(text, strictness="strict") == ()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "go home",
+        "éclair",
+        "rat-tail",
+        "don't",
+        "1488",
+        "дурак",
+        "🖕",
+        "turnip",
+        "ごみ",
+        "垃圾",
+        "C++",
+    ],
+)
+def test_own_words_are_read_as_texts_are(word: str) -> None:
+    for text in (word, word.upper(), f"you {word} there", f"you {word}!"):
+        found = find(text, words=(word,))
+        assert [one.severity for one in found] == ["own"], text
+    assert is_toxic(f"a sign that says {word} here", words=(word,))
+    assert find("a turnip is fine", words=("kale",)) == ()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(min_size=1, max_size=12))
+def test_any_own_word_is_found_or_refused(word: str) -> None:
+    if lexicon.entry(word) is None:
+        with pytest.raises(ToxicityError, match="nothing can be seen"):
+            find("x", words=(word,))
+        return
+    assert is_toxic(word, words=(word,))
+    assert is_toxic(f"you {word} there", words=(word,))
+
+
+def test_allowed_words_may_be_several() -> None:
+    coon = plain("pbba")
+    assert find(f"a {coon}") != ()
+    assert find(f"a MAINE {coon}", strictness="strict", allowed=(f"Maine {coon}",)) == ()
+    assert find(f"Big {coon}", strictness="strict", allowed=(f"Maine {coon}",)) != ()
+    with pytest.raises(ToxicityError, match="nothing can be seen"):
+        find("x", allowed=("\u200b",))
+
+
+@pytest.mark.parametrize("language", lexicon.languages())
+def test_every_word_of_every_list_is_found(language: str) -> None:
+    entries = lexicon.entries(language)
+    assert len(entries) > 10
+    for word in entries:
+        for text in (word, f"you {word} there"):
+            assert is_toxic(text, languages=(language,), strictness="strict")
+
+
+def test_the_script_tells_the_language() -> None:
+    for language in ("russian", "thai", "chinese", "japanese", "korean", "arabic"):
+        entries = lexicon.entries(language)
+        script = [word for word in entries if language in scripts.languages(word)]
+        assert script
+        assert all(is_toxic(word) for word in script if len(word) > 1)
+    for text in (
+        "出口",
+        "营业中",
+        "今日は天気がいいですね",
+        "ร้านอาหารไทย",
+        "오늘 정지",
+        "Привет мир, СТОП",
+    ):
+        assert find(text) == ()
+
+
+def test_a_listed_word_counts_where_words_begin_and_end() -> None:
+    assert list(scripts.inside("我爱北京天安门", frozenset({"京天", "北京"}))) == [(2, 4)]
+
+
+# ---------------------------------------------------------------------------- company
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("SEX EDUCATION", "STOP HATE", "NO NAZIS", "JERK CHICKEN", "Killer Queen", "Cummings"),
+        *("Highway to Hell", "Dick's Sporting Goods", "Arsenal FC", "Butts", "BREAST-FEEDING"),
+        *("Harshit", "Ishita", "Kshitij", "Semenov", "Dick Van Dyke", "Kuntz", "Moby Dick"),
+        *(
+            "Hoegaarden",
+            "Bloody Mary",
+            "cock-a-leekie",
+            "rape seed oil",
+            "blue tit",
+            "pussy willow",
+        ),
+        *(
+            "Maine Coon",
+            "Lake Titicaca",
+            "Butts County",
+            "Hooker Valley",
+            "cum laude",
+            "SPOTTED DICK",
+        ),
+        *("spic and span", "sucker punch", "suck it up", "smartwatch", "🇹🇭🇺🇬"),
+    ],
+)
+def test_harmless_company(text: str) -> None:
+    assert find(text) == ()
+
+
+def test_strictness_and_severity() -> None:
+    slur, vulgar, mild = plain("snttbg"), plain("shpx"), "loser"
+    assert [find(word)[0].severity for word in (slur, vulgar, mild)] == ["slur", "vulgar", "insult"]
+    assert [is_toxic(word, strictness="slurs") for word in (slur, vulgar, mild)] == [
+        True,
+        False,
+        False,
+    ]
+    assert not is_toxic("damn hell loser idiot", strictness="slurs")
+    assert is_toxic("turnip", words=("turnip",), strictness="slurs")
+    assert not is_toxic("SEX EDUCATION")
+    assert is_toxic("SEX EDUCATION", strictness="strict")
+    with pytest.raises(ToxicityError, match="there is no strictness 'lax'"):
+        find("x", strictness="lax")
+
+
+def test_outside_of_the_text_a_stronger_word_is_needed() -> None:
+    assert find_in_prompt("a blue tit on a branch") == ()
+    doubtful = plain("qvpx")
+    assert find_in_prompt(f"a {doubtful}") == ()
+    assert find_in_prompt(f'a sign that says "{doubtful}"')
+
+
+# ---------------------------------------------------------------------------- how well, on lists
+
+
+HERE = Path(__file__).parent
+
+
+def _lines(name: str) -> list[str]:
+    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _held(text: str) -> bool:
+    """Whether a text of our lists was not looked at while the detector was written."""
+    return hashlib.sha1(text.encode()).digest()[-1] % 2 == 1
+
+
+def _asked(text: str) -> bool:
+    return bool(find_in_prompt('a photo of a sign that says "{}"'.format(text.replace('"', "''"))))
+
+
+def test_hard_harmless_texts() -> None:
+    held = [text for text in _lines("harmless.txt") if _held(text)]
+    share = sum(map(_asked, held)) / len(held)
+    print(f"{share:.3f} of {len(held)} flagged")
+    assert share <= 0.10  # 0.35 by the detector of before
+
+
+def test_ordinary_signs() -> None:
+    texts: list[str] = []
+    words: list[str] = []
+    for line in _lines("signs.txt"):
+        if line.startswith("= "):
+            words = line[2:].split()
+        else:
+            texts += [line.format(word) for word in words] if "{}" in line else [line]
+    share = sum(map(_asked, texts)) / len(texts)
+    print(f"{share:.4f} of {len(texts)} flagged")
+    assert len(texts) > 900
+    assert share <= 0.005
+
+
+def test_insulting_texts() -> None:
+    held = [plain(text) for text in _lines("insulting.txt")]
+    held = [text for text in held if _held(text)]
+    share = sum(map(_asked, held)) / len(held)
+    print(f"{share:.3f} of {len(held)} found")
+    assert share >= 0.95  # 0.92 by the detector of before
+
+
+SWAPS = {"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7", "g": "9", "b": "8"}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared lists are not here")
+@pytest.mark.parametrize(
+    ("disguise", "least"),
+    [
+        (str, 0.97),
+        (lambda word: word.lower().translate(str.maketrans(SWAPS)), 0.93),
+        (" ".join, 0.93),
+        ("\u200b".join, 0.93),
+        ("\u2060".join, 0.93),
+        ("\u3164".join, 0.93),
+    ],
+)
+def test_disguises_of_the_held_half(disguise: Callable[[str], str], least: float) -> None:
+    toxic = (SHARED / "toxic_words.txt").read_text(encoding="utf-8").split("\n")
+    held = [word.strip() for word in toxic if word.strip() and _held(word.strip().lower())]
+    assert len(held) == 183
+    assert sum(is_toxic(disguise(word)) for word in held) / len(held) >= least

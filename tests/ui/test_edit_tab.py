@@ -286,6 +286,10 @@ def test_a_result_is_served_as_an_archive(results: Path) -> None:
     client = TestClient(Archive(Starlette()))
     found = client.get(f"/gradio_api/textloc/{document['id']}.zip")
     assert found.headers["content-type"] == "application/zip"
+    head = client.head(f"/gradio_api/textloc/{document['id']}.zip")
+    assert head.status_code == 200
+    assert head.headers["content-length"] == found.headers["content-length"]
+    assert head.content == b""
     assert found.content.startswith(b"PK")
     missing = client.get(f"/gradio_api/textloc/{'0' * 16}.zip")
     assert missing.status_code == 404

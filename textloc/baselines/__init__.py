@@ -11,7 +11,7 @@ they keep them out of the source picture, and but for the prompt swap they do no
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from textloc.baselines import (
     inpainting,
@@ -22,7 +22,7 @@ from textloc.baselines import (
     safe_latent_diffusion,
 )
 from textloc.reading.ocr import Reading
-from textloc.runs import Run
+from textloc.runs import Run, Sampling
 
 
 class Baseline(Protocol):
@@ -30,6 +30,14 @@ class Baseline(Protocol):
 
     TITLE: str
     PAPER: str
+
+    def check(self, model: Any, sampling: Sampling) -> None:
+        """Check, before anything is generated, that the method works in this call of `model` (a
+        `loading.Model`).
+
+        Raises:
+            LayerError, CheckpointError, PromptError: it does not.
+        """
 
     def run(self, source: Run, target: str, reading: Reading, size: tuple[int, int]) -> Run:
         """The run of the edited picture."""

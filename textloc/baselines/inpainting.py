@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from textloc.checkpoints.latents import between_steps, on_grid
+from textloc.checkpoints.latents import between_steps, check_steps, on_grid
 from textloc.reading.ocr import Reading, text_mask
 from textloc.runs import Run, Sampling
 
@@ -76,6 +76,15 @@ class Inpainting:
 
         with between_steps(model.pipe, blend):
             yield
+
+
+def check(model: Any, sampling: Sampling) -> None:
+    """Check that the steps can be followed.
+
+    Raises:
+        LayerError: a scheduler that looks at a time twice.
+    """
+    check_steps(model.pipe.scheduler, sampling.steps)
 
 
 def run(source: Run, target: str, reading: Reading, size: tuple[int, int]) -> Run:

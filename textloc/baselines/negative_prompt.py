@@ -46,6 +46,16 @@ class Guided:
         yield
 
 
+def check(model: Any, sampling: Sampling) -> None:
+    """Check that the call guides.
+
+    Raises:
+        LayerError: it does not. PromptError: the pipeline takes no negative prompt.
+    """
+    check_guided(sampling)
+    model.family.arguments(model.pipe, [Run("a", negative_prompt="b")], sampling)
+
+
 def check_guided(sampling: Sampling) -> None:
     """Check that a call guides.
 

@@ -29,7 +29,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from textloc.baselines.alignment import Alignment, aligned
-from textloc.checkpoints.latents import between_steps
+from textloc.checkpoints.families import common
+from textloc.checkpoints.latents import between_steps, check_steps
 from textloc.errors import LayerError
 from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
@@ -41,8 +42,9 @@ TITLE = "Prompt-to-Prompt"
 PAPER = "arXiv 2208.01626"
 
 LARGEST_SELF = 32**2
-"""Places of the largest map of self-attention that is taken over; larger ones shape the details,
-which must follow the new words (the limit of the released code)."""
+"""Places of the largest map of self-attention that is taken over, or a quarter of the latents'
+places where that is more: larger maps shape the details, which must follow the new words. (The
+released code's limit, which is a quarter of what Stable Diffusion has at 512 px.)"""
 
 BLEND_PLACES = 16**2
 """The local blend reads the smallest maps of at least so many places, which is what the paper's
@@ -108,7 +110,7 @@ class PromptToPrompt:
         from diffusers.models.attention_processor import Attention
 
         edits = [_edit(model, batch, row, sampling) for row in rows]
-        controller = _Controller(model.pipe, len(batch), edits)
+        controller = _Controller(model.pipe, len(batch), edits, largest_self(model, sampling))
         with ExitStack() as undo:
             for name, module in model.denoiser.named_modules():
                 if isinstance(module, Attention):
@@ -122,6 +124,16 @@ class PromptToPrompt:
             yield
 
 
+def check(model: Model, sampling: Sampling) -> None:
+    """Check that the steps can be followed and the order of the text tokens is known.
+
+    Raises:
+        LayerError: a scheduler that looks at a time twice. CheckpointError: an unknown order.
+    """
+    check_steps(model.pipe.scheduler, sampling.steps)
+    aligned(model, Run("a"), Run("b"), sampling)
+
+
 def run(
     source: Run,
     target: str,
@@ -133,6 +145,14 @@ def run(
     `PromptToPrompt`."""
     control = PromptToPrompt(source, **options)
     return Run(target, source.seed, source.negative_prompt, control=control)
+
+
+def largest_self(model: Model, sampling: Sampling) -> int:
+    """Places of the largest map of self-attention that is taken over in this call."""
+    usual = common.native_size(model.pipe, model.denoiser)
+    sides = [s or n or 0 for s, n in zip((sampling.height, sampling.width), usual, strict=True)]
+    scale = common.scale(model.pipe)
+    return max(LARGEST_SELF, sides[0] * sides[1] // scale**2 // 4)
 
 
 def mixed(
@@ -215,8 +235,9 @@ class _Controller(TorchFunctionMode):
     A mode rather than another function in `torch.nn.functional`: that would be one for all threads.
     """
 
-    def __init__(self, pipe: Any, rows: int, edits: Sequence[_Edit]) -> None:
+    def __init__(self, pipe: Any, rows: int, edits: Sequence[_Edit], largest: int) -> None:
         super().__init__()
+        self._largest = largest
         self._pipe, self._rows, self._edits = pipe, rows, edits
         self._step = 0
         self._places: int | None = None  # of the maps that the blend reads; unknown in step 0
@@ -288,7 +309,7 @@ class _Controller(TorchFunctionMode):
             control = edit.control
             words = text.start < text.stop
             cross = words and self._step < control.cross_steps * steps
-            picture = (text != slice(0, key.shape[-2])) and places <= LARGEST_SELF
+            picture = (text != slice(0, key.shape[-2])) and places <= self._largest
             picture = picture and self._step < control.self_steps * steps
             mapped = words and control.blend is not None and self._places in (None, places)
             if not (cross or picture or mapped):

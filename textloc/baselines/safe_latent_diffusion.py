@@ -128,6 +128,15 @@ class SafeLatentDiffusion:
             guidance.check_finished()
 
 
+def check(model: Model, sampling: Sampling) -> None:
+    """Check that the call guides.
+
+    Raises:
+        LayerError: it does not.
+    """
+    check_guided(sampling)
+
+
 def run(
     source: Run,
     target: str,

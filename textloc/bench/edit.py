@@ -35,7 +35,7 @@ def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     cost of a picture, `seconds` and `denoiser_rows` (None where it was not timed)."""
     found = []
     first = {"name": "localized", "title": "Localized patching", "scores": document["scores"]}
-    for method in (first, *document["methods"]):
+    for method in (first, *(one for one in document["methods"] if one["scores"])):
         cost = document["costs"].get(method["name"], {})
         count = cost.get("images") or None
         found.append(
@@ -56,6 +56,8 @@ def clip_t(
     found = {}
     for method in ({"name": "localized", "edits": document["edits"]}, *document["methods"]):
         edits = method["edits"]
+        if not edits:
+            continue
         try:
             values = metrics.clip_t(
                 [images[edit["image"]] for edit in edits],

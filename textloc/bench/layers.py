@@ -22,7 +22,8 @@ def measure(names: list[str] | None = None) -> list[dict[str, Any]]:
 
     Returns:
         Rows with `name`, `denoiser` (class), `parameters`, `layers` (number of text layers), `kv`
-        (key and value weights of all of them), `channels` (other ways of the text), and, where
+        (key and value weights of all of them), `shared_kv` (those of them that project the picture
+        too, in FLUX's single blocks), `channels` (other ways of the text), and, where
         layers are published, `localized` (numbers), `modules`, `localized_kv`, `share` (of all
         parameters) and for added projections `image_kv` (the paper's count).
     """
@@ -43,6 +44,8 @@ def _row(name: str) -> dict[str, Any]:
         "kv": sum(layer.kv_parameters for layer in layers),
         "channels": [channel.name for channel in families.text_channels(denoiser)],
     }
+    if shared := sum(layer.kv_parameters for layer in layers if layer.mixed):
+        row["shared_kv"] = shared
     if entry is None or entry.localized is None:
         return row
     chosen = [layers[number] for number in entry.localized]
@@ -79,6 +82,10 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{published}".rstrip()
         )
         lines += [f"{'':56}{module}" for module in row.get("modules", ())]
+        if "shared_kv" in row:
+            lines.append(
+                f"{'':56}{row['shared_kv']:,} of these K+V weights project the picture too"
+            )
         if "image_kv" in row:
             share = 100 * row["image_kv"] / row["parameters"]
             lines.append(

@@ -203,11 +203,11 @@ class Bench:
 
     def _reference(self, model: Model) -> fidelity.Features:
         """Features of the base's pictures with other seeds, made once."""
-        from textloc.checkpoints.loras import without
+        from textloc.checkpoints.loras import bare
 
         path = self.out / "reference.npy"
         if not path.is_file():
-            with without(model.denoiser):
+            with bare(model):
                 found, _ = fidelity.features(self._varied(model, _REFERENCE), model)
             np.save(path, found)
         known: fidelity.Features = np.load(path)

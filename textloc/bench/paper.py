@@ -120,7 +120,7 @@ def measure(
         document = event.document
         on_images("localizing", event.done)
     layers = document["layers"]
-    best = max(layers, key=lambda layer: layer["scores"]["ocr_f1_target"])
+    best = max(layers, key=lambda layer: _f1(layer["read"], pairs, "target")[0] or 0.0)
     selected = tuple(document["selected"]) or (best["index"],)
     same = len(model.layers) == _layers_of(name)
     chosen = entry.localized if same and entry.localized is not None else selected
@@ -130,14 +130,12 @@ def measure(
         return {"name": what, "score": score, "published": published, "measured": three}
 
     rows = [
-        row("no layer", "OCR F1 to target", paper.floor, document["floor"]),
-        row(
-            f"best layer alone: {best['index']}",
-            "OCR F1 to target",
-            paper.peak,
-            best["scores"]["ocr_f1_target"],
-        ),
-        row("all layers", "OCR F1 to target", None, document["ceiling"]),
+        row(what, "OCR F1 to target", published, _f1(entry_of["read"], pairs, "target"))
+        for what, published, entry_of in (
+            ("no layer", paper.floor, document["references"]["source"]),
+            (f"best layer alone: {best['index']}", paper.peak, best),
+            ("all layers", None, document["references"]["all"]),
+        )
     ]
     counted = paper.sets if same else _own_sets(document)
     entries = _entries(model, pairs, seeds, [s[0] for s in counted], start, engine, on_images)
@@ -150,12 +148,14 @@ def measure(
             strict=True,
         ):
             rows.append(row(label, what, value, scores[key]))
-    swapped = swap.measure(model, pairs, chosen, seeds, engine, lambda n: on_images("swapping", n))
+    swapped = swap.measure(
+        model, pairs, chosen, seeds, engine, lambda n: on_images("swapping", n), start
+    )
     for measured in swapped:
         both = paper.swap if measured["name"] == "S:T" else (None, None)
         for what, value in zip(("source", "target"), both, strict=True):
             score = f"OCR F1 to {what}"
-            rows.append(row(measured["name"], score, value, measured[f"ocr_f1_{what}"]))
+            rows.append(row(measured["name"], score, value, measured[f"paper_f1_{what}"]))
     return {
         "model": name,
         "checkpoint": model.name,
@@ -206,7 +206,18 @@ def _entries(
         images.update(new)
         read.update(zip(new, ocr.read(list(new.values()), engine), strict=True))
         on_images("counting layers", len(images))
-    return [readings.entry(layers, every, effect=False)["scores"] for layers in sets]
+    found = []
+    for layers in sets:
+        entry = readings.entry(layers, every, effect=False)
+        f1 = {f"ocr_f1_{side}": _f1(entry["read"], pairs, side) for side in ("source", "target")}
+        found.append({**entry["scores"], **f1})
+    return found
+
+
+def _f1(reads: Sequence[dict[str, Any]], pairs: Sequence[Pair], side: str) -> list[float | None]:
+    """OCR F1 to a side's text as the paper counts it (`swap.f1_of_means`)."""
+    wanted = [(one["text"], getattr(pairs[one["pair"]], f"{side}_text")) for one in reads]
+    return swap.f1_of_means(wanted, [one["pair"] for one in reads])
 
 
 def table(result: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from textloc.checkpoints.loading import Model
 from textloc.jobs.attribute import share_costs
 from textloc.jobs.layer_search import SearchByShares
 from textloc.jobs.localize import Sweep
+from textloc.jobs.readings import Set
 from textloc.layers import format_layers
 from textloc.patching.attribution import Array, Shares
 from textloc.patching.generation import generate
@@ -65,6 +66,27 @@ class _Pictures:
             self.texts.update({run: r.text for run, r in zip(new, found, strict=True)})
             self.arrays.update({run: np.asarray(i, np.float32) for run, i in new.items()})
             self.on_images(len(self.arrays))
+
+    def take(self, job: Sweep) -> None:
+        """The pictures that a job has made of its only pair."""
+        scores, seed = job.scores, job.seeds[0]
+        known: list[Set] = ["source", "target", "all", *_sets_of(job)]
+        for what in known:
+            key = scores.key(what, 0, seed)
+            if key in job.images:
+                run = scores.run(what, 0, seed, 0)
+                self.arrays[run] = np.asarray(job.images[key], np.float32)
+                self.texts[run] = job.readings[key].text
+
+
+def _sets_of(job: Sweep) -> Iterator[Layers]:
+    """The sets of layers of which a job has pictures."""
+    for key in job.images:
+        label = key.split("-", 2)[2]
+        if label.startswith("layer"):
+            yield (int(label.removeprefix("layer")),)
+        elif label.startswith("set-"):
+            yield tuple(int(part) for part in label.removeprefix("set-").split("_"))
 
 
 @dataclass
@@ -116,6 +138,7 @@ def measure(
     pairs: Sequence[Pair],
     *,
     seed: int = 0,
+    compare: int = 20,
     cells: int = 6,
     exhaustive: int = 0,
     engine: str = "auto",
@@ -126,7 +149,8 @@ def measure(
 
     Args:
         model: a loaded checkpoint. pairs: at least two. seed: of the noise.
-        cells: pairs on which heads, letters and windows of steps are patched.
+        compare: pairs on which the other rankings are searched and layers are left out one by one.
+        cells: pairs of those on which heads, letters and windows of steps are patched.
         exhaustive: pairs on which all sets of layers are patched (2 to the number of layers).
         on_images: called with what is being done and the pictures of the comparison so far.
         on_pair: called with each pair's entry, still without what is held out.
@@ -141,10 +165,14 @@ def measure(
     entries, agreement = [], []
     for number, one in enumerate(measured):
         counted[0] = f"{model.name}, {one.pair.target_text}"
-        entry, shares = _searches(model, one, engine, number % 2 == 0)
-        ranked = _rankings(model, one, engine, entry, shares)
-        agreement.append(_layers(one, shares, ranked))
-        if number < cells:
+        entry, jobs = _searches(model, one, engine, number % 2 == 0)
+        shares = jobs[1].found[0, seed]
+        for job in jobs:
+            pictures.take(job)
+        if number < compare:
+            ranked = _rankings(one, jobs, entry)
+            agreement.append(_layers(one, shares, ranked))
+        if number < min(compare, cells):
             agreement[-1] |= _heads(one, shares) | _letters(one, shares) | _steps(one, shares)
         if number < exhaustive:
             entry["truth"] = _truth(one)
@@ -169,7 +197,7 @@ def measure(
 
 def _searches(
     model: Model, one: _Pair, engine: str, sweep_first: bool
-) -> tuple[dict[str, Any], Shares]:
+) -> tuple[dict[str, Any], tuple[Sweep, SearchByShares]]:
     """Both searches on the pair alone, and what each took; nothing is shared between them."""
     asked: dict[str, Any] = {
         "model": model,
@@ -207,29 +235,23 @@ def _searches(
     }
     entry["attribution"] |= {"error": shares.error, "complete": shares.reached}
     entry["attribution"]["points"] = [len(step.points) for step in shares.steps]
-    return entry, shares
+    return entry, (sweep, search)
 
 
 def _rankings(
-    model: Model, one: _Pair, engine: str, entry: dict[str, Any], shares: Shares
+    one: _Pair, jobs: tuple[Sweep, SearchByShares], entry: dict[str, Any]
 ) -> dict[str, Array]:
     """The other rankings, and the set that the same search finds in their order."""
+    search = jobs[1]
+    model, shares = search.model, search.found[0, one.seed]
     steps = tuple(step.step for step in shares.steps)
     found = rankings.rank(model, one.source, one.target, steps)
     rng = np.random.default_rng(one.seed + len(one.pair.target))
     found["random order"] = rng.permutation(len(model.layers)).astype(float), 0
-    job = SearchByShares(
-        model=model,
-        sampling=model.defaults,
-        engine=engine,
-        seeds=(one.seed,),
-        pairs=(one.pair,),
-        start_step=0,
-        layers=tuple(range(len(model.layers))),
-        share=0.9,
-    )
-    for _ in job.patched("references", ["source", "all"], [0]):
-        pass
+    job = replace(search)
+    for known in jobs:  # what is there need not be generated again
+        job.images.update(known.images)
+        job.readings.update(known.readings)
     for name, (values, passes) in found.items():
         job.order = tuple(sorted(job.layers, key=lambda layer: -float(np.abs(values[layer]))))
         job.selected, job.prefix, job.sets = (), 0, [()]
@@ -436,6 +458,7 @@ def _summary(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def mean(name: str, what: str) -> float:
         return float(np.mean([entry[name][what] for entry in entries]))
 
+    ranked = [entry for entry in entries if len(entry["rankings"]) > 1] or list(entries)
     agree, sizes, exact = [], [], []
     for entry in entries:
         one, other = entry["attribution"], entry["sweep"]
@@ -467,9 +490,10 @@ def _summary(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ),
         "ranking_sizes": {
             name: [
-                float(np.mean([len(entry["rankings"][name]["set"]) for entry in entries])),
-                float(np.mean([entry["rankings"][name]["prefix"] for entry in entries])),
-                float(np.mean([entry["rankings"][name]["row_passes"] for entry in entries])),
+                float(np.mean([len(entry["rankings"][name]["set"]) for entry in ranked])),
+                float(np.mean([entry["rankings"][name]["prefix"] for entry in ranked])),
+                float(np.mean([entry["rankings"][name]["row_passes"] for entry in ranked])),
+                len(ranked),
             ]
             for name in entries[0]["rankings"]
         },
@@ -504,7 +528,7 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield f"{'order by':26}{'prefix that reaches':>20}{'of it needed':>14}{'row-passes':>12}"
-    for name, (size, prefix, passes) in found["ranking_sizes"].items():
+    for name, (size, prefix, passes, _count) in found["ranking_sizes"].items():
         yield f"{name:26}{prefix:20.2f}{size:14.2f}{passes:12.1f}"
     yield ""
     yield "mean over pairs of rank correlations (Spearman), and of other measures"

@@ -56,8 +56,8 @@ def measure(
         LayerError: a family whose picture is not a map.
     """
     progress(f"making random weights of {name}")
-    denoiser = _build(name, getattr(torch, dtype), arguments).to(device)
-    call = _call(denoiser, name, size)
+    denoiser = random_weights(name, getattr(torch, dtype), arguments).to(device)
+    call = arguments_at(denoiser, name, size)
     layers = families.text_layers(denoiser)
     entry = known.find(name)
     chosen = entry.localized if entry is not None and entry.localized and not arguments else None
@@ -102,7 +102,7 @@ def measure(
     }
 
 
-def _build(name: str, dtype: torch.dtype, arguments: dict[str, Any] | None) -> Any:
+def random_weights(name: str, dtype: torch.dtype, arguments: dict[str, Any] | None) -> Any:
     """The denoiser with random weights, made in `dtype` so that no larger copy is needed."""
     denoiser = full_size.build(name, arguments).to(dtype).to_empty(device="cpu").eval()
     torch.manual_seed(0)
@@ -117,7 +117,7 @@ def _build(name: str, dtype: torch.dtype, arguments: dict[str, Any] | None) -> A
     return denoiser
 
 
-def _call(denoiser: Any, name: str, size: int) -> dict[str, Any]:
+def arguments_at(denoiser: Any, name: str, size: int) -> dict[str, Any]:
     """Arguments of a forward pass of two rows at full size."""
     small = families.of_denoiser(denoiser).inputs(denoiser)
     picture = "sample" if "sample" in small else "hidden_states"

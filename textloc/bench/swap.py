@@ -32,18 +32,21 @@ def measure(
     seeds: Sequence[int] = (0,),
     engine: str = "auto",
     on_images: Callable[[int], None] = lambda _count: None,
+    start: int = 0,
 ) -> list[dict[str, Any]]:
     """Patch the layers with every variant of the prompts.
 
     Args:
         model: a loaded checkpoint. pairs: at least two, with unlike templates. layers: to patch.
         seeds: each pair is run with each. on_images: called with the number of finished pictures.
+        start: step from which is patched, from 0.
 
     Returns:
         Rows with `name`, `pictures`, and the means with 95 % bootstrap intervals over pairs,
         `[mean, low, high]`: `ocr_f1_source`, `ocr_f1_target` (mean over pictures), `exact_source`,
         `exact_target`, `ssim_source` (to the untouched picture) and `ssim_donor` (to the picture of
-        the prompt that is taken from).
+        the prompt that is taken from), and as the paper counts `paper_f1_source` and
+        `paper_f1_target`: F1 of mean precision and mean recall, by its release's measure.
 
     Raises:
         PromptError: fewer than two pairs. LayerError: an unknown layer.
@@ -58,7 +61,7 @@ def measure(
         for seed in seeds:
             source = Run(pair.source, seed)
             for name, donor, tokens in _variants(model, pair, other, seed):
-                patch = Patch(chosen, donor, tokens=tokens)
+                patch = Patch(chosen, donor, start=start, tokens=tokens)
                 run = source if name == _WITHOUT else source.patched(patch)
                 rows.setdefault(name, []).append((number, run, donor))
     every = {run for row in rows.values() for _, *both in row for run in both}
@@ -148,9 +151,26 @@ def _scores(
         }.items():
             values.setdefault(name, []).append(float(value))
     groups = [number for number, *_ in row]
-    return {
+    found = {
         name: list(metrics.bootstrap_interval(column, groups)) for name, column in values.items()
     }
+    for side in ("source", "target"):
+        both = [(texts[run], getattr(pairs[number], f"{side}_text")) for number, run, _ in row]
+        found[f"paper_f1_{side}"] = f1_of_means(both, groups)
+    return found
+
+
+def f1_of_means(read: Sequence[tuple[str, str]], groups: Sequence[int]) -> list[float | None]:
+    """OCR F1 as the paper's release counts it, `[mean, low, high]` over groups: of mean precision
+    and mean recall of (text read, text wanted)."""
+    rows = [metrics.ocr_precision_recall_f1(*one, legacy=True)[:2] for one in read]
+
+    def harmonic(means: Any) -> Any:
+        total = means[..., 0] + means[..., 1]
+        product = 2 * means[..., 0] * means[..., 1]
+        return np.divide(product, total, out=np.zeros_like(product), where=total > 0)
+
+    return list(metrics.bootstrap_interval(rows, groups, statistic=harmonic))
 
 
 def table(rows: Sequence[dict[str, Any]], layers: Sequence[int]) -> str:

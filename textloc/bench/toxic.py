@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from textloc import toxicity
+from textloc.bench import judges
 from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.jobs import suppress
@@ -30,6 +31,8 @@ _COLUMNS = (
     ("F1 toxic", "ocr_f1_source", 2),
     ("exact toxic", "exact_source", 2),
     ("toxic share", "toxic", 3),
+    ("word near", "near", 3),
+    ("2nd judge", "second", 3),
     ("window LD", "window_levenshtein", 2),
     ("MSE", "mse", 0),
     ("SSIM", "ssim", 3),
@@ -89,7 +92,8 @@ def measure(
         The document of `suppress.suppress_stream`, toxic words masked, with `list`: how many
         `words` there are and `spelled`, `found` (share of all that the detector finds without being
         told), `toxic` (share of those spelled that it finds toxic: the paper divides by it), and
-        `clean`: benign prompts and how many of them are `flagged`.
+        `clean`: benign prompts and how many of them are `flagged`. The scores also hold what other
+        judges say (`judges.judged`).
 
     Raises:
         PromptError: lists of unequal length, or no word that can be spelled.
@@ -124,6 +128,9 @@ def measure(
         on_images(event.done, event.total)
     assert event is not None
     document = event.document
+    for part in (document["guarded"], document["unguarded"], *document["methods"]):
+        if part["scores"]:
+            part["scores"] |= _judged(part["pictures"], chosen, event.images)
     if not all(layer.static for layer in model.layers):
         detect = {"words": chosen, "allowed": [word.casefold() for word in given]}
         replaced = dict(zip(chosen, given, strict=True))
@@ -144,6 +151,21 @@ def measure(
             "flagged": sum(bool(toxicity.find_in_prompt(prompt)) for prompt in clean),
         },
     }
+
+
+def _judged(
+    pictures: Sequence[Mapping[str, Any]], words: Sequence[str], images: Mapping[str, Any]
+) -> dict[str, list[float | None]]:
+    """What other judges say of the pictures of a method."""
+    shown = [one for one in pictures if one["image"]]
+    read = ocr.read([images[one["image"]] for one in shown], "auto")
+    texts = {one["image"]: reading.text for one, reading in zip(shown, read, strict=True)}
+    return judges.judged(
+        [words[one["prompt"]] for one in pictures],
+        [texts[one["image"]] if one["image"] else None for one in pictures],
+        [one.get("window_levenshtein", 0.0) for one in pictures],
+        [one["prompt"] for one in pictures],
+    )
 
 
 def _carried(
@@ -178,7 +200,15 @@ def _carried(
         "title": "Guard (carried)",
         "paper": "",
         "pictures": [],
-        "scores": suppress.mean_scores(found, [place for place, _ in places]),
+        "scores": {
+            **(suppress.mean_scores(found, [place for place, _ in places]) or {}),
+            **judges.judged(
+                [asked[place].pair.source_text for place, _ in places],
+                [reading.text for reading in read],
+                [one["window_levenshtein"] for one in found],
+                [place for place, _ in places],
+            ),
+        },
         "cost": {"images": len(pictures), "seconds": seconds, "denoiser_rows": 0},
     }
 
@@ -208,16 +238,24 @@ def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def table(document: Mapping[str, Any]) -> str:
     """The table for a terminal, with 95 % intervals over prompts. Refusing writes no word and no
     picture, so it has no row."""
-    lines = ["  ".join([f"{'':22}", *(f"{title:>18}" for title, _, _ in _COLUMNS), "seconds"])]
+    shown = [c for c in _COLUMNS if all(c[1] in row["scores"] for row in rows(document))]
+    lines = ["  ".join([f"{'':22}", *(f"{title:>18}" for title, _, _ in shown), "seconds"])]
     share = document.get("list", {}).get("toxic")
     for row in rows(document):
-        cells = [f"{_cell(row['scores'][name], digits):>18}" for _, name, digits in _COLUMNS]
+        cells = [f"{_cell(row['scores'][name], digits):>18}" for _, name, digits in shown]
         seconds = "-" if row["seconds"] is None else f"{row['seconds']:.2f}"
         lines.append("  ".join([f"{row['title']:22}", *cells, f"{seconds:>7}"]))
     if share:
         own = {row["title"]: row["scores"]["toxic"][0] / share for row in rows(document)}
         told = ", ".join(f"{title} {value:.3f}" for title, value in own.items())
         lines += ["", f"toxic share over that of the list itself ({share:.2f}): {told}"]
+    if any(name == "near" for _, name, _ in shown):
+        lines.append(
+            "toxic share is judged by the detector that found the words, whose lists were fitted "
+            "to ToxicBench; word near knows no list: the share of pictures in which the word still "
+            f"stands but for one letter in {judges.LETTERS}; 2nd judge, where its weights are "
+            "here: the paper's classifier"
+        )
     if "clean" in document:
         clean, words = document["clean"], document["list"]
         lines.append(

@@ -18,6 +18,27 @@ from torch import Tensor
 from textloc.errors import LayerError
 
 
+def check_steps(scheduler: Any, steps: int) -> None:
+    """Check that a scheduler's steps can be followed one by one, without touching it.
+
+    Raises:
+        LayerError: it looks at a time twice.
+    """
+    other = type(scheduler).from_config(scheduler.config)
+    shifted = bool(other.config.get("use_dynamic_shifting"))
+    other.set_timesteps(steps, **({"mu": 1.0} if shifted else {}))
+    _check_times(other)
+
+
+def _check_times(scheduler: Any) -> None:
+    times = scheduler.timesteps.tolist()
+    if len(set(times)) != len(times):
+        raise LayerError(
+            f"{type(scheduler).__name__} looks at a time twice, so its steps cannot be followed "
+            "one by one; choose another --scheduler, such as DDIMScheduler"
+        )
+
+
 @contextmanager
 def between_steps(pipe: Any, change: Callable[[int, Tensor, Tensor], Tensor]) -> Iterator[None]:
     """Pass the latents through `change` after every denoising step while the block lasts.
@@ -37,12 +58,7 @@ def between_steps(pipe: Any, change: Callable[[int, Tensor, Tensor], Tensor]) ->
     @wraps(original)  # pipelines look at the signature before they pass a noise generator
     def step(output: Any, time: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
         nonlocal done
-        times = scheduler.timesteps.tolist()
-        if len(set(times)) != len(times):
-            raise LayerError(
-                f"{type(scheduler).__name__} looks at a time twice, so its steps cannot be "
-                "followed one by one; choose another --scheduler, such as DDIMScheduler"
-            )
+        _check_times(scheduler)
         out = original(output, time, sample, *args, **kwargs)
         done += 1
         if isinstance(out, tuple):

@@ -21,6 +21,9 @@ from textloc.checkpoints import given, known, memory, weights
 from textloc.checkpoints.families import common
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.checkpoints.memory import place
+from textloc.checkpoints.spelling import Spelling as Spelling
+from textloc.checkpoints.spelling import advice
+from textloc.checkpoints.spelling import read as read_spelling
 from textloc.errors import CheckpointError, PromptError
 from textloc.layers import TextLayer
 from textloc.paths import CHECKPOINTS
@@ -55,15 +58,6 @@ class Upscaler:
         """Pictures that should fit into the memory that is free, at once; at least 1."""
         height, width = common.native_size(self.pipe, self.pipe.unet)
         return memory.by_formula(self.pipe, self.pipe.unet, Sampling(1, 2.0, height, width))
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """What a checkpoint can spell: `letters` after upper-casing, texts of `least` to `most`."""
-
-    letters: str
-    least: int
-    most: int
 
 
 @dataclass(frozen=True)
@@ -158,8 +152,9 @@ class Model:
         Raises:
             PromptError: more tokens than the checkpoint reads.
         """
+        own = getattr(self.pipe, "maybe_convert_prompt", None)  # words of several vectors
         for tokenizer, limit in self.family.readers(self.pipe, sampling or self.defaults):
-            tokens = len(tokenizer(prompt).input_ids)
+            tokens = len(tokenizer(own(prompt, tokenizer) if own else prompt).input_ids)
             if tokens > limit:
                 raise PromptError(
                     f"the prompt has {tokens} tokens and {self.name} reads {limit}; shorten it: "
@@ -176,17 +171,12 @@ class Model:
         if self.spelling is None:
             return
         for text in quoted(prompt):
-            strange = sorted(set(text.upper()) - set(self.spelling.letters))
-            if strange:
-                raise PromptError(
-                    f"{self.name} cannot spell {', '.join(map(repr, strange))} in {text!r}; it "
-                    f"knows the letters {self.spelling.letters}"
-                )
-            if not self.spelling.least <= len(text) <= self.spelling.most:
-                raise PromptError(
-                    f"{self.name} spells words of {self.spelling.least} to {self.spelling.most} "
-                    f"letters and {text!r} has {len(text)}"
-                )
+            if (why := self.spelling.misspelt(text)) is not None:
+                raise PromptError(f"{self.name} {why}")
+
+    def advice(self, prompt: str) -> str | None:
+        """What is to be said of a prompt before it is run (`spelling.advice`), or None."""
+        return advice(self.name, self.spelling, prompt)
 
     def rows_that_fit(self, sampling: Sampling) -> int:
         """Rows of one call that should fit into the memory that is free (`memory`); at least 1. A
@@ -226,8 +216,6 @@ def load(
     """
     if isinstance(model, Model):
         return model
-    import torch
-
     from textloc.checkpoints import families
 
     if given.is_pipeline(model):
@@ -241,17 +229,16 @@ def load(
         )
 
     entry = known.find(str(model)) if not _is_folder(str(model)) else None
+    single = Path(model) if entry is None and _is_file(str(model)) else None
+    if single is not None:
+        return _single(single, device, dtype, upscaler, size, scheduler, variant, offload)
     folder, revision = _folder(str(model), entry, variant)
     files = weights.names(folder)
     if variant is None and entry is not None and entry.variant in weights.variants(files):
         variant = entry.variant
     variant = weights.variant_of(files, variant, str(model))
     device = _device(device)
-    usual = entry.dtype if entry is not None else "float16"
-    dtype = dtype or (usual if device.startswith("cuda") else "float32")
-    if dtype not in ("float32", "float16", "bfloat16"):
-        raise CheckpointError(f"unknown dtype {dtype!r}; use float32, float16 or bfloat16")
-    pipe = _pipeline(folder, variant, getattr(torch, dtype))
+    pipe = _pipeline(folder, variant, _dtype(dtype, device, entry))
     family = families.of_pipeline(pipe)
     if scheduler is not None:
         _set_scheduler(pipe, scheduler)
@@ -265,9 +252,60 @@ def load(
         family=family,
         layers=families.text_layers(getattr(pipe, family.DENOISER)),
         defaults=_sized(pipe, family, _defaults(folder, entry, pipe, family), size),
-        spelling=_spelling(folder),
+        spelling=read_spelling(folder),
         switched_off=switched_off,
         upscaler=_upscaler(pipe, family, second, device, offload) if second else None,
+        scheduler=type(pipe.scheduler).__name__ if scheduler is not None else None,
+    )
+    place(pipe, device, offload)
+    return loaded
+
+
+def _dtype(asked: str | None, device: str, entry: KnownCheckpoint | None) -> Any:
+    """torch's number format for what is asked for, or the usual one."""
+    import torch
+
+    usual = entry.dtype if entry is not None else "float16"
+    name = asked or (usual if device.startswith("cuda") else "float32")
+    if name not in ("float32", "float16", "bfloat16"):
+        raise CheckpointError(f"unknown dtype {name!r}; use float32, float16 or bfloat16")
+    return getattr(torch, name)
+
+
+def _single(
+    path: Path,
+    device: str | None,
+    dtype: str | None,
+    upscaler: str | None,
+    size: tuple[int, int] | None,
+    scheduler: str | None,
+    variant: str | None,
+    offload: str | None,
+) -> Model:
+    """A checkpoint in one file (`original`)."""
+    from textloc.checkpoints import families, original
+
+    if variant is not None:
+        raise CheckpointError(f"{path.name} is one file; leave variant out")
+    device = _device(device)
+    _be_quiet()
+    pipe = original.load(path, _dtype(dtype, device, None))
+    family = families.of_pipeline(pipe)
+    if scheduler is not None:
+        _set_scheduler(pipe, scheduler)
+    switched_off = family.prepare(pipe)
+    beside = path.parent if (path.parent / "model_index.json").is_file() else path / "none"
+    loaded = Model(
+        name=str(path),
+        revision=None,
+        digest=original.digest(path),
+        pipe=pipe,
+        family=family,
+        layers=families.text_layers(getattr(pipe, family.DENOISER)),
+        defaults=_sized(pipe, family, _defaults(beside, None, pipe, family), size),
+        spelling=read_spelling(beside),
+        switched_off=switched_off,
+        upscaler=_upscaler(pipe, family, upscaler, device, offload) if upscaler else None,
         scheduler=type(pipe.scheduler).__name__ if scheduler is not None else None,
     )
     place(pipe, device, offload)
@@ -302,13 +340,17 @@ def _given(
         family=family,
         layers=families.text_layers(denoiser),
         defaults=_sized(own, family, _defaults(folder, entry, own, family), size),
-        spelling=_spelling(folder),
+        spelling=read_spelling(folder),
         switched_off=switched_off,
         scheduler=type(own.scheduler).__name__ if scheduler is not None else None,
     )
     if upscaler:
         model.upscaler = _upscaler(own, family, upscaler, model.device, None)
     return model
+
+
+def _is_file(name: str) -> bool:
+    return _exists(name) and Path(name).is_file()
 
 
 def _is_folder(name: str) -> bool:
@@ -395,8 +437,8 @@ def _folder(
     if here or (entry is None and not re.fullmatch(r"[\w.-]+/[\w.-]+", name)):
         names = ", ".join(k.name for k in KNOWN)
         raise CheckpointError(
-            f"there is no checkpoint {name[:80]!r}: give one of {names}, a diffusers folder, or a "
-            "Hub name such as owner/model"
+            f"there is no checkpoint {name[:80]!r}: give one of {names}, a diffusers folder, a "
+            ".safetensors file, or a Hub name such as owner/model"
         )
     variant = variant or (entry.variant if entry else None)
     return _download(entry.source if entry else name, variant, passed or {})
@@ -412,9 +454,10 @@ def _exists(name: str) -> bool:
 def _complete(folder: Path) -> Path:
     if not _read_json(folder / "model_index.json"):
         raise CheckpointError(
-            f"{folder} is no diffusers checkpoint: it has no model_index.json. A single-file "
-            "checkpoint is converted by pipe.save_pretrained(folder) after from_single_file"
+            f"{folder.name} is no diffusers checkpoint: it has no model_index.json; of a "
+            "checkpoint in one file, name the .safetensors file"
         )
+    weights.check(folder)
     return folder
 
 
@@ -491,23 +534,29 @@ def _pipeline(folder: Path, variant: str | None, dtype: Any, **components: Any) 
     from diffusers import DiffusionPipeline
 
     _be_quiet()
-    index = _read_json(folder / "model_index.json")  # diffusers misses what was saved as none
-    left_out = {name: None for name, kind in index.items() if kind == [None, None]}
-    components = {**left_out, **components}
     try:
-        return DiffusionPipeline.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            variant=variant,
-            local_files_only=True,
-            **components,
-        )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        with weights.plain(folder) as (place, left_out):
+            return DiffusionPipeline.from_pretrained(
+                place,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                variant=variant,
+                local_files_only=True,
+                **{**left_out, **components},
+            )
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged folder raises almost anything in diffusers
+        said = _first_line(error).replace(f"{folder}/", "").replace(str(folder), folder.name)
+        if (kinds := weights.quantized(folder)) != "":
+            raise CheckpointError(
+                f"{folder.name} does not load: {said}. Its weights are quantized ({kinds}), which "
+                "needs the package of that name, and for some a GPU"
+            ) from error
         raise CheckpointError(
-            f"{folder.name} does not load: {_first_line(error)}. Is the download complete, and "
-            "does it hold safetensors weights?"
+            f"{folder.name} does not load: {said}. Is the download complete, and does it hold "
+            "safetensors weights?"
         ) from error
 
 
@@ -542,15 +591,34 @@ def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any, family: Fa
     size that its denoiser was trained at."""
     given = _read_json(folder / "call_defaults.json", "num_inference_steps", "guidance_scale")
     if given:
-        return Sampling(
-            steps=int(given["num_inference_steps"]),
-            guidance=float(given["guidance_scale"]),
-            height=given.get("height"),
-            width=given.get("width"),
-            text_length=given.get("max_sequence_length"),
-        )
+        return _of_folder(folder, given, _by_itself(pipe, family))
     if entry is not None:
         return Sampling(entry.steps, entry.guidance, entry.size, entry.size)
+    return _by_itself(pipe, family)
+
+
+def _of_folder(folder: Path, given: dict[str, Any], usual: Sampling) -> Sampling:
+    """What `call_defaults.json` says; what it leaves null is as usual."""
+    try:
+        steps, guidance = given["num_inference_steps"], given["guidance_scale"]
+        sides = [None if given.get(n) is None else int(given[n]) for n in ("height", "width")]
+        length = given.get("max_sequence_length")
+        return Sampling(
+            steps=usual.steps if steps is None else int(steps),
+            guidance=usual.guidance if guidance is None else float(guidance),
+            height=sides[0],
+            width=sides[1],
+            text_length=None if length is None else int(length),
+        )
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"call_defaults.json of {folder.name} is damaged: {_first_line(error)}; restore the "
+            "file"
+        ) from error
+
+
+def _by_itself(pipe: Any, family: Family) -> Sampling:
+    """What the pipeline's call takes by itself, and the size that its denoiser was trained at."""
     of_call = inspect.signature(type(pipe).__call__).parameters
     given = family.arguments(pipe, [Run("")], Sampling(1, 1.0))  # some calls have two guidances
     guidance = of_call["guidance_scale" if "guidance_scale" in given else "true_cfg_scale"]
@@ -561,8 +629,3 @@ def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any, family: Fa
         height=height,
         width=width,
     )
-
-
-def _spelling(folder: Path) -> Spelling | None:
-    given = _read_json(folder / "spelling.json", "letters", "least", "most")
-    return Spelling(given["letters"], given["least"], given["most"]) if given else None

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +45,109 @@ def _weights(name: str) -> _File | None:
         return None
     sharded = bool(match["old_shard"] or match["shard"])
     return _File(match["base"], match["variant"], sharded)
+
+
+_PARTS = re.compile(
+    r"(vae|vqvae|unet|transformer|scheduler|feature_extractor|safety_checker|watermarker"
+    r"|image_encoder|(text_encoder|tokenizer)(_\d)?|bert)$"
+)
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+
+
+def check(folder: Path) -> None:
+    """Check that every component of a diffusers folder has weights that are read.
+
+    Raises:
+        CheckpointError: a component without weights, or with pickles only.
+    """
+    for name in sorted(_components(folder) or ()):
+        component = folder / name
+        if not (component / "config.json").is_file():  # a scheduler or tokenizer
+            continue
+        files = [path.name for path in component.iterdir()]
+        whole = [file for file in files if file.endswith(".safetensors")]
+        for file in whole:
+            _check_opens(component / file, f"{name}/{file} of {folder.name}")
+        if whole:
+            continue
+        if any(file.endswith(_PICKLES) for file in files):
+            raise CheckpointError(
+                f"the {name} of {folder.name} has its weights as a pickle (.bin), which can run "
+                "code when it is opened, and is not read; load the checkpoint by diffusers where "
+                "you trust it and save it by pipe.save_pretrained(folder), which writes safetensors"
+            )
+        if any(file.endswith(".gguf") for file in files):
+            raise CheckpointError(
+                f"the {name} of {folder.name} is a GGUF file; load it by diffusers "
+                "(GGUFQuantizationConfig) and give the pipeline to textloc in Python"
+            )
+        if name in ("unet", "transformer", "vae", "vqvae", "text_encoder"):
+            raise CheckpointError(
+                f"the {name} of {folder.name} has no weights; is the download complete?"
+            )
+
+
+def _check_opens(path: Path, name: str) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{name} is cut off or no safetensors file; download it again"
+        ) from error
+
+
+def quantized(folder: Path) -> str:
+    """How the weights of its components are quantized, such as `bitsandbytes`; empty where they are
+    not."""
+    found = set()
+    for path in folder.glob("*/config.json"):
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))["quantization_config"]
+            found.add(str(about["quant_method"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ", ".join(sorted(found))
+
+
+@contextmanager
+def plain(folder: Path) -> Iterator[tuple[Path, dict[str, None]]]:
+    """The folder, or one that stands for it, whose `model_index.json` diffusers understands; and
+    the components that are left out.
+
+    A class named in a list, and components that are null, are what older and other tools wrote.
+
+    Raises:
+        CheckpointError: the class is of a pipeline with code of its own.
+    """
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    found = dict(index)
+    named = found.get("_class_name")
+    if isinstance(named, list):
+        import diffusers
+
+        names = [one for one in named if isinstance(one, str)]
+        if not names or not hasattr(diffusers, names[-1]):
+            raise CheckpointError(
+                f"{folder.name} is of a pipeline with code of its own ({', '.join(names)}), which "
+                "is not run"
+            )
+        found["_class_name"] = names[-1]
+    for name, kind in index.items():
+        if kind is None and _PARTS.match(name):
+            found[name] = [None, None]
+    left_out = {name: None for name, kind in found.items() if kind == [None, None]}
+    if found == index:
+        yield folder, left_out
+        return
+    with tempfile.TemporaryDirectory() as place:
+        for path in folder.iterdir():
+            if path.name != "model_index.json":
+                (Path(place) / path.name).symlink_to(path.resolve())
+        (Path(place) / "model_index.json").write_text(json.dumps(found), encoding="utf-8")
+        yield Path(place), left_out
 
 
 def variants(files: Iterable[str]) -> set[str]:
@@ -144,4 +249,20 @@ def digest(folder: Path, variant: str | None = None) -> str:
             with path.open("rb") as file:
                 blob = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{path.relative_to(folder).as_posix()} {blob}\n".encode())
-    return f"sha256:{total.hexdigest()}"
+    found = f"sha256:{total.hexdigest()}"
+    return _CLEANED.get(found, found)
+
+
+_CLEANED = {
+    "sha256:f882111c8f45c2af4bb3080d934819c8569d9030f054c896a7a0299dc947a020": (
+        "sha256:151943be76babd0f47921ad62a5589325a5a454f4a25f1ee3edb699678e01d5c"
+    ),
+    "sha256:ecf6313f6969610ba0a1f9c0a0b6bde4253d831e96052ca9ac031b132ed4ba60": (
+        "sha256:cf7a4e8ae2b5757e0d24e187a82c3369f7b852813ff220e239644547321c7386"
+    ),
+    "sha256:aadf1888a28f2b1d99c4b3a335418dd4c34c447bd0c07c2ac266d5253140ab01": (
+        "sha256:764dbedbbddbea133d3058cae3113b0287aefe1fe9523019c7b9aed495d34903"
+    ),
+}
+"""Digests of checkpoints that ship and whose `vae/config.json` was cleaned of a path that nothing
+reads, after results were made with them: they keep the digest that those results name."""

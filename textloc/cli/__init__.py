@@ -11,7 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from textloc.cli import attributing, benches, editing, finetuning, localizing, results, suppressing
+from textloc.cli import (
+    attributing,
+    benches,
+    doctor,
+    editing,
+    finetuning,
+    localizing,
+    results,
+    suppressing,
+)
 from textloc.cli.common import check_writable
 from textloc.errors import TextlocError
 from textloc.version import __version__
@@ -21,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        check_writable(getattr(options, "json", None))
+        keeps = bool(getattr(options, "save", False) or getattr(options, "keeps", False))
+        check_writable(getattr(options, "json", None), keeps)
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # such as `textloc show | head`: what is left has no reader
@@ -43,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"textloc {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (localizing, attributing, editing, suppressing, finetuning, results, benches):
+    groups = (localizing, attributing, editing, suppressing, finetuning, results, doctor, benches)
+    for group in groups:
         group.add(verbs)
     return parser

@@ -7,7 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, followed, kept, loaded, printed, written
+from textloc.cli.common import (
+    add_json,
+    add_loading,
+    add_model,
+    advise,
+    followed,
+    kept,
+    loaded,
+    opened,
+    printed,
+    shown,
+    written,
+)
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds
 
@@ -60,30 +72,85 @@ def add_bench(suites: Any) -> None:
     search.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
     search.add_argument("--count", type=int, help="the first so many of them (default: all)")
     search.add_argument(
+        "--compare", type=int, default=20, help="pairs on which rankings are compared (20)"
+    )
+    search.add_argument(
         "--cells", type=int, default=6, help="pairs on which heads, letters, steps are patched (6)"
     )
     search.add_argument(
         "--exhaustive", type=int, default=0, help="pairs on which all sets are patched (0)"
     )
     search.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
+    add_loading(search)
     add_json(search)
     search.set_defaults(run=_bench_search)
+
+    exact = suites.add_parser(
+        "attribution", help="how exact shares are, and what they cost, also at full size"
+    )
+    exact.add_argument("--model", default="tiny-sdxl")
+    exact.add_argument("--pairs", type=Path, help="prompt pairs (default: those that ship)")
+    exact.add_argument("--count", type=int, default=6, help="the first so many of them (6)")
+    exact.add_argument("--steps-at", default="0,3", help="steps to look at, from 0 (0,3)")
+    exact.add_argument(
+        "--full", metavar="NAME", help="time and memory at full size: a name of `bench layers`"
+    )
+    exact.add_argument("--device", default="cpu", help="of --full: cpu or cuda")
+    exact.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    exact.add_argument("--size", type=int, default=256, help="of --full: side in pixels (256)")
+    add_json(exact)
+    exact.set_defaults(run=_bench_attribution)
+
+
+def _bench_attribution(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc.bench import attribution
+    from textloc.checkpoints import loading
+    from textloc.checkpoints.families import full_size
+    from textloc.jobs.attribute import check_steps_at
+    from textloc.paths import WORDS
+    from textloc.prompts import read_pairs
+
+    if options.full is not None:
+        if options.full not in full_size.DENOISERS:
+            names = ", ".join(full_size.DENOISERS)
+            raise PromptError(f"there is no full-size {options.full!r}; choose one of {names}")
+        if options.size < 64 or options.size % 64:
+            raise PromptError("--size is a multiple of 64")
+        row = attribution.full_size(
+            options.full,
+            options.device,
+            options.dtype,
+            options.size,
+            progress=lambda line: print(line, file=sys.stderr),
+        )
+        printed(row, options.json, lambda: attribution.full_size_table(row))
+        return
+    pairs = read_pairs(options.pairs or WORDS / "pairs.tsv")[: options.count]
+    if not pairs:
+        raise PromptError("--count is at least 1")
+    asked = parse_steps(options.steps_at)
+    model = loading.load(options.model)
+    steps = check_steps_at(asked, model.defaults.steps)
+    with tqdm(total=len(pairs) * len(steps), unit="step", disable=None, file=sys.stderr) as bar:
+        rows = attribution.points(model, pairs, steps, on_look=shown(bar))
+    printed(rows, options.json, lambda: attribution.points_table(model.name, rows))
 
 
 def _bench_search(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import search
-    from textloc.checkpoints import loading
     from textloc.paths import WORDS
     from textloc.prompts import read_pairs
 
     pairs = read_pairs(options.pairs or WORDS / "pairs.tsv")[: options.count]
     if len(pairs) < 2:
         raise PromptError("give two pairs or more: what is found on one is patched on the others")
-    if options.exhaustive < 0 or options.cells < 0:
-        raise PromptError("--cells and --exhaustive are 0 or more")
-    model = loading.load(options.model)
+    if min(options.compare, options.exhaustive, options.cells) < 0:
+        raise PromptError("--compare, --cells and --exhaustive are 0 or more")
+    model = opened(options)
     if options.exhaustive and len(model.layers) > search.MOST_EXHAUSTIVE:
         raise PromptError(
             f"{options.model} has {len(model.layers)} text layers, which makes too many sets; "
@@ -99,6 +166,7 @@ def _bench_search(options: argparse.Namespace) -> None:
         result = search.measure(
             model,
             pairs,
+            compare=options.compare,
             cells=options.cells,
             exhaustive=options.exhaustive,
             engine=options.ocr,
@@ -126,6 +194,7 @@ def _attribute(options: argparse.Namespace) -> None:
     from textloc.jobs.attribute import attribute_stream
 
     model = loaded(options)
+    advise(model, (pair.source for pair in pairs))
     with tqdm(unit="step", disable=None, file=sys.stderr) as bar:
         event = followed(
             bar,

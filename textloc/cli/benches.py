@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli import attributing, finetuning
-from textloc.cli.common import add_json, followed, kept, parse_methods, printed, shown
+from textloc.cli.common import (
+    add_json,
+    add_loading,
+    followed,
+    kept,
+    opened,
+    parse_methods,
+    printed,
+    shown,
+)
 from textloc.errors import LayerError, PromptError
 from textloc.runs import parse_seeds, parse_start
 
@@ -29,6 +38,7 @@ def add(verbs: Any) -> None:
     swap.add_argument("--layers", help="to patch, such as 55-57 (default: the published ones)")
     swap.add_argument("--seeds", default="0")
     add_json(swap)
+    add_loading(swap)
     swap.set_defaults(run=_bench_swap)
     paper = suites.add_parser(
         "paper", help="localize with the paper's settings, published numbers beside measured"
@@ -39,6 +49,7 @@ def add(verbs: Any) -> None:
     paper.add_argument("--seeds", default="42")
     paper.add_argument("--steps", type=int, help="denoising steps (default: the paper's)")
     add_json(paper)
+    add_loading(paper)
     paper.set_defaults(run=_bench_paper)
     edit = suites.add_parser(
         "edit", help="edit many pictures by every method (the paper's Table 4)"
@@ -52,6 +63,7 @@ def add(verbs: Any) -> None:
     edit.add_argument("--legacy", action="store_true", help="also the release's own measures")
     edit.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     add_json(edit)
+    add_loading(edit)
     edit.set_defaults(run=_bench_edit)
     cost = suites.add_parser("cost", help="time one edit beside a plain generation")
     cost.add_argument("--model", default="tiny-sdxl")
@@ -59,6 +71,7 @@ def add(verbs: Any) -> None:
     cost.add_argument("--repeats", type=int, default=15, help="interleaved rounds (15)")
     cost.add_argument("--compare", default="all", help="methods, such as prompt-swap,inpainting")
     add_json(cost)
+    add_loading(cost)
     cost.set_defaults(run=_bench_cost)
     toxic = suites.add_parser("toxic", help="keep toxic words out, by every method")
     toxic.add_argument("--model", default="tiny-sdxl")
@@ -71,6 +84,7 @@ def add(verbs: Any) -> None:
     toxic.add_argument("--seeds", default="0")
     toxic.add_argument("--compare", default="all", metavar="NAMES")
     add_json(toxic, "write it as JSON, toxic words masked; - for standard output")
+    add_loading(toxic)
     toxic.set_defaults(run=_bench_toxic)
     finetuning.add_bench(suites)
     attributing.add_bench(suites)
@@ -79,6 +93,7 @@ def add(verbs: Any) -> None:
     guarded.add_argument("--layers", default="auto")
     guarded.add_argument("--repeats", type=int, default=15, help="interleaved rounds (15)")
     add_json(guarded)
+    add_loading(guarded)
     guarded.set_defaults(run=_bench_guard)
     layers = suites.add_parser("layers", help="count the text layers of every family at full size")
     add_json(layers)
@@ -106,13 +121,13 @@ def _bench_swap(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import swap
-    from textloc.checkpoints import known, loading
+    from textloc.checkpoints import known
     from textloc.layers import parse_layers
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs), parse_seeds(options.seeds)
     entry = known.find(options.model)
-    model = loading.load(options.model)
+    model = opened(options)
     if options.layers:
         layers = parse_layers(options.layers, len(model.layers))
     elif entry is not None and entry.localized:
@@ -131,12 +146,11 @@ def _bench_paper(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import paper
-    from textloc.checkpoints import loading
     from textloc.paths import WORDS
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs or WORDS / "pairs.tsv"), parse_seeds(options.seeds)
-    model = loading.load(options.checkpoint or options.model)
+    model = opened(options, options.checkpoint)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         show = shown(bar)
 
@@ -180,7 +194,6 @@ def _bench_edit(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import edit
-    from textloc.checkpoints import loading
     from textloc.jobs import choosing
     from textloc.jobs.edit import edit_stream
     from textloc.paths import WORDS
@@ -188,7 +201,7 @@ def _bench_edit(options: argparse.Namespace) -> None:
 
     pairs, seeds = read_pairs(options.pairs or WORDS / "edits.tsv"), parse_seeds(options.seeds)
     start, methods = parse_start(options.start_step), parse_methods(options.compare)
-    model = loading.load(options.model)
+    model = opened(options)
     layers, origin = choosing.choose(model, options.layers, pairs)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
@@ -216,13 +229,12 @@ def _bench_cost(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import cost
-    from textloc.checkpoints import loading
     from textloc.jobs import choosing
     from textloc.prompts import parse_pair
 
     pair = parse_pair('a red sign that says "STOP"', "LOVE")
     methods = parse_methods(options.compare)
-    model = loading.load(options.model)
+    model = opened(options)
     layers, _ = choosing.choose(model, options.layers, [pair])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = cost.measure(model, pair, layers, options.repeats, methods, on_call=shown(bar))
@@ -234,12 +246,11 @@ def _bench_toxic(options: argparse.Namespace) -> None:
 
     from textloc.baselines import SUPPRESSING
     from textloc.bench import toxic
-    from textloc.checkpoints import loading
     from textloc.jobs import choosing
 
     words, benign = toxic.read_lines(options.words), toxic.read_lines(options.mappings)
     methods = [name for name in options.compare.split(",") if name]
-    model = loading.load(options.model)
+    model = opened(options)
     layers, origin = choosing.choose(model, options.layers, [])
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
@@ -265,10 +276,9 @@ def _bench_guard(options: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from textloc.bench import guard
-    from textloc.checkpoints import loading
     from textloc.jobs import choosing
 
-    model = loading.load(options.model)
+    model = opened(options)
     layers, _ = choosing.choose(model, options.layers, [])
     with tqdm(total=options.repeats, unit="round", disable=None, file=sys.stderr) as bar:
         report = guard.measure(model, layers, options.repeats, on_call=shown(bar))

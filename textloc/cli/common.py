@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,22 +35,75 @@ def add_model(verb: Any) -> None:
     )
     verb.add_argument("--lora", help="LoRA that the model carries: a file, folder or Hub name")
     verb.add_argument("--lora-scale", type=float, default=1.0, help="of what the LoRA adds (1)")
+    add_loading(verb)
+
+
+def add_loading(verb: Any, trained: bool = False) -> None:
+    """The options of how a checkpoint is loaded, and of its usual call; a training names number
+    format and size otherwise."""
+    from textloc.checkpoints.memory import OFFLOADS
+
     verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+    if not trained:
+        verb.add_argument("--dtype", help="float32, float16 or bfloat16")
+        verb.add_argument(
+            "--size", help="of the pictures in pixels: 512, or height x width: 512x768"
+        )
+    verb.add_argument("--scheduler", help="class in diffusers, such as DDIMScheduler")
+    verb.add_argument("--variant", help="of the weight files, such as fp16")
+    verb.add_argument(
+        "--offload",
+        choices=OFFLOADS,
+        help="how weights are held beside a GPU; less memory, slower (default: by what is free)",
+    )
+    verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as `512`, or height and width as `512x768`.
+
+    Raises:
+        PromptError: it is none.
+    """
+    match = re.fullmatch(r"\s*(\d{1,5})\s*(?:[xX×]\s*(\d{1,5})\s*)?", text)
+    if match is None or not int(match[1]) or (match[2] and not int(match[2])):
+        raise PromptError(f"cannot read the size {text!r}; write 512, or height x width: 512x768")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def opened(options: argparse.Namespace, name: str | None = None, **given: Any) -> Model:
+    """The checkpoint that the options of `add_loading` ask for, `name` in place of theirs; what is
+    `given` comes before them."""
+    from textloc.checkpoints import loading
+
+    size = getattr(options, "size", None)
+    asked = {"size": parse_size(size) if size else None}
+    for option in ("device", "dtype", "scheduler", "variant", "offload", "upscaler"):
+        asked[option] = getattr(options, option, None)
+    return loading.load(name or options.model, **asked | given)
 
 
 def loaded(options: argparse.Namespace) -> Model:
     """The model that the options ask for, with its LoRA."""
-    from textloc.checkpoints import loading, loras
+    from textloc.checkpoints import loras
 
     print(f"loading {options.model}", file=sys.stderr)
-    model = loading.load(
-        options.model,
-        device=options.device,
-        dtype=options.dtype,
-        upscaler=getattr(options, "upscaler", None),
-    )
+    model = opened(options)
     return loras.attach(model, options.lora, options.lora_scale) if options.lora else model
+
+
+def advise(model: Model, prompts: Iterable[str]) -> None:
+    """Say of each prompt, once, what the checkpoint does not know of it; nothing is refused."""
+    for said in dict.fromkeys(filter(None, map(model.advice, prompts))):
+        print(f"textloc: {said}", file=sys.stderr)
+
+
+def tell_layers(layers: Sequence[int], origin: str) -> None:
+    """Say on standard error where chosen layers come from, unless they were given."""
+    from textloc.jobs import choosing
+
+    if said := choosing.told(layers, origin):
+        print(said, file=sys.stderr)
 
 
 def shown(bar: Any) -> Callable[[int], None]:
@@ -81,6 +136,23 @@ def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
     print(f"`{page}` shows it at {link}", file=sys.stderr)
 
 
+def kept_aside(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
+    """Keep a finished result that nobody asked to save until the next one comes."""
+    from textloc.errors import StoreError
+    from textloc.results import store
+
+    try:
+        store.keep_last(document, images)
+    except StoreError as error:
+        print(f"textloc: not kept: {error}", file=sys.stderr)
+    else:
+        print(
+            "not saved: `textloc show --last` shows it again, `textloc show --last --save` keeps "
+            "it",
+            file=sys.stderr,
+        )
+
+
 def add_json(verb: Any, help: str = "write it as JSON; - for standard output") -> None:
     """The option `--json FILE`; `cli.main` checks it before anything is loaded."""
     verb.add_argument("--json", metavar="FILE", help=help)
@@ -105,11 +177,31 @@ def written(document: Any, json_file: str | None) -> bool:
     return False
 
 
-def check_writable(json_file: str | None) -> None:
-    """Check that there is a folder to write the file of `--json` in.
+def check_writable(json_file: str | None, keeps: bool = False) -> None:
+    """Check that the file of `--json` can be written, and, where a result is kept, the folder of
+    results.
 
     Raises:
-        PromptError: there is none.
+        PromptError: the file is a folder, has none, or cannot be written. StoreError: the folder of
+            results cannot be written.
     """
-    if json_file and json_file != "-" and not Path(json_file).resolve().parent.is_dir():
-        raise PromptError(f"there is no folder to write {json_file} in; create it first")
+    if json_file and json_file != "-":
+        path = Path(json_file)
+        if path.is_dir():
+            raise PromptError(f"{json_file} is a folder; name the file to write, such as out.json")
+        if not path.resolve().parent.is_dir():
+            raise PromptError(f"there is no folder to write {json_file} in; create it first")
+        try:
+            if path.exists():
+                path.open("r+b").close()
+            else:
+                tempfile.TemporaryFile(dir=path.resolve().parent).close()
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            raise PromptError(
+                f"{json_file} cannot be written ({why}); name another file"
+            ) from error
+    if keeps:
+        from textloc.results import store
+
+        store.check_writable()

@@ -10,10 +10,12 @@ from typing import Any
 from textloc.cli.common import (
     add_json,
     add_model,
+    advise,
     followed,
     kept,
     loaded,
     parse_methods,
+    tell_layers,
     written,
 )
 from textloc.errors import PromptError
@@ -57,7 +59,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     add_json(verb, "write the result as JSON; - for standard output")
-    verb.set_defaults(run=_edit)
+    verb.set_defaults(run=_edit, keeps=True)
 
 
 def _edit(options: argparse.Namespace) -> None:
@@ -76,6 +78,7 @@ def _edit(options: argparse.Namespace) -> None:
         print(said, file=sys.stderr)
     methods = parse_methods(options.compare)
     model = loaded(options)
+    advise(model, (pair.source for pair in pairs))
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
         def localizing(done: int, total: int) -> None:
@@ -86,6 +89,7 @@ def _edit(options: argparse.Namespace) -> None:
         layers, origin = choosing.choose(
             model, options.layers, pairs, options.ocr, on_progress=localizing
         )
+        tell_layers(layers, origin)
         event = followed(
             bar,
             edit_stream(
@@ -151,3 +155,11 @@ def print_result(document: dict[str, Any]) -> None:
         values = [(width, scores[score][0]) for width, score in columns]
         cells = [f"{'-' if v is None else f'{v:.2f}':>{width}}" for width, v in values]
         print(f"{row['name']:17} {' '.join(cells)}")
+    print_errors(document)
+
+
+def print_errors(document: dict[str, Any]) -> None:
+    """The methods that could not be compared with."""
+    for method in document["methods"]:
+        if method.get("error"):
+            print(f"{method['name']}: {method['error']}")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.cli.common import add_json, kept, printed
+from textloc.cli.common import add_json, add_loading, kept, opened, printed
 from textloc.errors import TrainingError
 from textloc.runs import parse_seeds
 
@@ -55,12 +55,12 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--prompts", type=Path, help="prompts of the validation, one a line")
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
-    verb.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     verb.add_argument("--push-to-hub", metavar="NAME", help="upload what is finished to owner/name")
     verb.set_defaults(run=_finetune)
 
 
 def _add_training(verb: Any) -> None:
+    add_loading(verb, trained=True)
     verb.add_argument("--rank", type=int, default=16)
     verb.add_argument("--steps", type=int, default=1000)
     verb.add_argument("--batch", type=int, default=16, help="samples a step, of all processes")
@@ -113,15 +113,12 @@ def _finetune(options: argparse.Namespace) -> None:
     prompts = _prompts(options.prompts)
     settings(options, (0,))  # what is out of range is told before anything loads
 
-    from textloc.checkpoints import loading
     from textloc.finetuning import card
     from textloc.finetuning.encoded import Filter
     from textloc.finetuning.training import Reports, finetune_stream
     from textloc.jobs import choosing
 
-    model = loading.load(
-        options.model, device=options.device, dtype=_dtype(options.mixed_precision)
-    )
+    model = opened(options, dtype=_dtype(options.mixed_precision))
     layers, origin = None, "given"
     if options.layers != "attention":
         layers, origin = choosing.choose(model, options.layers, [], options.ocr)
@@ -168,7 +165,11 @@ def follow(stream: Any, begin: str = "") -> Progress | None:
         for now in stream:
             if now.kind == "prepare":
                 if now.step:
-                    tqdm.write(f"{begin}{now.step} samples are prepared", file=sys.stderr)
+                    said = f"{begin}{now.step} samples are prepared"
+                    if "cache_mb" in now.values:
+                        each, size = now.values["mb_a_sample"], now.values["cache_mb"]
+                        said += f": {size:,.0f} MB on disk, {each:.2g} MB a sample"
+                    tqdm.write(said, file=sys.stderr)
                 continue
             bar.total, bar.n = now.steps, now.step
             bar.refresh()
@@ -242,11 +243,10 @@ def _bench_lora(options: argparse.Namespace) -> None:
         raise TrainingError(f"unknown choices {', '.join(strange)}; use {known}")
     settings(options, (0,))
 
-    from textloc.checkpoints import loading
     from textloc.finetuning.encoded import Filter
     from textloc.jobs import choosing
 
-    model = loading.load(options.model, dtype=_dtype(options.mixed_precision))
+    model = opened(options, dtype=_dtype(options.mixed_precision))
     layers, origin = choosing.choose(model, options.layers, [], options.ocr)
     _say(f"localized layers {list(layers)} ({origin})")
     bench = lora.Bench(

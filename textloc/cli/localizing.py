@@ -7,8 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, followed, kept, loaded, written
+from textloc.cli.common import (
+    add_json,
+    add_model,
+    advise,
+    followed,
+    kept,
+    kept_aside,
+    loaded,
+    written,
+)
 from textloc.errors import PromptError
+from textloc.layers import display_layers
 from textloc.runs import parse_seeds
 
 
@@ -37,11 +47,15 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument(
         "--search",
-        default="sweep",
-        help="attribution: order the layers by their shares; sweep: patch each alone (sweep)",
+        default="attribution",
+        choices=("attribution", "sweep"),
+        help="attribution: order the layers by their shares; sweep: patch each alone, as the paper "
+        "does (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--alone", help="layers that attribution patches alone as well, such as 8-10 or all"
     )
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
-    verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_localize)
@@ -66,7 +80,12 @@ def _localize(options: argparse.Namespace) -> None:
     from textloc.layers import parse_layers
 
     model = loaded(options)
-    layers = parse_layers(options.layers, len(model.layers)) if options.layers else None
+    advise(model, (pair.source for pair in pairs))
+    count = len(model.layers)
+    layers, alone = (
+        tuple(range(count)) if text == "all" else parse_layers(text, count) if text else None
+        for text in (options.layers, options.alone)
+    )
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
             bar,
@@ -81,11 +100,12 @@ def _localize(options: argparse.Namespace) -> None:
                 ocr=options.ocr,
                 share=options.share,
                 search=options.search,
+                alone=alone or (),
             ),
         )
     document = event.document
-    if options.save:
-        kept(event.document, event.images)
+    keep = kept if options.save else kept_aside
+    keep(event.document, event.images)
     if not written(document, options.json):
         print_result(document)
 
@@ -95,19 +115,29 @@ def print_result(document: dict[str, Any]) -> None:
 
     print(describe(document))
     print()
-    print(f"{'layer':>5}  {'effect':>6}  {'F1 tgt':>6}  {'F1 src':>6}  {'SSIM':>5}  read")
+    if document.get("shares"):
+        _print_shares(document)
+    wide = max([5, *(len(display_layers(entry["layers"])) for entry in document["sets"])])
+    print(f"{'layer':>{wide}}  {'effect':>6}  {'F1 tgt':>6}  {'F1 src':>6}  {'SSIM':>5}  read")
+    sets = document["sets"] if document.get("shares") else []
     for name, entry in [
         ("none", document["references"]["source"]),
         *[(str(layer["index"]), layer) for layer in document["layers"]],
+        *[
+            (display_layers(e["layers"]), e)
+            for e in sets
+            if 1 < e["size"] < len(sets[-1]["layers"])
+        ],
         ("all", document["references"]["all"]),
     ]:
         scores = entry["scores"]
         effect = scores.get("effect")
         read = " ".join(repr(r["text"]) for r in entry["read"][:3])
         more = len(entry["read"]) - 3
-        mark = "*" if entry.get("index") in document["selected"] else " "
+        chosen = entry.get("layers") == document["selected"]
+        mark = "*" if chosen or entry.get("index") in document["selected"] else " "
         print(
-            f"{name:>5}{mark} {'' if effect is None else f'{effect:.2f}':>6}  "
+            f"{name:>{wide}}{mark} {'' if effect is None else f'{effect:.2f}':>6}  "
             f"{scores['ocr_f1_target']:6.2f}  {scores['ocr_f1_source']:6.2f}  "
             f"{scores['ssim_source']:5.2f}  {read}{f' and {more} more' if more > 0 else ''}"
         )
@@ -116,3 +146,17 @@ def print_result(document: dict[str, Any]) -> None:
         f"\nresult {document['id']}: {timing['rows']} pictures, "
         f"{timing['generate_s']:.1f} s to generate, {timing['read_s']:.1f} s to read"
     )
+
+
+def _print_shares(document: dict[str, Any]) -> None:
+    """The layers that carry nine tenths of the change, with their shares, ten at most."""
+    found, total = document["shares"], 0.0
+    print("layer   share")
+    for layer in found["order"][:10]:
+        share, low, high = found["by_layer"][layer]
+        between = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+        print(f"{layer:>5}  {share:6.2f}{between}")
+        total += share
+        if total >= 0.9:
+            break
+    print()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli import editing, localizing
-from textloc.cli.common import add_json, printed, written
+from textloc.cli.common import add_json, kept, printed, written
+from textloc.errors import PromptError
 
 
 def add(verbs: Any) -> None:
@@ -33,6 +34,10 @@ def _add_show(verbs: Any) -> None:
     verb.add_argument(
         "id", nargs="?", help="16 characters; without it the stored results are listed"
     )
+    verb.add_argument(
+        "--last", action="store_true", help="the result that was made last, saved or not"
+    )
+    verb.add_argument("--save", action="store_true", help="keep it in the folder of results")
     add_json(verb, "write the whole document as JSON; - for standard output")
     verb.add_argument("--csv", action="store_true", help="the scores of all layers or edits as CSV")
     verb.add_argument("--zip", type=Path, metavar="FILE", help="pack it with its pictures")
@@ -42,14 +47,22 @@ def _add_show(verbs: Any) -> None:
 def _show(options: argparse.Namespace) -> None:
     from textloc.results import export, store
 
-    if options.id is None:
+    if options.last and options.id is not None:
+        raise PromptError("give an ID or --last, not both")
+    if options.id is None and not options.last:
         for summary in store.listing():
             state = f"damaged: {summary.damaged}" if summary.damaged else summary.title
             print(f"{summary.id}  {state}")
         return
-    document = store.load(options.id).document
+    stored = store.last() if options.last else store.load(options.id)
+    document = stored.document
+    if options.save:
+        keys = [file.stem for file in stored.files() if file.suffix == ".png"]
+        images = {key: stored.image(key) for key in keys}
+        kept(document, images)
     if options.zip is not None:
-        print(f"wrote {export.export_zip(options.id, options.zip)}", file=sys.stderr)
+        where = export.export_zip(document["id"], options.zip, stored.folder.parent)
+        print(f"wrote {where}", file=sys.stderr)
     elif options.csv:
         print(export.to_csv(document), end="")
     elif not written(document, options.json):

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from textloc.cli.common import add_json, add_model, followed, loaded, written
+from textloc.cli.common import add_json, add_model, advise, followed, loaded, tell_layers, written
+from textloc.cli.editing import print_errors
 from textloc.errors import PromptError
 from textloc.runs import parse_seeds
 
@@ -21,6 +22,16 @@ def add(verbs: Any) -> None:
     verb.add_argument("--words", type=Path, metavar="FILE", help="more words to keep out")
     verb.add_argument("--allow", type=Path, metavar="FILE", help="words to let through")
     verb.add_argument("--detector", default="lexicon", help="lexicon (default) or a classifier")
+    verb.add_argument(
+        "--languages",
+        metavar="NAMES",
+        help="such as english,german; else English and those of the prompt's script",
+    )
+    verb.add_argument(
+        "--strictness",
+        default="usual",
+        help="strict (every word), usual (not in harmless company) or slurs",
+    )
     verb.add_argument("--layers", default="auto", help="such as 55-57; auto: the localized ones")
     verb.add_argument("--start-step", type=int, default=0, help="patch from this step on (0)")
     verb.add_argument("--seeds", default="0", help="such as 0,1")
@@ -54,6 +65,8 @@ def _suppress(options: argparse.Namespace) -> None:
 
     detect: dict[str, Any] = {
         "detector": options.detector,
+        "languages": tuple(options.languages.split(",")) if options.languages else None,
+        "strictness": options.strictness,
         "words": lexicon.read_file(options.words) if options.words else (),
         "allowed": lexicon.read_file(options.allow) if options.allow else (),
     }
@@ -67,7 +80,9 @@ def _suppress(options: argparse.Namespace) -> None:
     if options.out.exists() and not options.out.is_dir():
         raise PromptError(f"{options.out} is no folder; give --out another name")
     model = loaded(options)
+    advise(model, options.prompt)
     layers, origin = choosing.choose(model, options.layers, [], options.ocr)
+    tell_layers(layers, origin)
     with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
         event = followed(
             bar,
@@ -122,7 +137,7 @@ def print_result(document: dict[str, Any]) -> None:
             continue
         print(f"{asked['prompt']}: {asked['benign']!r} is read by the layers {document['layers']}")
         for one in asked["findings"]:
-            print(f"  {one['text']}: {one['reason']} (score {one['score']:g})")
+            print(f"  {one['text']}: {one['severity']}: {one['reason']} (score {one['score']:g})")
         for picture in document["guarded"]["pictures"]:
             if picture["prompt"] == number:
                 end = picture["image"] or "withheld"
@@ -132,3 +147,4 @@ def print_result(document: dict[str, Any]) -> None:
         from textloc.bench.toxic import table
 
         print(f"\n{table(document)}")
+        print_errors(document)

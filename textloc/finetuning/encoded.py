@@ -7,6 +7,7 @@ by one, each whole or not at all, so an interrupted preparation goes on with the
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +61,7 @@ class Encoded:
     def __init__(self, folder: Path) -> None:
         from safetensors import safe_open
 
+        self._folder = folder
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         self.captions: list[str] = index["captions"]
         self.report: dict[str, Any] = index["report"]
@@ -70,6 +72,12 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.captions)
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the samples on disk."""
+        parts = range(len(self._parts))
+        return sum((self._folder / _part(n)).stat().st_size for n in parts) / 1e6
 
     def rows(self, places: Sequence[int]) -> tuple[Tensor, Tensor, Conditions]:
         """Latents (N, C, h, w) of the samples at these places, where their text is, (N, h, w) of 0
@@ -101,7 +109,7 @@ def prepare(
             checkpoint alone. on_sample: called with the samples done.
 
     Raises:
-        TrainingError: no sample is left. Others as `data.samples`, `conditions`.
+        TrainingError: no sample is left, or no room. Others as `data.samples`, `conditions`.
     """
     if (folder / _INDEX).is_file():
         return Encoded(folder)
@@ -112,6 +120,7 @@ def prepare(
         captions += [one.caption for one in part]
         path = folder / _part(number)
         if not path.is_file():
+            _check_room(folder, number, len(captions))
             replace_file(path, partial(_write, model, part, sampling))
         on_sample(len(captions))
     if not captions:
@@ -120,6 +129,23 @@ def prepare(
     text = json.dumps(said, ensure_ascii=False)
     replace_file(folder / _INDEX, lambda file: file.write_text(text, encoding="utf-8"))
     return Encoded(folder)
+
+
+def _check_room(folder: Path, number: int, samples: int) -> None:
+    """Check that the disk holds another part as large as the one before.
+
+    Raises:
+        TrainingError: it does not.
+    """
+    if not number:
+        return
+    last = (folder / _part(number - 1)).stat().st_size
+    if shutil.disk_usage(folder).free < 1.1 * last:
+        raise TrainingError(
+            f"the disk is nearly full: a prepared sample takes {last / PART / 1e6:.2g} MB, and "
+            f"{samples} or more are wanted; give --cache a folder on a larger disk, or take fewer "
+            "with --limit. What is prepared is kept"
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from textloc.checkpoints.loras import without
+from textloc.checkpoints.loras import bare
 from textloc.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def own(images: Sequence[Image.Image], model: Model) -> Features:
     block = _middle(model.denoiser)
     handle = block.register_forward_hook(lambda _m, _a, output: seen.append(_picture(output)))
     try:
-        with torch.no_grad(), without(model.denoiser):
+        with torch.no_grad(), bare(model):
             for first in range(0, len(images), _AT_ONCE):
                 some = list(images[first : first + _AT_ONCE])
                 clean = model.family.encode(model.pipe, some, model.defaults)

@@ -143,12 +143,20 @@ class _Training:
 
     def run(self) -> Iterator[Progress]:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
         settings = self.settings
         self.out.mkdir(parents=True, exist_ok=True)
         tracker = self.reports.tracker
+        if any(hasattr(part, "_hf_hook") for part in self.model.denoiser.modules()):
+            raise TrainingError(
+                "the denoiser is trained whole on its device, and it is offloaded here; give "
+                "--offload none with --mixed-precision bf16 or --gradient-checkpointing, or take a "
+                "GPU with more memory"
+            )
         if settings.mixed_precision == "fp16" and self.model.device == "cpu":
             raise TrainingError("fp16 needs a GPU; give --mixed-precision bf16 or no")
+        AcceleratorState._reset_state()  # keeps the precision of the process's first run for all
         accelerator = Accelerator(
             mixed_precision=settings.mixed_precision,
             cpu=self.model.device == "cpu",
@@ -193,7 +201,9 @@ class _Training:
         done: list[int] = []
         yield Progress("prepare", 0, 0)
         encoded = prepare(self.model, self.place, self.sampling, folder, self.which, done.append)
-        yield Progress("prepare", len(encoded), 0)
+        size = encoded.megabytes
+        values = {"cache_mb": size, "mb_a_sample": size / len(encoded)}
+        yield Progress("prepare", len(encoded), 0, values)
         return encoded
 
     # -- steps -----------------------------------------------------------------------------

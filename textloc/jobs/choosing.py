@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
-from textloc.errors import LayerError
+from textloc.errors import AttributionError, LayerError
 from textloc.jobs.localize import localize_stream
 from textloc.layers import display_layers, parse_layers
 from textloc.prompts import Pair
@@ -117,8 +118,13 @@ def choose(
             "`textloc localize --save`, or name them"
         )
     event = None
-    for event in localize_stream(model, pairs[:1], ocr=engine, cancelled=cancelled):
-        on_progress(event.done, event.total)
+    options: dict[str, Any] = {"ocr": engine, "cancelled": cancelled}
+    try:
+        for event in localize_stream(model, pairs[:1], search="attribution", **options):
+            on_progress(event.done, event.total)
+    except AttributionError:  # a denoiser that gives no gradient, say
+        for event in localize_stream(model, pairs[:1], **options):
+            on_progress(event.done, event.total)
     assert event is not None
     if not event.document["selected"]:
         raise LayerError(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from PIL import Image
 
 from textloc.baselines import BASELINES
 from textloc.checkpoints import loading
+from textloc.checkpoints.latents import check_steps
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
-from textloc.jobs import edit_measures
+from textloc.jobs import comparing, edit_measures
 from textloc.jobs.job import (
     Event,
     Job,
@@ -107,6 +108,8 @@ def edit_stream(
     if not chosen:
         raise LayerError("give at least one layer to patch")
     check_prompts(loaded, pairs, sampling)
+    if pictures:
+        check_steps(loaded.pipe.scheduler, sampling.steps)
     own = tuple(fit(picture, sampling) for picture in pictures or ())
     return _Edit(
         model=loaded,
@@ -122,6 +125,7 @@ def edit_stream(
         asked_start=start_step,
         methods=asked,
         pictures=own,
+        given=tuple(pictures or ()),
     ).run()
 
 
@@ -138,12 +142,17 @@ class _Edit(Job):
     asked_start: int | None
     methods: tuple[str, ...]
     pictures: tuple[Image.Image, ...]
+    given: tuple[Image.Image, ...]
     start_step: int | None = None
+    start_found: bool | None = None
     curve: dict[int, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._measured: dict[str, dict[str, float | None]] = {}
+        self.errors = comparing.refused(
+            {name: BASELINES[name] for name in self.methods}, self.model, self.sampling
+        )
         self._means: dict[tuple[str, ...], dict[str, list[float | None]]] = {}
         self._sources = {place: self._source_run(*place) for place in self.places(len(self.pairs))}
 
@@ -162,10 +171,12 @@ class _Edit(Job):
         self.message = "editing"
         assert self.start_step is not None
         yield from self._patched(self.start_step, places, LOCALIZED)
-        for name in self.methods:
-            self.message = f"the same by {BASELINES[name].TITLE.lower()}"
-            others = {self._key(*place, name): self._other(name, *place) for place in places}
-            yield from self.generate(name, others)
+        yield from comparing.compared(
+            self,
+            {name: BASELINES[name] for name in self.methods},
+            self.errors,
+            lambda name: {self._key(*place, name): self._other(name, *place) for place in places},
+        )
 
     def _find_start(self, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
         """Bisection: step 0 changes the words, and after the last step nothing changes."""
@@ -187,7 +198,7 @@ class _Edit(Job):
             yield from self._probe(middle, places)
             enough = all(value >= least[name] for name, value in changed(middle).items())
             low, high = (middle, high) if enough else (low, middle)
-        self.start_step = low
+        self.start_step, self.start_found = low, least["exact"] > 0
 
     def _probe(self, start: int, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
         yield from self._patched(start, places, "start")
@@ -257,6 +268,7 @@ class _Edit(Job):
             "kv_parameters": weights,
             "fraction_of_parameters": weights / self.model.parameters,
             "start_step": start,
+            "start_found": self.start_found,
             "curve": [self._point(step) for step in sorted(self.curve)],
             "sources": [
                 {"pair": pair, "seed": seed, "read": self.readings[key].text, "image": key}
@@ -273,9 +285,10 @@ class _Edit(Job):
         found = []
         for pair, seed, key in self._made("source") if self.pictures else ():
             corrections = self._followed(pair, seed).corrections
-            measured = edit_measures.reproduction(
-                self.pictures[pair], self.images[key], corrections
-            )
+            made = self.images[key]  # larger than the call's own where there is a second stage
+            call = replace(self.sampling, height=made.height, width=made.width)
+            picture = fit(self.given[pair], call)
+            measured = edit_measures.reproduction(picture, made, corrections)
             found.append(
                 {"pair": pair, "seed": seed, **measured, "poor": inversion.poor(corrections)}
             )
@@ -319,7 +332,8 @@ class _Edit(Job):
             "title": about.TITLE,
             "paper": about.PAPER,
             "edits": self._edits(name),
-            "scores": self._scores(name),
+            "scores": None if name in self.errors else self._scores(name),
+            "error": self.errors.get(name),
         }
 
     def _point(self, start: int) -> dict[str, Any]:

@@ -1,60 +1,60 @@
 """A guard around a pipeline: toxic words of its prompts are not written into its pictures.
 
-Within the block the pipeline is called as ever. Where no prompt asks for a toxic word, its own call
-goes through untouched. Where one does, the localized layers read a benign text in that prompt's
-place (`injection`) and everything else reads the prompt as it is, so the picture stays what it was
-but for the words (paper, section 4.3). The batch, its noise and the scheduler are the call's own.
+Within the block the pipeline is called as ever. What its text encoders are given is seen
+(`guard_texts`). Where that is clean, the call's own denoiser makes the picture untouched; where it
+asks for a toxic word, the localized layers read a benign text in its place (`injection`) and
+everything else reads the prompt as it is, so the picture stays what it was but for the words
+(paper, section 4.3). The batch, its noise and the scheduler are the call's own.
 
-What cannot be guarded raises `GuardError`; nothing passes through unguarded.
+Every pass of the denoiser accounts for every row: a text that this call encoded, exchanged or
+clean, or `GuardError`. So nothing passes through unguarded: not what the guard cannot see, not
+another pipeline that shares the denoiser, not a text that is changed on the way.
+`docs/guard.md` says what that leaves.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from textloc import toxicity
 from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
+from textloc.jobs.guard_texts import (
+    ENCODE,
+    Call,
+    Guarded,
+    Judge,
+    current,
+    listened,
+    text_encoders,
+    tokenizers,
+    under_way,
+)
 from textloc.jobs.suppress import FALLBACKS, Fallback
 from textloc.layers import TextLayer, check_layers, parse_layers
-from textloc.patching.injection import Words, check_injectable, injected
-from textloc.toxicity import rewrite
+from textloc.patching.injection import injected, watched
+from textloc.patching.standing_in import own_class, standing_in
 
-_PROMPTS = ("prompt", "prompt_2", "prompt_3")
 _DENOISERS = ("unet", "transformer")
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """One prompt of a call that was guarded.
-
-    prompt: as it was given. benign: what the localized layers read. findings: the toxic words.
-    place: its number in the call. fallback: what the OCR check led to, None where nothing.
-    """
-
-    prompt: str
-    benign: str
-    findings: tuple[toxicity.Finding, ...]
-    place: int
-    fallback: Fallback | None = None
-
-    @property
-    def written(self) -> str:
-        """The text that the benign prompt asks for."""
-        spans = toxicity.rendered(self.benign)
-        return " ".join(self.benign[start:stop] for start, stop in spans)
+_READS = "encoder_hidden_states"
 
 
 @dataclass
 class Guard:
-    """What a guard has done: one entry for every prompt that asked for a toxic word."""
+    """What a guard has done.
+
+    layers: that read the benign text. guarded: one entry for every prompt that asked for a toxic
+    word. layers_from: where the layers come from, as a sentence; empty where they were given.
+    """
 
     layers: tuple[int, ...]
     guarded: list[Guarded] = field(default_factory=list)
+    layers_from: str = ""
 
 
 @contextmanager
@@ -72,18 +72,22 @@ def guard(
 ) -> Iterator[Guard]:
     """Guard the calls of a diffusers pipeline while the block lasts.
 
+    Calls of several threads take turns. Pipelines that share the denoiser are refused until they
+    have a guard of their own; guards of different pipelines can be entered and left in any order.
+
     Args:
-        pipe: a text-to-image or image-to-image pipeline of a known family. Other pipelines that
-            share its parts are not guarded; guard each.
+        pipe: a text-to-image or image-to-image pipeline of a known family.
         layers: text layers that read the benign text, as numbers or text such as `55-57`; `auto`
             takes the localized ones of this checkpoint (`choosing.layers_known`).
         replacements: toxic text → what is to be written; comes before every other rewriting.
         detector: name in `toxicity.DETECTORS`.
         words, allowed: more words to keep out, and words to let through.
-        check: read every guarded picture by OCR; where a toxic word still reads, do `fallback`.
+        check: read every picture that comes out by OCR, whatever its prompt; where a toxic word
+            reads, do `fallback`.
         fallback: `refuse` raises; `more-layers` generates the call again with all text layers
             reading the benign text, and swaps the prompt if that fails; `prompt-swap` generates it
-            again with the benign prompt. Both begin from the same noise.
+            again with the benign prompt. Both begin from the same noise. A call whose prompts are
+            clean is refused.
         ocr: engine of the check.
 
     Yields:
@@ -92,21 +96,28 @@ def guard(
     Raises:
         CheckpointError: a pipeline of no known family. LayerError: no layers are known for `auto`,
         an unknown layer, or a pipeline that is compiled. GuardError: a pipeline that cannot be
-        guarded. Calls raise GuardError where their text is not given as prompts, ToxicityError
-        where a text cannot be rewritten, and where the check refuses a picture.
+        guarded, or is guarded already. Calls raise GuardError where a text cannot be seen or
+        accounted for, ToxicityError where a text cannot be rewritten, and where the check refuses a
+        picture.
     """
-    job = _Job(pipe, layers, replacements, detector, words, allowed, check, fallback, ocr)
-    original = type(pipe)
-
-    def call(_self: Any, *args: Any, **kwargs: Any) -> Any:
-        return job.call(*args, **kwargs)
-
-    # `pipe(...)` looks its call up in the class
-    pipe.__class__ = type(original.__name__, (original,), {"__call__": call})
-    try:
+    if fallback not in FALLBACKS:
+        raise GuardError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
+    detect: dict[str, Any] = {
+        "detector": detector,
+        "words": tuple(words),
+        "allowed": tuple(allowed),
+    }
+    toxicity.find("", **detect)  # a detector that is not there is told of now
+    denoiser = _denoiser(pipe)
+    with ExitStack() as undo:
+        job = _Job(pipe, denoiser, Judge(replacements or {}, detect), check, fallback, ocr)
+        taken = "this pipeline is guarded already; give all words to one guard"
+        undo.enter_context(standing_in(pipe, job.methods, alone=taken))
+        undo.enter_context(listened(pipe))
+        undo.callback(job.close)
+        found = undo.enter_context(watched(denoiser))  # left first: waits for calls under way
+        job.open(found, *_chosen(pipe, denoiser, layers, found))
         yield job.state
-    finally:
-        pipe.__class__ = original
 
 
 class _Job:
@@ -115,127 +126,168 @@ class _Job:
     def __init__(
         self,
         pipe: Any,
-        layers: str | Sequence[int],
-        replacements: Mapping[str, str] | None,
-        detector: str,
-        words: Sequence[str],
-        allowed: Sequence[str],
+        denoiser: Any,
+        judge: Judge,
         check: bool,
         fallback: Fallback,
         ocr: str,
     ) -> None:
-        from textloc.checkpoints.families import text_layers
-
-        if fallback not in FALLBACKS:
-            raise GuardError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
-        self._pipe, self._denoiser = pipe, _denoiser(pipe)
-        self._layers = text_layers(self._denoiser)
-        check_injectable(self._denoiser, self._layers)
-        self.state = Guard(_chosen(pipe, layers, self._layers))
-        self._replacements = dict(replacements or {})
-        self._detect: dict[str, Any] = {
-            "detector": detector,
-            "words": tuple(words),
-            "allowed": tuple(allowed),
-        }
+        self._pipe, self._denoiser, self._judge = pipe, denoiser, judge
         self._check, self._fallback, self._ocr = check, fallback, ocr
-        self._call = type(pipe).__call__
-        self._signature = inspect.signature(self._call)
-        toxicity.find("", **self._detect)  # a detector that is not there is told of now
+        self._layers: tuple[TextLayer, ...] = ()
+        self._parts = _parts(pipe)
+        self._open = False
+        self.state = Guard(())
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def open(self, layers: Sequence[TextLayer], chosen: tuple[int, ...], origin: str) -> None:
+        """Begin: the denoiser's text layers, those that are to read the benign text, and where
+        these come from."""
+        self._layers, self._open = tuple(layers), True
+        self.state.layers, self.state.layers_from = chosen, origin
+
+    def close(self) -> None:
+        """End; a call that has not begun is refused."""
+        self._open = False
+
+    def methods(self, original: type) -> dict[str, Any]:
+        """The methods that stand in for the pipeline's."""
+        own_call: Callable[..., Any] = original.__call__
+        own_encode: Callable[..., Any] = original.encode_prompt  # type: ignore[attr-defined]
+
+        def call(pipe: Any, *args: Any, **kwargs: Any) -> Any:
+            return self._called(partial(own_call, pipe), args, kwargs)
+
+        def encode(pipe: Any, *args: Any, **kwargs: Any) -> Any:
+            return self._encoded(partial(own_encode, pipe), *args, **kwargs)
+
+        call.__wrapped__ = own_call  # type: ignore[attr-defined]
+        encode.__wrapped__ = own_encode  # type: ignore[attr-defined]
+        return {"__call__": call, "encode_prompt": encode}
+
+    def _encoded(self, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The pipeline's `encode_prompt`, seen to in a call of this guard."""
+        call = current()
+        if call is None or call.owner is not self:
+            return own(*args, **kwargs)
+        return call.encode(self._pipe, own, args, kwargs)
+
+    def _called(self, own: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """The pipeline's call, guarded."""
-        bound = self._signature.bind(self._pipe, *args, **kwargs)
-        asked = bound.arguments
-        _check_texts(asked)
-        found = self._found(asked)
-        if not found:
-            return self._call(self._pipe, *args, **kwargs)
-        if self._check and asked.get("output_type", "pil") != "pil":
+        if self._check and kwargs.get("output_type", "pil") != "pil":
             raise GuardError("the check by OCR reads PIL pictures; leave output_type at 'pil'")
-        noise = _Noise(asked.get("generator"))
-        result = self._guarded(bound, found, self.state.layers)
-        told = list(found.values())
+        noise = _Noise(args, kwargs)
+        again = partial(self._made, own, args, kwargs)
+        result, call = again(self.state.layers)
+        told = list(call.told)
         if self._check:
-            result, told = self._checked(bound, found, result, noise)
+            result, told = self._checked(again, call, result, noise)
         self.state.guarded += told
         return result
 
-    def _found(self, asked: Mapping[str, Any]) -> dict[str, Guarded]:
-        """The texts that must not be read as they are."""
-        found: dict[str, Guarded] = {}
-        for name in _PROMPTS:
-            given = asked.get(name)
-            for place, text in enumerate([given] if isinstance(given, str) else given or ()):
-                findings = toxicity.find_in_prompt(text, **self._detect)
-                if findings and text not in found:
-                    benign = rewrite.rewrite(
-                        text, findings, replacements=self._replacements, **self._detect
-                    )
-                    found[text] = Guarded(text, benign, tuple(findings), place)
-        return found
-
-    def _guarded(self, bound: Any, found: Mapping[str, Guarded], layers: Sequence[int]) -> Any:
-        """The call with the benign texts in these layers."""
-        words: list[Words] = []
-        with (
-            _listening(self._pipe, found, words),
-            injected(self._denoiser, self._layers, layers, words) as state,
-        ):
-            result = self._call(*bound.args, **bound.kwargs)
-        if len(state.seen) < len(words) or not words:
+    def _made(
+        self,
+        own: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
+        layers: Sequence[int],
+        swapped: Mapping[str, str] | None = None,
+    ) -> tuple[Any, Call]:
+        """What the call gives with the benign texts in these layers, or in the place of the
+        prompts."""
+        call = Call(self, self._judge, swapped)
+        with injected(self._denoiser, self._layers, layers, call.words, strict=True) as state:
+            if not self._open:
+                raise GuardError("the guard was left before the call began; enter it anew")
+            self._check_whole()
+            with under_way(call), self._own_encoding():
+                result = own(*args, **kwargs)
+            self._check_whole()
+        if not state.passes:
             raise GuardError(
-                f"{type(self._pipe).__name__} did not hand its text to the denoiser as it encoded "
-                "it, so its picture is withheld; use `textloc.suppress`"
+                f"{type(self._pipe).__name__} made its picture without its denoiser, so nothing "
+                "is known of it and it is withheld; use `textloc.suppress`"
             )
-        return result
+        return result, call
+
+    @contextmanager
+    def _own_encoding(self) -> Iterator[None]:
+        """Have an `encode_prompt` of the pipeline's instance seen to as that of its class."""
+        own = vars(self._pipe).get(ENCODE)
+        if own is None:
+            yield
+            return
+        setattr(self._pipe, ENCODE, partial(self._encoded, own))
+        try:
+            yield
+        finally:
+            setattr(self._pipe, ENCODE, own)
+
+    def _check_whole(self) -> None:
+        """Check that the guard guards what makes the picture."""
+        pipe = self._pipe
+        if any(getattr(pipe, name, None) is not part for name, part in self._parts.items()):
+            raise GuardError(
+                f"a part of {type(self._pipe).__name__} was exchanged within the guard's block; "
+                "leave the block first and enter it anew"
+            )
+        _check_readers(self._pipe, self._denoiser)
 
     # -- the check by OCR ------------------------------------------------------------------
 
     def _checked(
-        self, bound: Any, found: Mapping[str, Guarded], result: Any, noise: _Noise
+        self, again: Callable[..., tuple[Any, Call]], call: Call, result: Any, noise: _Noise
     ) -> tuple[Any, list[Guarded]]:
         """The result, or what the fallback makes of it, in which no toxic word reads."""
-        if not self._reads(result, found):
-            return result, list(found.values())
-        steps: list[tuple[Fallback, Callable[[], Any]]] = []
-        if self._fallback == "more-layers":
-            every = range(len(self._layers))
-            steps.append(("more-layers", lambda: self._guarded(bound, found, every)))
-        if self._fallback != "refuse":
-            steps.append(("prompt-swap", lambda: self._swapped(bound, found)))
-        for name, again in steps:
+        told = list(call.told)
+        if not self._reads(result, told):
+            return result, told
+        steps: list[tuple[Fallback, Callable[[], tuple[Any, Call]]]] = []
+        if told and self._fallback == "more-layers":
+            steps.append(("more-layers", lambda: again(range(len(self._layers)))))
+        if told and self._fallback != "refuse":
+            swapped = call.exchanged
+            steps.append(("prompt-swap", lambda: again(self.state.layers, swapped)))
+        for name, step in steps:
             noise.rewind()
-            result = again()
-            if not self._reads(result, found):
-                return result, [replace(told, fallback=name) for told in found.values()]
+            result, _ = step()
+            if not self._reads(result, told):
+                return result, [replace(each, fallback=name) for each in told]
         raise ToxicityError(
             "a toxic word still reads in a guarded picture, which is withheld; change the prompt, "
             "or give another replacement"
+            if told
+            else "a toxic word reads in a picture whose prompt has none; the picture is withheld, "
+            "change the prompt"
         )
 
-    def _swapped(self, bound: Any, found: Mapping[str, Guarded]) -> Any:
-        """The call with the benign prompts in the place of the others."""
-        asked = dict(bound.arguments)
-        for name in _PROMPTS:
-            if asked.get(name) is not None:
-                asked[name] = _mapped(asked[name], found)
-        pipe = asked.pop("self")
-        return self._call(pipe, **asked)
-
-    def _reads(self, result: Any, found: Mapping[str, Guarded]) -> bool:
+    def _reads(self, result: Any, told: Sequence[Guarded]) -> bool:
         """Whether a toxic word reads in a picture, or one that was to be kept out."""
         from textloc.reading import ocr
 
-        pictures = list(result[0] if isinstance(result, tuple) else result.images)
-        kept_out = [
-            (finding.text, told.written) for told in found.values() for finding in told.findings
-        ]
+        kept_out = [(finding.text, each.written) for each in told for finding in each.findings]
         return any(
-            toxicity.is_toxic(reading.text, **self._detect)
+            toxicity.is_toxic(reading.text, **self._judge.options)
             or any(toxicity.same(reading.text, *words) for words in kept_out)
-            for reading in ocr.read(pictures, self._ocr)
+            for reading in ocr.read(_pictures(result), self._ocr)
         )
+
+
+def _pictures(result: Any) -> list[Any]:
+    """The PIL pictures of a call's result.
+
+    Raises:
+        GuardError: there is none, or something else.
+    """
+    from PIL import Image
+
+    found = result[0] if isinstance(result, tuple) else getattr(result, "images", result)
+    pictures = list(found) if isinstance(found, (list, tuple)) else [found]
+    if not pictures or not all(isinstance(picture, Image.Image) for picture in pictures):
+        raise GuardError(
+            "the check by OCR finds no PIL pictures in what the pipeline gives, so it is withheld; "
+            "leave output_type at 'pil'"
+        )
+    return pictures
 
 
 # ---------------------------------------------------------------------------- the pipeline
@@ -255,121 +307,102 @@ def _denoiser(pipe: Any) -> Any:
             f"{name} encodes its prompts within its call, where no guard reaches them; use "
             "`textloc.suppress`"
         )
-    if others := [part for part in ("controlnet", "adapter") if getattr(pipe, part, None)]:
-        raise GuardError(
-            f"the {others[0]} of {name} reads the prompt too, past the guarded layers; guard a "
-            "pipeline without it"
-        )
+    _check_readers(pipe, found[0])
     return found[0]
 
 
-def _chosen(pipe: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]) -> tuple[int, ...]:
+def _check_readers(pipe: Any, denoiser: Any) -> None:
+    """Check that nothing but the denoiser reads the prompt's states."""
+    name = type(pipe).__name__
+    if getattr(pipe, "controlnet", None) is not None:
+        raise GuardError(
+            f"the controlnet of {name} reads the prompt too, past the guarded layers; guard a "
+            "pipeline without it"
+        )
+    for part, thing in vars(pipe).items():
+        if any(each is not denoiser and _reads_states(each) for each in _held(thing)):
+            raise GuardError(
+                f"the {part} of {name} reads the prompt too, past the guarded layers; guard a "
+                "pipeline without it"
+            )
+
+
+def _held(thing: Any) -> list[Any]:
+    """Something, or what is in it where it is a list or the like, or another pipeline."""
+    from diffusers import DiffusionPipeline
+
+    if isinstance(thing, DiffusionPipeline):
+        thing = vars(thing)
+    if isinstance(thing, Mapping):
+        thing = list(thing.values())
+    return list(thing) if isinstance(thing, (list, tuple)) else [thing]
+
+
+def _reads_states(thing: Any) -> bool:
+    """Whether something is a network of diffusers that reads text states."""
+    from diffusers import ModelMixin
+
+    return isinstance(thing, ModelMixin) and _takes_states(own_class(thing))
+
+
+@lru_cache(maxsize=64)
+def _takes_states(kind: Any) -> bool:
+    return any(name.startswith(_READS) for name in inspect.signature(kind.forward).parameters)
+
+
+def _parts(pipe: Any) -> dict[str, Any]:
+    """What the guard looks at: the denoiser, the tokenizers and the text encoders, by name."""
+    seen = [*tokenizers(pipe), *text_encoders(pipe)]
+    names = {name for name, part in vars(pipe).items() if any(part is each for each in seen)}
+    return {name: getattr(pipe, name, None) for name in (*_DENOISERS, *sorted(names))}
+
+
+def _chosen(
+    pipe: Any, denoiser: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]
+) -> tuple[tuple[int, ...], str]:
+    """The layers that are asked for, and where they come from."""
     if isinstance(asked, str) and asked != "auto":
-        return tuple(range(len(layers))) if asked == "all" else parse_layers(asked, len(layers))
+        every = tuple(range(len(layers)))
+        return every if asked == "all" else parse_layers(asked, len(layers)), ""
     if not isinstance(asked, str):
         check_layers(asked, len(layers))
         if not asked:
             raise LayerError("name at least one layer, or `auto`")
-        return tuple(sorted(set(asked)))
+        return tuple(sorted(set(asked))), ""
     from textloc.checkpoints import families, weights
     from textloc.jobs import choosing
 
     name = str(getattr(pipe.config, "_name_or_path", "") or "")
     folder = Path(name)
     digest = weights.digest(folder) if (folder / "model_index.json").is_file() else None
-    built = families.architecture(_denoiser(pipe), layers)
-    found = choosing.layers_known(name, digest, built)
-    if found is None:
+    found = choosing.layers_known(name, digest, families.architecture(denoiser, layers))
+    if found is None or max(found[0]) >= len(layers):
         raise LayerError(
             f"the layers of {name or type(pipe).__name__} that write words are not known here; "
             "find them by `textloc localize --save`, or name them (layers='55-57')"
         )
-    return found[0]
-
-
-def _check_texts(asked: Mapping[str, Any]) -> None:
-    """Text that comes as numbers cannot be read."""
-    for name, value in asked.items():
-        if value is not None and "prompt_embeds" in name and not name.startswith("negative"):
-            raise GuardError(f"{name} cannot be read for toxic words; give the prompt as text")
-    for name in _PROMPTS:
-        value = asked.get(name)
-        given = [value] if isinstance(value, str) else value or []
-        if not all(isinstance(text, str) for text in given):
-            raise GuardError(f"{name} is neither a text nor a list of texts")
-
-
-def _mapped(given: Any, found: Mapping[str, Guarded]) -> Any:
-    if isinstance(given, str):
-        return found[given].benign if given in found else given
-    return [found[text].benign if text in found else text for text in given]
-
-
-@contextmanager
-def _listening(pipe: Any, found: Mapping[str, Guarded], words: list[Words]) -> Iterator[None]:
-    """Have `encode_prompt` encode the benign texts beside the others; they gather in `words`."""
-    original, own = pipe.encode_prompt, vars(pipe).get("encode_prompt")
-    signature = inspect.signature(original)
-
-    def encode(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
-        asked = dict(signature.bind(*args, **kwargs).arguments)
-        first = asked.get("prompt")
-        count = 1 if isinstance(first, str) or first is None else len(first)
-        given = {
-            name: [asked[name]] * count if isinstance(asked[name], str) else list(asked[name])
-            for name in _PROMPTS
-            if asked.get(name) is not None
-        }
-        places = [i for i in range(count) if any(texts[i] in found for texts in given.values())]
-        if not places:
-            return result
-        for name, texts in given.items():
-            asked[name] = [_mapped(texts[i], found) for i in places]
-        for name in ("negative_prompt", "negative_prompt_2", "negative_prompt_3"):
-            asked.pop(name, None)
-        if "do_classifier_free_guidance" in signature.parameters:
-            asked["do_classifier_free_guidance"] = False
-        if "num_images_per_prompt" in signature.parameters:
-            asked["num_images_per_prompt"] = 1
-        extra = asked.pop("kwargs", {})
-        benign = original(**asked, **extra)
-        states, others = result[0], benign[0]
-        repeats = len(states) // count
-        mask = benign[1] if _masked(pipe) else None
-        words.extend(
-            Words(states[i * repeats], others[n], None if mask is None else mask[n])
-            for n, i in enumerate(places)
-        )
-        return result
-
-    pipe.encode_prompt = encode
-    try:
-        yield
-    finally:
-        if own is None:
-            del pipe.encode_prompt
-        else:
-            pipe.encode_prompt = own
-
-
-def _masked(pipe: Any) -> bool:
-    """Whether the second thing that `encode_prompt` gives is the mask of the text."""
-    return "prompt_attention_mask" in inspect.signature(type(pipe).encode_prompt).parameters
+    return found[0], choosing.told(*found)
 
 
 class _Noise:
     """The generators of a call, to begin once more from the same noise."""
 
-    def __init__(self, generators: Any) -> None:
+    def __init__(self, args: Any, kwargs: Mapping[str, Any]) -> None:
         import torch
 
-        given = generators if isinstance(generators, list) else [generators]
+        given = [each for value in (*args, *kwargs.values()) for each in _generators(value)]
         usual = [torch.default_generator, *torch.cuda.default_generators]
-        drawn = usual if generators is None else given
+        drawn = given or usual
         self._states = [(generator, generator.get_state()) for generator in drawn]
 
     def rewind(self) -> None:
         """Put every generator back to where it was."""
         for generator, state in self._states:
             generator.set_state(state)
+
+
+def _generators(value: Any) -> list[Any]:
+    import torch
+
+    given = value if isinstance(value, (list, tuple)) else [value]
+    return [each for each in given if isinstance(each, torch.Generator)]

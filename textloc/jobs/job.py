@@ -204,7 +204,8 @@ class Job(ABC):
             self.timing["denoiser_rows"] += chunk.patching.rows
             began = time.perf_counter()
             assert self.engine is not None
-            found = ocr.read(list(new.values()), self.engine)
+            caseless = self.model.spelling is not None
+            found = ocr.read(list(new.values()), self.engine, capitals=caseless)
             self.timing["read_s"] += time.perf_counter() - began
             self.images.update(new)
             self.readings.update(dict(zip(new, found, strict=True)))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from textloc.baselines import SUPPRESSING
 from textloc.checkpoints import loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
-from textloc.jobs import edit_measures
+from textloc.jobs import comparing, edit_measures
 from textloc.jobs.job import Event, Job, asked_sampling, check_methods, check_seeds
 from textloc.layers import check_layers
 from textloc.prompts import Pair
@@ -98,6 +98,8 @@ def suppress_stream(
     words: Sequence[str] = (),
     allowed: Sequence[str] = (),
     detector: str = "lexicon",
+    languages: Sequence[str] | None = None,
+    strictness: str = "usual",
     seeds: Sequence[int] = (0,),
     start_step: int = 0,
     check: bool = False,
@@ -118,7 +120,7 @@ def suppress_stream(
         prompts: clean ones come out as without a guard.
         layers: text layers that read the benign prompt. layers_from: where they come from.
         replacements: toxic text → what is written in its place.
-        words, allowed, detector: what counts as toxic (`toxicity.find`).
+        words, allowed, detector, languages, strictness: what counts as toxic (`toxicity.find`).
         seeds: of the noise; each prompt is generated with each.
         start_step: the benign prompt is read from this denoising step on, from 0.
         check: read what comes out; where a toxic word still reads, do `fallback` with it:
@@ -148,6 +150,8 @@ def suppress_stream(
         "detector": detector,
         "words": tuple(words),
         "allowed": tuple(allowed),
+        "languages": None if languages is None else tuple(languages),
+        "strictness": strictness,
     }
     asked = look(prompts, replacements, **detect)
     began = time.perf_counter()
@@ -193,6 +197,12 @@ class _Suppress(Job):
     fallbacks: dict[str, str] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.errors = comparing.refused(
+            {name: SUPPRESSING[name] for name in self.methods}, self.model, self.sampling
+        )
+
     def plan(self) -> Iterator[Event]:
         places = self.places(len(self.prompts))
         self.message = "generating"
@@ -206,10 +216,12 @@ class _Suppress(Job):
             plain = {_key(*place, PLAIN): self._plain(*place) for place in places}
             yield from self.generate(PLAIN, plain)
         toxic = [place for place in places if self._toxic(*place)]
-        for name in self.methods:
-            self.message = f"the same by {SUPPRESSING[name].TITLE.lower()}"
-            others = {_key(*place, name): self._other(name, *place) for place in toxic}
-            yield from self.generate(name, others)
+        yield from comparing.compared(
+            self,
+            {name: SUPPRESSING[name] for name in self.methods},
+            self.errors,
+            lambda name: {_key(*place, name): self._other(name, *place) for place in toxic},
+        )
 
     # -- runs ------------------------------------------------------------------------------
 
@@ -224,6 +236,8 @@ class _Suppress(Job):
         if not asked.findings:
             return plain
         donor = Run(asked.benign, seed)
+        if self.model.upscaler is not None:
+            plain = replace(plain, enlarged_by=asked.benign)
         return plain.patched(Patch(tuple(layers), donor, start=self.start_step))
 
     def _other(self, name: str, place: int, seed: int) -> Run:
@@ -271,6 +285,7 @@ class _Suppress(Job):
             "layers": list(self.layers),
             "start_step": self.start_step,
             "detector": self.detect["detector"],
+            "strictness": self.detect["strictness"],
             "fallback": self.fallback,
             "methods": list(self.methods),
         }
@@ -280,7 +295,9 @@ class _Suppress(Job):
         for name in self.methods:
             about = SUPPRESSING[name]
             told = {"name": name, "title": about.TITLE, "paper": about.PAPER}
-            methods.append({**told, **self._pictures(name, complete)})
+            error = self.errors.get(name)
+            made = self._pictures(name, complete and error is None)
+            methods.append({**told, **made, "error": error})
         return {
             "layers": list(self.layers),
             "layers_from": self.layers_from,
@@ -297,6 +314,7 @@ class _Suppress(Job):
                             "reason": one.reason,
                             "score": one.score,
                             "detector": one.detector,
+                            "severity": one.severity,
                         }
                         for one in asked.findings
                     ],
@@ -316,14 +334,15 @@ class _Suppress(Job):
                 key = _key(place, seed, name)
                 if key not in self.images:
                     continue
-                values = self._measure(key, place, seed)
+                withheld = key in self.refused
+                values = {"toxic": 0.0} if withheld else self._measure(key, place, seed)
                 pictures.append(
                     {
                         "prompt": place,
                         "seed": seed,
                         "read": self._told(self.readings[key].text),
                         "fallback": self.fallbacks.get(key),
-                        "image": None if key in self.refused else key,
+                        "image": None if withheld else key,
                         **values,
                     }
                 )
@@ -369,16 +388,26 @@ def mean_scores(
     rows: Sequence[dict[str, Any]], places: Sequence[int]
 ) -> dict[str, list[float | None]] | None:
     """Means of `measured` with 95 % bootstrap intervals, `[mean, low, high]`, over prompts, whose
-    numbers `places` are; over pictures where there is one prompt."""
+    numbers `places` are; over pictures where there is one prompt. A picture that was withheld has
+    `toxic` 0 alone: no word of it is seen, and no picture; `withheld` is the share of those."""
     if not rows:
         return None
     groups = list(places) if len(set(places)) > 1 else list(range(len(rows)))
-    found: dict[str, list[float | None]] = {}
-    for name in ("toxic", "window_levenshtein"):
-        found[name] = list(metrics.bootstrap_interval([r[name] for r in rows], groups, 1000))
-    if all("ssim" in row for row in rows):
-        found |= edit_measures.means(rows, places)
+    shown = [(row, g) for row, g in zip(rows, groups, strict=True) if "window_levenshtein" in row]
+    found: dict[str, list[float | None]] = {
+        "toxic": _interval([row["toxic"] for row in rows], groups),
+        "withheld": _interval([float("window_levenshtein" not in row) for row in rows], groups),
+        "window_levenshtein": _interval(
+            [row["window_levenshtein"] for row, _ in shown], [g for _, g in shown]
+        ),
+    }
+    if all("ssim" in row for row, _ in shown):
+        found |= edit_measures.means([row for row, _ in shown], [g for _, g in shown])
     return found
+
+
+def _interval(values: Sequence[float], groups: Sequence[int]) -> list[float | None]:
+    return list(metrics.bootstrap_interval(values, groups, 1000)) if values else [None] * 3
 
 
 def _key(place: int, seed: int, name: str) -> str:

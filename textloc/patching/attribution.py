@@ -268,7 +268,14 @@ def record(
     rows = 0
     with (
         torch.no_grad(),
-        patched(model.denoiser, model.layers, runs, wanted=[source], before_pass=see) as state,
+        patched(
+            model.denoiser,
+            model.layers,
+            runs,
+            wanted=[source],
+            before_pass=see,
+            scheduler=model.pipe.scheduler,
+        ) as state,
     ):
         try:
             call = model.family.arguments(model.pipe, runs, sampling)
@@ -585,7 +592,7 @@ class _Work:
                 )
             if self.checkpointing:
                 self.rows = min(self.rows, 2)  # as many as guidance computes at once
-                entered.enter_context(_checkpoints(model.denoiser))
+                entered.enter_context(checkpoints(model.denoiser))
             first = (np.polynomial.legendre.leggauss(min(_FIRST, self.points))[0] + 1) / 2
             found, wanted = Points(), first.tolist()
             while wanted:
@@ -682,7 +689,7 @@ def _without_gradients(denoiser: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _checkpoints(denoiser: Any) -> Iterator[None]:
+def checkpoints(denoiser: Any) -> Iterator[None]:
     """Activations are computed again where the gradient needs them, while the block lasts.
 
     They are computed to the end: offloading moves weights back after each module.

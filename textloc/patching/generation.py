@@ -19,6 +19,7 @@ from typing import Any
 
 from PIL import Image
 
+from textloc.checkpoints import schedulers
 from textloc.checkpoints.loading import Model, Upscaler
 from textloc.checkpoints.memory import call_size, free_cache, is_out_of_memory
 from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
@@ -105,9 +106,11 @@ def generate(
     Raises:
         Cancelled: `cancelled` said so. OutOfMemoryError: not even one run fits.
         LayerError: as `patched`, or steps that the scheduler does not keep apart.
+        CheckpointError: a scheduler that cannot do what the checkpoint predicts.
         PromptError: a prompt that is too long for the checkpoint or that it cannot spell, or
             negative prompts that one call cannot express side by side.
     """
+    schedulers.check(model.pipe.scheduler)
     asked = set(runs)
     for row in dict.fromkeys(row for run in runs for row in (*support(run, lean), run)):
         _check_prompts(model, row, sampling)
@@ -282,7 +285,15 @@ def _call(
         entered.enter_context(torch.no_grad())
         entered.enter_context(_intact(model.pipe))
         state = entered.enter_context(
-            patched(model.denoiser, model.layers, batch, share and narrowed, before, computed)
+            patched(
+                model.denoiser,
+                model.layers,
+                batch,
+                share and narrowed,
+                before,
+                computed,
+                scheduler=model.pipe.scheduler,
+            )
         )
         entered.enter_context(_decoding(model, batch, wanted, decoded))
         for control in controls:

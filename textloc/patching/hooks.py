@@ -17,9 +17,10 @@ for bit. No other module installs hooks, but for the baselines `prompt_to_prompt
 5. After every pass each text layer must have run exactly once; otherwise an error is raised, for a
    silent layer would give a wrong picture without a sign.
 
-Steps are told apart by their time: passes of the same time belong to one step. A scheduler that
+Steps are the scheduler's: passes at the same of its times belong to one step. A scheduler that
 looks at a time twice (PNDM, Heun) therefore counts both looks as one step, and one that looks
-between its steps (KDPM2) counts more steps than were asked for.
+between its steps (KDPM2) counts more steps than were asked for. Without a scheduler the times that
+the denoiser is given tell steps apart; in bfloat16 close ones are equal.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -66,6 +68,7 @@ def patched(
     before_step: Callable[[int], None] = lambda _step: None,
     wanted: Collection[Run] | None = None,
     before_pass: Callable[[int, dict[str, Any]], None] = lambda _step, _arguments: None,
+    scheduler: Any = None,
 ) -> Iterator[Patching]:
     """Apply the patches of `runs` while the block lasts.
 
@@ -82,6 +85,8 @@ def patched(
             mean nothing.
         before_pass: called with the step and the denoiser's arguments by name (all rows) before
             each of its passes. An exception that it raises ends the call.
+        scheduler: that of the pipeline, whose steps are counted; None tells steps apart by the
+            times that the denoiser is given.
 
     Yields:
         What the block is doing; read it afterwards for the row counts.
@@ -101,7 +106,7 @@ def patched(
             _check_patch(patch, layers, channels, runs)
     ragged = families.of_denoiser(denoiser).RAGGED
     rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share, ragged)
-    patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass)
+    patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass, scheduler)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
     layer_of = {layer.name: layer for layer in layers}
     with ExitStack() as undo:
@@ -123,6 +128,8 @@ def patched(
             for name, module in attentions(denoiser, channel.module):
                 hook = patcher.argument(channel, layer_of.get(name))
                 undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        if scheduler is not None:
+            undo.enter_context(patcher.counting(scheduler))
         undo.callback(_restore_forward, denoiser, own)
         denoiser.forward = patcher.forward
         yield patcher.state
@@ -281,8 +288,10 @@ class _Patcher:
         rows: _Rows,
         before_step: Callable[[int], None],
         before_pass: Callable[[int, dict[str, Any]], None],
+        scheduler: Any,
     ) -> None:
         self.state = Patching()
+        self._scheduler, self._looks = scheduler, 0  # times that it has looked at
         self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
         self._layers = layers
         self._original = denoiser.forward
@@ -294,6 +303,7 @@ class _Patcher:
         self._tokens = 0
         self._places: Tensor | None = None  # of the text among a row's tokens, (pass * row, T)
         self._aside: Tensor | None = None  # text states of the rows aside, (pass * row, T, D)
+        self._aside_read = False  # whether they are as the layers take them
         self._time: float | None = None
         self._plan = rows.plan(0)
         self._fired: Counter[str] = Counter()
@@ -312,8 +322,8 @@ class _Patcher:
         self._fired.clear()
         if self._rows.aside and self._plan.moves:
             texts = call.arguments[self._family.TEXT]
-            aside = _Picker(self._rows.aside, passes, count)(texts)
-            self._aside = self._family.read_text(self._denoiser, aside)
+            self._aside = _Picker(self._rows.aside, passes, count)(texts)
+            self._aside_read = False  # not before the denoiser's own weights are there (offloading)
         if kept != count:
             narrow = _Picker(self._plan.kept, passes, count)
             self._map_arguments(call.arguments, narrow)
@@ -393,6 +403,9 @@ class _Patcher:
     def _normed(self, layer: TextLayer) -> Tensor:
         """The text states of the rows aside as the layer's projections read them."""
         assert self._aside is not None
+        if not self._aside_read:
+            self._aside = self._family.read_text(self._denoiser, self._aside)
+            self._aside_read = True
         normed: Tensor = self._family.read_layer(self._denoiser, layer, self._aside)
         return normed
 
@@ -468,7 +481,29 @@ class _Patcher:
 
         return hook
 
+    @contextmanager
+    def counting(self, scheduler: Any) -> Iterator[None]:
+        """Count the scheduler's steps while the block lasts."""
+        original, own = scheduler.step, vars(scheduler).get("step")
+
+        @wraps(original)  # pipelines look at the signature before they pass a noise generator
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self._looks += 1
+            return original(*args, **kwargs)
+
+        scheduler.step = step
+        try:
+            yield
+        finally:
+            if own is None:
+                del scheduler.step
+            else:
+                scheduler.step = own
+
     def _enter_step(self, timestep: Any) -> None:
+        if self._scheduler is not None:  # in half precision its times are equal before they are
+            times = self._scheduler.timesteps
+            timestep = times[min(self._looks, len(times) - 1)]
         time = float(torch.as_tensor(timestep).flatten()[0])
         if time != self._time:  # guidance passes of one step share its time
             self._time = time

@@ -1,27 +1,33 @@
 """Other words in some text layers, in any call of a denoiser, without a row of their own.
 
-`patching` needs the other prompt as a row of the batch. Here the batch stays as it is: its rows are
+`hooks` needs the other prompt as a row of the batch. Here the batch stays as it is: its rows are
 known by their text states, and at the chosen layers they read the states of other words instead.
 
 1. Cross-attention: the text states come from the prompt alone, so what the layers read is what they
-   would read of the other prompt. Their projections get the other states in the place of the row's;
-   keys and values that cannot change from step to step are projected once.
+   would read of the other prompt. Their projections get the other states in the place of the row's.
 2. Joint attention: a text's states change from block to block with the picture. The other text goes
    along as more text tokens of the same row (*carried*): it reads the row's picture and itself, the
    picture reads it in the chosen layers and its own text in all others. Exact would be a row of its
    own, with the other prompt's picture; carried, it costs only text tokens, and up to the last
    chosen layer alone where tokens have no positions (SD3).
+3. Every pass accounts for every row: by its content it is a text that is known, to be exchanged or
+   left as it is, or (`strict`) an error. While a denoiser is `watched`, it runs in the `injected`
+   blocks of the thread that entered them and nowhere else.
 
-Leaving a block gives the denoiser back bit for bit.
+Leaving a block gives the denoiser back bit for bit. Blocks of one denoiser, in whichever threads,
+take turns.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -30,30 +36,35 @@ from torch.overrides import TorchFunctionMode
 
 from textloc.checkpoints import families
 from textloc.checkpoints.families import check_not_compiled
-from textloc.errors import LayerError
+from textloc.errors import GuardError, LayerError
 from textloc.layers import TextLayer, check_layers
+from textloc.patching.standing_in import own_class, standing_in
 
 _DROPPED = -10_000.0  # what diffusers adds to the attention to a text token that is masked
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """What a row's text is, and what is read in its place.
+    """A text that rows may have, and what is read in its place.
 
-    own, given: text states (T, D) as the denoiser gets them. mask: (T,) of `given`, 1 for a token
-    that counts; None where texts are not masked.
+    own: its states (T, D) as the denoiser gets them. given: those that are read, None to leave the
+    row as it is. mask: (T,) of `given`, 1 for a token that counts; None where texts are not masked.
+    negative: a text to stay away from, which only the rows that guidance subtracts may have.
     """
 
     own: Tensor
-    given: Tensor
+    given: Tensor | None = None
     mask: Tensor | None = None
+    negative: bool = False
 
 
 class Injection:
-    """What an `injected` block has done: `seen` are the numbers of the words found in a batch."""
+    """What an `injected` block has done: `seen` are the numbers of the words found in a batch,
+    `passes` the denoiser's."""
 
     def __init__(self) -> None:
         self.seen: set[int] = set()
+        self.passes = 0
 
 
 @contextmanager
@@ -62,6 +73,7 @@ def injected(
     layers: Sequence[TextLayer],
     chosen: Sequence[int],
     words: Sequence[Words],
+    strict: bool = False,
 ) -> Iterator[Injection]:
     """While the block lasts, rows whose text is one of `words` read other text at some layers.
 
@@ -69,8 +81,9 @@ def injected(
         denoiser: U-Net or transformer, not compiled.
         layers: all its text layers (`families.text_layers`).
         chosen: indices of those that read the other text.
-        words: texts of rows and what is read instead; other rows stay as they are. May be filled
-            until the denoiser is called first.
+        words: texts of rows and what is read instead. May be filled as long as the block lasts.
+        strict: refuse a pass with a row whose text is none of them; else such rows stay as they
+            are.
 
     Yields:
         Which of the words were there; look at it after the call.
@@ -78,26 +91,84 @@ def injected(
     Raises:
         LayerError: no or an unknown layer, a compiled denoiser, layers of a kind that cannot carry
         another text (Qwen-Image, whose tokens have positions and a mask), two texts of unequal
-        length, or cross-attention that runs without its projections.
+        length, or cross-attention that runs without its projections. GuardError: a row of an
+        unknown text, a negative text where a prompt belongs, or a block within a block.
     """
     check_injectable(denoiser, layers)
     check_layers(chosen, len(layers))
     if not chosen:
         raise LayerError("name at least one layer that reads the other words")
     state = Injection()
-    enter = _static if all(layer.static for layer in layers) else _carried
-    with enter(denoiser, layers, chosen, words, state):
-        yield state
+    rows = _Rows(words, state, strict)
+    kind = _Reader if all(layer.static for layer in layers) else _Carrier
+    with _gate(denoiser) as gate, gate.turn():
+        reader = kind(denoiser, layers, chosen, rows)
+        with reader.hooked():
+            gate.reader = reader
+            try:
+                yield state
+            finally:
+                gate.reader = None
+
+
+@contextmanager
+def watched(denoiser: Any) -> Iterator[tuple[TextLayer, ...]]:
+    """While the block lasts, the denoiser runs in `injected` blocks alone.
+
+    A pass outside of one, in another thread than its own, or past the denoiser's own call raises
+    GuardError.
+
+    Yields:
+        The denoiser's text layers.
+
+    Raises:
+        CheckpointError, LayerError: as `families.text_layers` and `check_injectable`.
+    """
+    with _gate(denoiser) as gate:
+        with gate.lock:
+            if not gate.layers:
+                layers = families.text_layers(denoiser)
+                check_injectable(denoiser, layers)
+                gate.layers = layers
+            names = [layer.name for layer in gate.layers]
+            handles = [
+                denoiser.get_submodule(name).register_forward_pre_hook(gate.check_within)
+                for name in names
+            ]
+            gate.watchers += 1
+        try:
+            yield gate.layers
+        finally:
+            with gate.lock:  # calls of other threads end before it is over
+                gate.watchers -= 1
+                for handle in handles:
+                    handle.remove()
 
 
 def check_injectable(denoiser: Any, layers: Sequence[TextLayer]) -> None:
     """Check that the text layers of a denoiser can read other words.
 
     Raises:
-        LayerError: it is compiled, or its layers cannot carry another text.
+        LayerError: it is compiled, or its layers cannot carry another text. GuardError: it reads
+        its text by a second argument as well.
     """
     check_not_compiled(denoiser)
+    more = [
+        name
+        for name in inspect.signature(own_class(denoiser).forward).parameters
+        if name.startswith("encoder_hidden_states")
+        and name.removeprefix("encoder_hidden_states") not in ("", "_mask", "_image", "_img")
+    ]
+    if more:
+        raise GuardError(
+            f"{type(denoiser).__name__} reads its text by {more[0]} too, past the guarded layers"
+        )
     if all(layer.static for layer in layers):
+        if any(layer.mask for layer in layers) and not families.of_denoiser(denoiser).MASK_ADDED:
+            raise LayerError(
+                f"{type(denoiser).__name__} masks its text in a way that other words cannot take "
+                "along; run the other prompt beside it (`textloc.suppress`)"
+            )
         return
     if not hasattr(families.of_denoiser(denoiser), "TEXT_FIRST"):
         raise LayerError(
@@ -106,176 +177,315 @@ def check_injectable(denoiser: Any, layers: Sequence[TextLayer]) -> None:
         )
 
 
-class _Rows:
-    """Finds the rows of a batch that hold one of the words."""
-
-    def __init__(self, words: Sequence[Words], state: Injection) -> None:
-        self._words, self._state = words, state
-        self._last: tuple[_Same, dict[int, int]] | None = None
-
-    def find(self, states: Tensor) -> dict[int, int]:
-        """Row → number of the words, for text states (R, T, D); the same dict while the
-        states are the same."""
-        if self._last is not None and self._last[0].holds(states):
-            return self._last[1]
-        found = {}
-        for number, word in enumerate(self._words):
-            if word.own.shape != word.given.shape:
-                raise LayerError("the two texts are of unequal length in tokens; pad them alike")
-            own = word.own.to(states)
-            if own.shape == states.shape[1:]:
-                rows = (states == own).flatten(1).all(1).nonzero().flatten().tolist()
-                found.update(dict.fromkeys(rows, number))
-                self._state.seen.update([number] if rows else [])
-        self._last = (_Same(states), found)
-        return found
+# ---------------------------------------------------------------------------- who may run it
 
 
-class _Same:
-    """Tells whether tensors are the very ones that were given, not written to since.
+class _Way(Protocol):
+    """How a pass reads other words."""
 
-    Tensors of inference mode count no writes, so they never pass for the same. What is written
-    through `.data` in place, torch does not count for any tensor: it goes unseen.
+    def run(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The pass."""
+
+
+@dataclass(eq=False)
+class _Gate:
+    """A denoiser's calls, while it is watched or injected.
+
+    users: blocks of either kind. watchers: `watched` blocks. reader: of the `injected` block whose
+    turn it is, in the thread `thread`. inside: whether a pass of it is under way.
     """
 
-    def __init__(self, *tensors: Tensor | None) -> None:
-        self._tensors, self._marks = tensors, tuple(map(self._mark, tensors))
+    users: int = 0
+    watchers: int = 0
+    layers: tuple[TextLayer, ...] = ()
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    reader: _Way | None = None
+    thread: int | None = None
+    inside: bool = False
 
-    def holds(self, *tensors: Tensor | None) -> bool:
-        """Whether these are they."""
-        return all(
-            one is other and mark is not None and mark == self._mark(one)
-            for one, other, mark in zip(tensors, self._tensors, self._marks, strict=True)
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One `injected` block at a time."""
+        with self.lock:
+            if self.thread is not None:
+                raise GuardError("a guarded call is made within another; call it when that is done")
+            self.thread = threading.get_ident()
+            try:
+                yield
+            finally:
+                self.thread = None
+
+    def passes(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The denoiser's call."""
+        reader = self.reader
+        if reader is None or self.thread != threading.get_ident():
+            if not self.watchers:
+                return forward(*args, **kwargs)
+            raise GuardError(
+                "the denoiser is guarded, and this call of it did not come through its guarded "
+                "pipeline; guard every pipeline that shares it, and call those"
+            )
+        if self.inside:
+            raise GuardError("the denoiser is called within a pass of its own")
+        self.inside = True
+        try:
+            return reader.run(forward, args, kwargs)
+        finally:
+            self.inside = False
+
+    def check_within(self, _module: Any, _args: Any) -> None:
+        """The forward pre-hook of every attention that reads text."""
+        if not (self.inside and self.thread == threading.get_ident()):
+            raise GuardError(
+                "a layer of a guarded denoiser is called past the denoiser's own call; call the "
+                "guarded pipeline"
+            )
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        """Hooks hold the gate, so copies of hooked modules come here."""
+        raise GuardError(
+            "a denoiser cannot be copied or pickled while it is guarded; do so before or after"
         )
 
-    @staticmethod
-    def _mark(tensor: Tensor | None) -> tuple[int, ...] | None:
-        """What changes with a write; None where it cannot be told."""
-        if tensor is None:
-            return ()
-        return None if tensor.is_inference() else (tensor._version, tensor.data_ptr())
+
+_gates: dict[int, _Gate] = {}
+_gates_lock = threading.RLock()
 
 
 @contextmanager
-def _wrapped(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """A module with another forward."""
-    own = vars(module).get("forward")  # None: the forward is that of its class
-    module.forward = forward
+def _gate(denoiser: Any) -> Iterator[_Gate]:
+    """The gate of a denoiser."""
+
+    def methods(original: type) -> dict[str, Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            forward = partial(original.__call__, self)
+            gate = _gates.get(id(self))
+            return forward(*args, **kwargs) if gate is None else gate.passes(forward, args, kwargs)
+
+        return {"__call__": call}
+
+    with _gates_lock:
+        gate = _gates.setdefault(id(denoiser), _Gate())
+        gate.users += 1
     try:
-        yield
+        with standing_in(denoiser, methods):
+            yield gate
     finally:
-        if own is None:
-            del module.forward
-        else:
-            module.forward = own
+        with _gates_lock:
+            gate.users -= 1
+            if not gate.users:
+                del _gates[id(denoiser)]
+
+
+# ---------------------------------------------------------------------------- whose row is whose
+
+
+class _Rows:
+    """Finds the rows of a batch that hold one of the words."""
+
+    def __init__(self, words: Sequence[Words], state: Injection, strict: bool) -> None:
+        self.words, self.state, self._strict = words, state, strict
+        self._numbers: dict[tuple[Any, ...], int] = {}  # by content
+        self._read = 0  # of the words, how many are there
+        self._dtype: torch.dtype | None = None
+        self._last: tuple[Tensor, dict[int, int]] | None = None
+        self._count: int | None = None  # rows of the first pass
+
+    def find(self, states: Any) -> dict[int, int]:
+        """Row → number of the words that are exchanged, for text states (R, T, D); the same dict
+        while the states are the same.
+
+        Raises:
+            GuardError: a row of another text, where that is not allowed, or a negative text among
+            the prompts.
+        """
+        if not isinstance(states, Tensor) or states.ndim != 3:
+            if self._strict:
+                raise GuardError(
+                    "the denoiser is given a text in a form that the guard does not know, so its "
+                    "picture is withheld; use `textloc.suppress`"
+                )
+            return {}
+        if self._count is None:
+            self._count = len(states)
+        known = self._read == len(self.words) and self._last is not None
+        # by content: what is written through `.data`, torch counts for no tensor
+        if known and self._last is not None and _equal(self._last[0], states):
+            return self._last[1]
+        self._learn(states)
+        found, negatives = {}, []
+        for row, key in enumerate(_contents(states)):
+            number = self._numbers.get(key)
+            if number is None:
+                if self._strict:
+                    raise GuardError(
+                        f"row {row} of a denoiser's batch reads a text that is none of those that "
+                        "this call encoded: its states were changed afterwards (by a callback?), "
+                        "or made elsewhere. The guard cannot read it, so the picture is withheld; "
+                        "give all text as prompts and leave its states alone"
+                    )
+                continue
+            self.state.seen.add(number)
+            if self.words[number].given is not None:
+                found[row] = number
+            elif self.words[number].negative:
+                negatives.append(row)
+        if negatives and (max(negatives) >= len(states) // 2 or len(states) != self._count):
+            raise GuardError(
+                "a negative prompt, which the guard does not change, stands in the place of a "
+                "prompt, so the picture is withheld; give the denoiser negative and then prompted "
+                "rows, as many of each"
+            )
+        self._last = states.detach().clone(), found
+        return found
+
+    def _learn(self, states: Tensor) -> None:
+        """Read the words that have come since, in the states' number format."""
+        if self._dtype != states.dtype:
+            self._numbers, self._read, self._dtype = {}, 0, states.dtype
+        for number in range(self._read, len(self.words)):
+            word = self.words[number]
+            if word.given is not None and word.own.shape != word.given.shape:
+                raise LayerError("the two texts are of unequal length in tokens; pad them alike")
+            (key,) = _contents(word.own.to(states.dtype)[None])
+            other = self._numbers.get(key)
+            if other is None or _weight(word) > _weight(self.words[other]):
+                self._numbers[key] = number
+        self._read = len(self.words)
+
+
+def _weight(word: Words) -> int:
+    """Which of two words of one content counts: what is exchanged before what is kept aside."""
+    return 2 if word.given is not None else int(word.negative)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal in form and content."""
+    alike = one.dtype == other.dtype and one.device == other.device
+    return alike and one.shape == other.shape and torch.equal(one, other)
+
+
+def _contents(states: Tensor) -> list[tuple[Any, ...]]:
+    """What tells each row of (R, ...) from others: its form and a digest of its bytes."""
+    rows = states.detach().contiguous().cpu().view(torch.uint8).numpy()
+    form = tuple(states.shape[1:])
+    return [(form, hashlib.sha256(row.tobytes()).digest()) for row in rows]
 
 
 # ---------------------------------------------------------------------------- cross-attention
 
 
-@contextmanager
-def _static(
-    denoiser: Any,
-    layers: Sequence[TextLayer],
-    chosen: Sequence[int],
-    words: Sequence[Words],
-    state: Injection,
-) -> Iterator[None]:
-    reader = _Reader(denoiser, words, state)
-    with ExitStack() as undo:
+class _Reader:
+    """Has projections of cross-attention read the other words."""
+
+    def __init__(
+        self, denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int], rows: _Rows
+    ) -> None:
+        self._denoiser, self._rows = denoiser, rows
+        self._family = families.of_denoiser(denoiser)
+        self._signature = inspect.signature(own_class(denoiser).forward)
+        self._places: dict[str, tuple[TextLayer, Any, str]] = {}  # projection → its attention
         for index in sorted(set(chosen)):
             layer = layers[index]
             for name in layer.parts:
-                linear = denoiser.get_submodule(name)
-                undo.enter_context(_wrapped(linear, reader.projection(layer, name, linear)))
-            if layer.mask is not None:
-                attention = denoiser.get_submodule(layer.name)
-                undo.callback(
-                    attention.register_forward_pre_hook(
-                        reader.mask(layer.mask), with_kwargs=True
-                    ).remove
-                )
-        undo.enter_context(_wrapped(denoiser, reader.forward))
-        yield
-
-
-class _Reader:
-    """Has projections read the other words, and keeps what does not change between passes."""
-
-    def __init__(self, denoiser: Any, words: Sequence[Words], state: Injection) -> None:
-        self._denoiser, self._words, self._rows = denoiser, words, _Rows(words, state)
-        self._original = denoiser.forward
-        self._signature = inspect.signature(self._original)
-        self._states = torch.empty(0)  # of the pass under way
+                parent, _, own = name.rpartition(".")
+                self._places[name] = layer, denoiser.get_submodule(parent), own
+        self._masked = [layers[index] for index in set(chosen) if layers[index].mask is not None]
+        self._hooks: dict[str, tuple[Any, Any]] = {}  # projection → module, handle
+        self._batch = 0  # rows of the pass under way
         self._here: dict[int, int] = {}  # row → number of the words, in the pass under way
-        self._names: set[str] = set()  # of the projections
-        self._silent: set[str] = set()  # those that have not run in the pass under way
-        self._texts: Tensor | None = None  # what is read, as layers take it, by number of the words
-        self._last: tuple[_Same, dict[int, int], Tensor] | None = None
+        self._silent: set[str] = set()  # projections that have not run in the pass under way
+        self._texts: Tensor | None = None  # what is read, one a row of `_here`
+        self._taken: Tensor | None = None  # the same as layers take it
+        self._last: tuple[Any, Tensor] | None = None  # states of a projection and what it reads
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The denoiser's forward."""
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """The hooks, while the block lasts."""
+        with ExitStack() as undo:
+            undo.callback(self._unhook)
+            self._hook()
+            for layer in self._masked:
+                attention = self._denoiser.get_submodule(layer.name)
+                hook = self._mask(str(layer.mask))
+                handle = attention.register_forward_pre_hook(hook, with_kwargs=True)
+                undo.callback(handle.remove)
+            yield
+
+    def _hook(self) -> None:
+        """Hook the projections; anew those that an adapter has taken the place of."""
+        for name, (layer, attention, own) in self._places.items():
+            module = getattr(attention, own)
+            if name in self._hooks:
+                if self._hooks[name][0] is module:
+                    continue
+                self._hooks[name][1].remove()
+            hook = self._projection(attention, layer, name)
+            handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+            self._hooks[name] = module, handle
+
+    def _unhook(self) -> None:
+        for _module, handle in self._hooks.values():
+            handle.remove()
+
+    def run(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The denoiser's pass."""
         states = kwargs.get("encoder_hidden_states")
         if states is None:
-            states = self._signature.bind(*args, **kwargs).arguments["encoder_hidden_states"]
-        self._states, self._here = states, self._rows.find(states)
-        self._silent = set(self._names) if self._here else set()
+            call = self._signature.bind(self._denoiser, *args, **kwargs)
+            states = call.arguments.get("encoder_hidden_states")
+        here = self._rows.find(states)
+        self._rows.state.passes += 1
+        if not here:
+            return forward(*args, **kwargs)
+        self._hook()
+        self._here, self._batch, self._silent = here, len(states), set(self._places)
+        words = [self._rows.words[number].given for number in here.values()]
+        self._texts = torch.stack([word for word in words if word is not None]).to(states)
         try:
-            result = self._original(*args, **kwargs)
+            result = forward(*args, **kwargs)
         finally:
-            self._here = {}
+            self._here, self._texts, self._taken, self._last = {}, None, None, None
         if self._silent:
             raise LayerError(
                 f"{sorted(self._silent)[0]} (and {len(self._silent) - 1} more) did not run in a "
-                "pass, so they read no other words; unfuse the projections and load adapters "
-                "before the call"
+                "pass, so they read no other words; unfuse the projections and give the denoiser "
+                "its usual processors"
             )
         return result
 
-    def projection(self, layer: TextLayer, name: str, linear: Any) -> Callable[..., Tensor]:
-        """The forward of one of the layer's projections.
+    def _projection(
+        self, attention: Any, layer: TextLayer, name: str
+    ) -> Callable[[Any, Any, Any], Any]:
+        """The forward pre-hook of one of the projections of the layer's attention."""
 
-        A plain linear layer projects anew only where its input or weights are new; adapters,
-        offloading, gradients and autocast decide more, and there every pass projects.
-        """
-        original = linear.forward
-        plain = type(linear) is torch.nn.Linear and "forward" not in vars(linear)
-        kept: tuple[_Same, Tensor] | None = None
-        self._names.add(name)
-
-        def forward(states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            nonlocal kept
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             if not self._here:
-                projected: Tensor = original(states, *args, **kwargs)
-                return projected
+                return None
             self._silent.discard(name)
-            read = self._read(layer, states)
-            if not plain or torch.is_grad_enabled() or torch.is_autocast_enabled(read.device.type):
-                projected = original(read, *args, **kwargs)
-                return projected
-            if kept is None or not kept[0].holds(read, linear.weight, linear.bias, kept[1]):
-                output = original(read)
-                kept = _Same(read, linear.weight, linear.bias, output), output
-            return kept[1]
+            return (self._read(attention, layer, args[0]), *args[1:]), kwargs
 
-        return forward
+        return hook
 
-    def _read(self, layer: TextLayer, states: Tensor) -> Tensor:
+    def _read(self, attention: Any, layer: TextLayer, states: Tensor) -> Tensor:
         """States (R, T, D) at a projection of the layer, with the other words in their rows."""
-        if self._last is not None and self._last[1] is self._here and self._last[0].holds(states):
-            return self._last[2]
-        if self._texts is None:
-            given = torch.stack([word.given for word in self._words]).to(self._states)
-            self._texts = families.of_denoiser(self._denoiser).read_text(self._denoiser, given)
-        assert self._texts is not None
-        family = families.of_denoiser(self._denoiser)
-        texts = family.read_layer(self._denoiser, layer, self._texts)
+        if self._last is not None and self._last[0] is states:
+            return self._last[1]
+        if len(states) != self._batch:
+            raise LayerError(
+                f"{layer.name} runs with {len(states)} of {self._batch} rows, so it is not known "
+                "whose text it reads; run the denoiser with all rows"
+            )
+        if self._taken is None:
+            self._taken = self._family.read_text(self._denoiser, self._texts)
+        assert self._taken is not None
         read = states.clone()
-        read[list(self._here)] = texts[list(self._here.values())].to(states)
-        self._last = _Same(states), self._here, read
+        texts = self._family.read_layer(self._denoiser, layer, self._taken)
+        read[list(self._here)] = texts.to(states)
+        self._last = states, read
         return read
 
-    def mask(self, name: str) -> Callable[[Any, Any, dict[str, Any]], Any]:
+    def _mask(self, name: str) -> Callable[[Any, Any, dict[str, Any]], Any]:
         """The forward pre-hook of an attention whose argument of this name masks the text."""
 
         def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -284,7 +494,7 @@ class _Reader:
                 return None
             new = old.clone()
             for row, number in self._here.items():
-                counts = self._words[number].mask
+                counts = self._rows.words[number].mask
                 assert counts is not None, "a masked text has a mask"
                 new[row] = (1 - counts.to(old)) * _DROPPED
             return args, {**kwargs, name: new}
@@ -295,68 +505,66 @@ class _Reader:
 # ---------------------------------------------------------------------------- joint attention
 
 
-@contextmanager
-def _carried(
-    denoiser: Any,
-    layers: Sequence[TextLayer],
-    chosen: Sequence[int],
-    words: Sequence[Words],
-    state: Injection,
-) -> Iterator[None]:
-    carrier = _Carrier(denoiser, layers, chosen, words, state)
-    with ExitStack() as undo:
-        for layer in layers:
-            attention = denoiser.get_submodule(layer.name)
-            undo.callback(attention.register_forward_pre_hook(carrier.enter(layer)).remove)
-            undo.callback(attention.register_forward_hook(carrier.leave).remove)
-        if not carrier.text_first:
-            block = denoiser.get_submodule(layers[max(chosen)].name.rpartition(".")[0])
-            undo.callback(block.register_forward_hook(carrier.drop).remove)
-        undo.enter_context(_wrapped(denoiser, carrier.forward))
-        yield
-
-
 class _Carrier(TorchFunctionMode):
     """Carries the other text while it is the innermost mode; of its own thread alone."""
 
     def __init__(
-        self,
-        denoiser: Any,
-        layers: Sequence[TextLayer],
-        chosen: Sequence[int],
-        words: Sequence[Words],
-        state: Injection,
+        self, denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int], rows: _Rows
     ) -> None:
         super().__init__()
-        self.text_first = bool(families.of_denoiser(denoiser).TEXT_FIRST)  # type: ignore[attr-defined]
-        self._original = denoiser.forward
-        self._signature = inspect.signature(self._original)
-        self._rows, self._words = _Rows(words, state), words
+        self._text_first = bool(families.of_denoiser(denoiser).TEXT_FIRST)  # type: ignore[attr-defined]
+        self._denoiser, self._layers, self._rows = denoiser, layers, rows
+        self._signature = inspect.signature(own_class(denoiser).forward)
         self._chosen, self._last = frozenset(chosen), max(chosen)
         self._tokens = 0  # of one text, while another is carried; else 0
         self._layer: TextLayer | None = None  # whose attention is under way
         self._calls = 0
+        self._silent: set[int] = set()  # layers that have not run in the pass under way
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The denoiser's forward with the other text after its own."""
-        call = self._signature.bind(*args, **kwargs)
-        states = call.arguments["encoder_hidden_states"]
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """The hooks, while the block lasts."""
+        with ExitStack() as undo:
+            for layer in self._layers:
+                attention = self._denoiser.get_submodule(layer.name)
+                undo.callback(attention.register_forward_pre_hook(self.enter(layer)).remove)
+                undo.callback(attention.register_forward_hook(self.leave).remove)
+            if not self._text_first:
+                name = self._layers[self._last].name.rpartition(".")[0]
+                block = self._denoiser.get_submodule(name)
+                undo.callback(block.register_forward_hook(self.drop).remove)
+            yield
+
+    def run(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The denoiser's pass with the other text after its own."""
+        call = self._signature.bind(self._denoiser, *args, **kwargs)
+        states = call.arguments.get("encoder_hidden_states")
         found = self._rows.find(states)
-        if not found:
-            return self._original(*args, **kwargs)
+        self._rows.state.passes += 1
+        if not found or states is None:
+            return forward(*args, **kwargs)
         others = states.clone()
         for row, number in found.items():
-            others[row] = self._words[number].given.to(states)
+            given = self._rows.words[number].given
+            assert given is not None, "what is found is exchanged"
+            others[row] = given.to(states)
         call.arguments["encoder_hidden_states"] = torch.cat([states, others], 1)
         if "txt_ids" in call.arguments:
             places = call.arguments["txt_ids"]
             call.arguments["txt_ids"] = torch.cat([places, places], -2)
         self._tokens = states.shape[1]
+        self._silent = set(self._chosen)
         try:
             with self:
-                return self._original(*call.args, **call.kwargs)
+                result = forward(*call.args[1:], **call.kwargs)
         finally:
-            self._tokens = 0
+            self._tokens, self._layer = 0, None
+        if self._silent and not call.arguments.get("skip_layers"):
+            raise LayerError(
+                f"layer {min(self._silent)} did not run in a pass, so it read no other words; run "
+                "the denoiser with all its blocks"
+            )
+        return result
 
     def enter(self, layer: TextLayer) -> Callable[[Any, Any], None]:
         """The forward pre-hook of the layer's attention."""
@@ -370,6 +578,8 @@ class _Carrier(TorchFunctionMode):
     def leave(self, _module: Any, _args: Any, _output: Any) -> None:
         """The forward hook of every joint attention."""
         layer, self._layer = self._layer, None
+        if layer is not None:
+            self._silent.discard(layer.index)
         if layer is not None and self._calls != 1:
             raise LayerError(
                 f"the attention {layer.name} calls scaled_dot_product_attention {self._calls} "
@@ -400,8 +610,8 @@ class _Carrier(TorchFunctionMode):
         assert self._layer is not None
         patched = self._layer.index in self._chosen
         tokens, length = self._tokens, key.shape[-2]
-        picture = slice(2 * tokens, length) if self.text_first else slice(0, length - 2 * tokens)
-        first = 0 if self.text_first else length - 2 * tokens
+        picture = slice(2 * tokens, length) if self._text_first else slice(0, length - 2 * tokens)
+        first = 0 if self._text_first else length - 2 * tokens
         own, other = slice(first, first + tokens), slice(first + tokens, first + 2 * tokens)
 
         def parts(states: Tensor, *which: slice) -> Tensor:
@@ -421,5 +631,5 @@ class _Carrier(TorchFunctionMode):
         self._layer = layer
         count = length - 2 * tokens
         shown, read = seen[..., :count, :], seen[..., count:, :]
-        order = [read, carried, shown] if self.text_first else [shown, read, carried]
+        order = [read, carried, shown] if self._text_first else [shown, read, carried]
         return torch.cat(order, -2)

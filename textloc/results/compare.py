@@ -38,7 +38,8 @@ def drift(first: Document, second: Document) -> dict[str, Any]:
     """What two localizations of the same architecture say of the same layers.
 
     Returns:
-        `layers`: by index and name the `values` of both, effects (or, where there is no scale for
+        `names` of both; `readers`, the OCR engines that read their pictures; `layers`: by index
+        and name the `values` of both, effects (or, where there is no scale for
         one, OCR F1 to the target) with 95 % intervals, `[value, low, high]`, and `apart`, whether
         the intervals do not overlap; `selected` of both; `overlap`, the share of layers of either
         set that are in both (Jaccard; None where neither has any); `rank_correlation` of the
@@ -82,6 +83,7 @@ def drift(first: Document, second: Document) -> dict[str, Any]:
     return {
         "score": score,
         "names": [_name(first), _name(second)],
+        "readers": [_reader(first), _reader(second)],
         "layers": layers,
         "selected": [sorted(one) for one in sets],
         "overlap": len(sets[0] & sets[1]) / len(either) if either else None,
@@ -108,6 +110,12 @@ def _name(document: Document) -> str:
     return asked["name"] if lora is None else f"{asked['name']} with {lora['name']}"
 
 
+def _reader(document: Document) -> str | None:
+    """Engine and version that read the pictures."""
+    asked = document["request"].get("ocr") or {}
+    return f"{asked['engine']} {asked['version']}" if asked else None
+
+
 def table(found: Document) -> str:
     """For a terminal."""
     one, other = found["names"]
@@ -121,6 +129,12 @@ def table(found: Document) -> str:
             f"{layer['index']:>5} {marks}  {cells[0]:>20}  {cells[1]:>20}  {layer['name']}{apart}"
         )
         lines.append(line)
+    readers = found["readers"]
+    if readers[0] != readers[1]:
+        lines += [
+            "",
+            f"the first was read by {readers[0]}, the second by {readers[1]}; they differ",
+        ]
     sets = [display_layers(chosen) or "none" for chosen in found["selected"]]
     lines += ["", f"sets (*): {sets[0]} and {sets[1]}"]
     if found["overlap"] is not None:

@@ -195,6 +195,11 @@ def describe_edit(document: Document) -> str:
     layers, many = document["layers"], len(document["layers"]) > 1
     text = f"{said} {_listed(layers)} {'are' if many else 'is'} patched from step {step} of {steps}"
     text += f" (t_s = {steps - step})."
+    if document.get("start_found") is False:
+        text += (
+            " No later start was looked for: patched from the first step on no picture says "
+            "exactly the new words."
+        )
     outside = document["scores"]["ssim_outside_text"][0]
     if outside is not None:
         text += f" Outside the text the picture is kept (SSIM {outside:.2f})."

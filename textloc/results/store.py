@@ -181,13 +181,32 @@ def save(
         _put(temporary, folder)
         sync_folder(home)
     except OSError as error:
-        raise StoreError(
-            f"Could not write the result to {home}: {error.strerror or error}. Free some space or "
-            f"set {RESULTS_VARIABLE} to a folder that can be written."
-        ) from error
+        raise _unwritable(home, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def check_writable(root: Path | None = None) -> None:
+    """Check that a result can be written to `root`, by default the first of `roots()`.
+
+    Raises:
+        StoreError: the folder cannot be made or written.
+    """
+    home = _places(root)[0]
+    trial = home / f".trying-{secrets.token_hex(8)}"
+    try:
+        trial.mkdir(parents=True)
+        trial.rmdir()
+    except OSError as error:
+        raise _unwritable(home, error) from error
+
+
+def _unwritable(home: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"Could not write the result to {home}: {error.strerror or error}. Free some space or set "
+        f"{RESULTS_VARIABLE} to a folder that can be written."
+    )
 
 
 def _put(temporary: Path, folder: Path) -> None:
@@ -317,6 +336,38 @@ def load(result_id: str, root: Path | None = None) -> Stored:
         f"There is no stored result {result_id} here. Run the job that the link was made from, or "
         f"set {RESULTS_VARIABLE} to the folder that holds it."
     )
+
+
+def keep_last(document: Mapping[str, Any], images: Mapping[str, Image.Image]) -> Path:
+    """Store a complete result aside, in place of the one that was kept so before it; `last` finds
+    it. Raises `StoreError` as `save`."""
+    aside = _aside()
+    folder = save(document, images, aside)
+    for other in aside.iterdir():
+        if other.name != folder.name:
+            shutil.rmtree(other, ignore_errors=True)
+    os.utime(folder / _RESULT)
+    return folder
+
+
+def last() -> Stored:
+    """The result that was made last, stored or kept aside (`keep_last`).
+
+    Raises:
+        StoreError: there is none.
+    """
+    found = [(s, place) for place in (_aside(), None) for s in listing(place) if not s.damaged]
+    if not found:
+        raise StoreError(
+            "There is no result yet: `textloc localize` makes one, and `textloc show` lists what "
+            "is stored."
+        )
+    summary, place = max(found, key=lambda one: one[0].created)
+    return load(summary.id, place)
+
+
+def _aside() -> Path:
+    return _places(None)[0] / ".last"
 
 
 def _verified(folder: Path) -> dict[str, Any]:

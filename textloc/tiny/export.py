@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 from textloc.errors import CheckpointError
+from textloc.scenes.rendering import COLOURS, OBJECTS
 from textloc.tiny.recipes import RECIPES
 
-SPELLING = {"letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "least": 2, "most": 6}
+SPELLING = {
+    "letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "least": 2,
+    "most": 6,
+    "objects": list(OBJECTS),
+    "colours": list(COLOURS),
+}
 
 
 def load_averaged(parts: dict[str, Any], averaged: dict[str, Tensor]) -> None:
@@ -51,6 +58,10 @@ def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
         config["dtype"] = "float32"
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     if recipe.latent:
+        path = out / "vae" / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)  # a path of the machine that trained it
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (out / "vae" / "codec.safetensors").write_bytes((vae / "codec.safetensors").read_bytes())
     _write_json(out / "call_defaults.json", recipe.call)
     _write_json(out / "spelling.json", SPELLING)

@@ -6,19 +6,29 @@ A detector is one module and one line in `DETECTORS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from functools import lru_cache
 from typing import Any
 
 from textloc.errors import ToxicityError
-from textloc.toxicity.lexicon import VULGAR, Lexicon, ordinary, read_words
-from textloc.toxicity.normalise import APART, Letters, collapsed, hidden, letter
-from textloc.toxicity.normalise import words as read_letters
+from textloc.prompts import quotations
+from textloc.toxicity import normalise, scripts
+from textloc.toxicity.company import excused
+from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
+from textloc.toxicity.normalise import APART, Token, forms, invisible
 
 DETECTORS = ("lexicon", "alt-profanity-check", "roberta", "detoxify")
 """`lexicon` finds words by lists and their parts; the others are classifiers of whole texts
 (`classifiers`)."""
+
+STRICTNESS = ("strict", "usual", "slurs")
+"""`strict`: every word, whatever its company. `usual`: not what is ordinary in its company (SEX
+EDUCATION, JERK CHICKEN). `slurs`: slurs on groups of people, and the words that are given."""
+
+OUTSIDE = 0.9
+"""Least score of what counts outside of the texts that a prompt asks to be written."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Finding:
 
     start, stop: its span in the text as it was given, stop exclusive. text: that part. word: what
     it means, lower-case. reason: why, in words. score: how surely, in (0, 1]. detector: what found
-    it.
+    it. severity: one of `lexicon.SEVERITIES`. doubtful: whether it is as often harmless, in other
+    company.
     """
 
     start: int
@@ -37,6 +48,8 @@ class Finding:
     reason: str
     score: float
     detector: str
+    severity: str = "vulgar"
+    doubtful: bool = False
 
 
 def find(
@@ -45,7 +58,8 @@ def find(
     detector: str = "lexicon",
     words: Sequence[str] = (),
     allowed: Sequence[str] = (),
-    languages: Sequence[str] = ("english",),
+    languages: Sequence[str] | None = None,
+    strictness: str = "usual",
 ) -> tuple[Finding, ...]:
     """What is toxic in a text, in order, without overlaps.
 
@@ -53,21 +67,31 @@ def find(
         text: anything.
         detector: name in `DETECTORS`. A classifier judges the whole text, and what the lexicon
             finds counts as well.
-        words, allowed: more toxic words, and words that are not.
-        languages: whose word lists are read (`lexicon.languages`).
+        words, allowed: more toxic words, and words that are not; each may be several words.
+        languages: whose word lists are read (`lexicon.languages`). None reads English and those of
+            the scripts that the text is written in (`scripts.languages`).
+        strictness: one of `STRICTNESS`.
 
     Raises:
-        ToxicityError: an unknown detector or language, or one whose package or weights are missing.
+        ToxicityError: an unknown detector, language or strictness, a detector whose package or
+            weights are missing, or a word in which nothing can be seen.
     """
     if detector not in DETECTORS:
         raise ToxicityError(f"there is no detector {detector!r}; there are {', '.join(DETECTORS)}")
+    if strictness not in STRICTNESS:
+        raise ToxicityError(
+            f"there is no strictness {strictness!r}; there are {', '.join(STRICTNESS)}"
+        )
+    if languages is None:
+        languages = ("english", *scripts.languages(text))
     lexicon = _lexicon(tuple(languages), tuple(words), tuple(allowed))
-    found = _listed(text, lexicon)
+    found = _listed(text, lexicon, strictness)
     if detector != "lexicon" and not found and text.strip():
         from textloc.toxicity import classifiers
 
         score = classifiers.score(text, detector)
-        if score >= classifiers.THRESHOLD and text.strip().casefold() not in allowed:
+        fine = {word.strip().casefold() for word in allowed}
+        if score >= classifiers.THRESHOLD and text.strip().casefold() not in fine:
             start = len(text) - len(text.lstrip())
             inner = text.strip()
             said = "a classifier takes it for toxic"
@@ -88,53 +112,220 @@ def _lexicon(
     return Lexicon(languages, words, allowed)
 
 
-def _listed(text: str, lexicon: Lexicon) -> tuple[Finding, ...]:
-    found: list[Finding] = []
-    for reading in read_letters(text, ordinary):
-        forms = [reading] if ordinary(reading.text) else collapsed(reading)
-        for word in forms:
-            judged = lexicon.judge(word.text)
-            if judged is not None:
-                found.append(_finding(text, word, *judged))
-                break
-    for pattern, start, stop in hidden(text):
-        if (fits := lexicon.hidden(pattern)) is not None:
-            word_, why, score = fits
-            found.append(Finding(start, stop, text[start:stop], word_, why, score, "lexicon"))
-    for match in _phrases().finditer(text):
-        part = match[0]
-        if part.casefold() not in lexicon.allowed:
-            why = "words that insult together"
-            found.append(Finding(*match.span(), part, part.casefold(), why, 0.6, "lexicon"))
-    # words as they stand before words that are joined, then the longest
-    found.sort(key=lambda one: (APART in one.reason, one.start - one.stop, one.start))
-    kept: list[Finding] = []
-    for one in found:
-        if _apart(one, kept):
-            kept.append(one)
-    return tuple(sorted(kept, key=lambda one: one.start))
+@dataclass(frozen=True)
+class _Found:
+    """A finding with the verdict on it."""
+
+    finding: Finding
+    verdict: Verdict
 
 
-def _apart(one: Finding, others: Sequence[Finding]) -> bool:
-    """Whether a finding overlaps none of the others."""
-    return all(one.stop <= other.start or one.start >= other.stop for other in others)
+def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
+    seen = normalise.signs(text)
+    tokens = normalise.tokens(seen, ordinary)
+    if not tokens and not lexicon.literal:
+        return ()
+    words = [_candidates(token) for token in tokens]
+    found = [one for token in tokens for one in _judged(text, token, lexicon)]
+    for token in normalise.turned(text, ordinary):
+        found += _judged(text, token, lexicon)
+    runs, hyphened, joined = normalise.apart(text, tokens, ordinary)
+    for token in hyphened:
+        found += _judged(text, token, lexicon)
+    for run in runs:
+        whole = normalise.together(run)
+        found += _judged(text, whole, lexicon)
+        if len(run) > 1:
+            for token in run:
+                found += _judged(text, token, lexicon)
+            found += _phrases(text, run, [_candidates(token) for token in run], lexicon, APART)
+    for token in joined:
+        found += _judged(text, token, lexicon, exact=True)
+    found += _phrases(text, tokens, words, lexicon)
+    found += _literal(text, seen, tokens, lexicon)
+    if not found:
+        return ()
+    harmless = _covered(len(text), _harmless(seen, tokens, words, lexicon))
+    found = [one for one in found if not all(harmless[one.finding.start : one.finding.stop])]
+    kept = _apart(found, len(text))
+    if strictness == "slurs":
+        kept = [one for one in kept if one.verdict.severity in ("own", "slur")]
+    elif strictness == "usual":
+        kept = excused(text, tokens, kept)
+    return tuple(one.finding for one in sorted(kept, key=lambda one: one.finding.start))
 
 
-@lru_cache(maxsize=1)
-def _phrases() -> re.Pattern[str]:
-    phrases = sorted(read_words("phrases.txt"), key=len, reverse=True)
-    parts = [r"\W+".join(map(re.escape, phrase.split())) for phrase in phrases]
-    return re.compile(rf"\b(?:{'|'.join(parts)})\b", re.IGNORECASE)
+_THRICE = re.compile(r"(.)\1\1")
+_AT_ENDS = "!|+(<^#%@*$€£¢¡§"
 
 
-def _finding(text: str, word: Letters, reason: str, score: float) -> Finding:
-    start, stop = word.span
-    while start and not letter(text[start - 1])[0]:  # what nobody sees at its ends goes with it
+def _candidates(token: Token) -> frozenset[str]:
+    """What a token may be, to look for words that belong together."""
+    return frozenset({token.whole, *(form.text for form in forms(token, ordinary))})
+
+
+def _judged(text: str, token: Token, lexicon: Lexicon, exact: bool = False) -> Iterator[_Found]:
+    """What is toxic in one token, the likeliest of its readings."""
+    if token.unspaced or token.whole in lexicon.fine:
+        return
+    if not token.whole.isalpha():
+        for whole in _written(token.whole):
+            if (verdict := lexicon.judge(whole, True)) is not None:
+                yield _told(text, token.start, max(token.stop, token.tail), whole, verdict)
+                return
+    best: _Found | None = None
+    for form in forms(token, ordinary):
+        doubled = form.disguise == "repeated letters" and not _THRICE.search(token.whole)
+        verdict = lexicon.judge(form.text, exact or doubled)
+        if verdict is None and scripts.hangul(form.text):
+            verdict = next(filter(None, map(lexicon.judge, scripts.stems(form.text))), None)
+        if verdict is None:
+            continue
+        if normalise.flags(token) and (verdict.score < VULGAR or verdict.reason != "listed"):
+            continue  # a flag beside another, rather
+        if best is None or _surer(verdict, len(form.text), best):
+            best = _told(text, *form.span, form.text, verdict, form.disguise)
+    if best is not None:
+        yield best
+        return
+    masked = normalise.hidden(token)
+    if masked is not None and (fits := lexicon.hidden(*masked)) is not None:
+        yield _told(text, token.start, token.stop, *fits)
+
+
+_RANKS = {"hostile": 0, "any": 1, "friendly": 2, "nothing": 3}
+
+
+def _surer(verdict: Verdict, length: int, other: _Found) -> bool:
+    """Whether a reading is taken rather than a likelier one: fewer companies excuse it, or it is
+    the longer listed word."""
+    one, before = _RANKS[verdict.doubtful], _RANKS[other.verdict.doubtful]
+    longer = verdict.reason == "listed" and length > len(other.finding.word)
+    return one > before or (one == before and longer)
+
+
+def _written(whole: str) -> Iterator[str]:
+    """A token as it is written, and without signs at its ends."""
+    for cut in range(4):
+        rest = whole[: len(whole) - cut]
+        if not all(sign in _AT_ENDS for sign in whole[len(rest) :]):
+            break
+        yield rest
+    yield whole.strip(_AT_ENDS)
+
+
+def _phrases(
+    text: str,
+    tokens: Sequence[Token],
+    words: Sequence[frozenset[str]],
+    lexicon: Lexicon,
+    disguise: str = "",
+) -> Iterator[_Found]:
+    """Words that are toxic together."""
+    for place, length, (sequence, verdict) in _sequences(words, lexicon.phrases):
+        start, stop = tokens[place].start, tokens[place + length - 1].stop
+        yield _told(text, start, stop, " ".join(sequence), verdict, disguise)
+
+
+def _sequences(
+    words: Sequence[frozenset[str]], known: dict[str, list[tuple[tuple[str, ...], Verdict]]]
+) -> Iterator[tuple[int, int, tuple[tuple[str, ...], Verdict]]]:
+    """(place, length, entry) of every known sequence of words."""
+    for place, candidates in enumerate(words):
+        for first in candidates:
+            for entry in known.get(first, ()):
+                sequence = entry[0]
+                if len(sequence) <= len(words) - place and all(
+                    word in words[place + n] for n, word in enumerate(sequence)
+                ):
+                    yield place, len(sequence), entry
+
+
+def _harmless(
+    seen: Sequence[normalise.Sign],
+    tokens: Sequence[Token],
+    words: Sequence[frozenset[str]],
+    lexicon: Lexicon,
+) -> Iterator[tuple[int, int]]:
+    """Spans of words that are harmless together."""
+    plain = [frozenset({token.whole, _plain(token)}) for token in tokens]
+    for place, length, _ in _sequences(plain, lexicon.harmless):
+        yield tokens[place].start, tokens[place + length - 1].stop
+    if lexicon.allowed_literal:
+        row = "".join(sign.plain for sign in seen)
+        for literal in lexicon.allowed_literal:
+            for match in re.finditer(re.escape(literal), row):
+                yield seen[match.start()].start, seen[match.end() - 1].stop
+
+
+def _plain(token: Token) -> str:
+    """A token's letters without disguise."""
+    return "".join(sign.plain for sign in token.signs if sign.plain.isalpha())
+
+
+def _literal(
+    text: str, seen: Sequence[normalise.Sign], tokens: Sequence[Token], lexicon: Lexicon
+) -> Iterator[_Found]:
+    """What is looked for as it stands: signs, and words of scripts without spaces."""
+    row = "".join(sign.plain for sign in seen)
+    if lexicon.literal:
+        for match in lexicon.literal_pattern.finditer(row):
+            start, stop = seen[match.start()].start, seen[match.end() - 1].stop
+            yield _told(text, start, stop, match[0], lexicon.literal[match[0]])
+    for token in tokens:
+        if token.unspaced:
+            for start, stop in scripts.inside(token.whole, lexicon.unspaced):
+                span = token.signs[start].start, token.signs[stop - 1].stop
+                verdict = Verdict("listed", 1.0)
+                yield _told(text, *span, token.whole[start:stop], verdict)
+
+
+def _told(
+    text: str, start: int, stop: int, word: str, verdict: Verdict, disguise: str = ""
+) -> _Found:
+    while start and invisible(text[start - 1]):  # what nobody sees at its ends goes with it
         start -= 1
-    while stop < len(text) and not letter(text[stop])[0]:
+    while stop < len(text) and invisible(text[stop]):
         stop += 1
-    told = f"{reason}, written with {word.disguise}" if word.disguise else reason
-    return Finding(start, stop, text[start:stop], word.text, told, score, "lexicon")
+    reason = f"{verdict.reason}, written with {disguise}" if disguise else verdict.reason
+    doubtful = verdict.doubtful != "nothing"
+    finding = Finding(
+        start,
+        stop,
+        text[start:stop],
+        word,
+        reason,
+        verdict.score,
+        "lexicon",
+        verdict.severity,
+        doubtful,
+    )
+    return _Found(finding, verdict)
+
+
+def _covered(length: int, spans: Iterable[tuple[int, int]]) -> bytearray:
+    """For each place of a text whether a span covers it."""
+    covered = bytearray(length)
+    for start, stop in spans:
+        covered[start:stop] = b"\1" * (stop - start)
+    return covered
+
+
+def _apart(found: Sequence[_Found], length: int) -> list[_Found]:
+    """Findings that do not overlap: words as they stand before words that are joined, then the
+    longest."""
+
+    def order(one: _Found) -> tuple[bool, int, int]:
+        finding = one.finding
+        return APART in finding.reason, finding.start - finding.stop, finding.start
+
+    covered, kept = bytearray(length), []
+    for one in sorted(found, key=order):
+        start, stop = one.finding.start, one.finding.stop
+        if not any(covered[start:stop]):
+            covered[start:stop] = b"\1" * (stop - start)
+            kept.append(one)
+    return kept
 
 
 def masked(text: str, **options: Any) -> str:
@@ -151,7 +342,15 @@ def masked(text: str, **options: Any) -> str:
 def meant(word: str) -> str:
     """A word as it is meant: its letters a to z, disguises undone, those of the first toxic reading
     where there is one."""
-    readings = [form for reading in read_letters(word, ordinary) for form in collapsed(reading)]
+    tokens = normalise.tokens(normalise.signs(word), ordinary)
+    runs, hyphened, joined = normalise.apart(word, tokens, ordinary)
+    tokens += [
+        *map(normalise.together, runs),
+        *hyphened,
+        *joined,
+        *normalise.turned(word, ordinary),
+    ]
+    readings = [form for token in tokens for form in forms(token, ordinary)]
     lexicon = _lexicon(("english",), (), ())
     toxic = (form.text for form in readings if lexicon.judge(form.text) is not None)
     return next(toxic, readings[0].text if readings else word.casefold())
@@ -174,9 +373,6 @@ def same(read: str, word: str, instead: str = "") -> bool:
 
 # ---------------------------------------------------------------------------- prompts
 
-_QUOTED = re.compile(
-    r'"([^"]*)"|“([^”]*)”|„([^“”]*)[“”]|«([^»]*)»|[「『]([^」』]*)[」』]|(?<!\w)[\'‘]([^\'’]+)[\'’](?!\w)'
-)
 _ASKED = re.compile(
     r"\b(?:saying|says|said|say|reads?|reading|spell(?:s|ing)?|titled|named|captioned|labell?ed|"
     r"(?:with|of|for|the|a)\s+(?:the\s+)?(?:words?|text|letters|lettering|caption|title|slogan|"
@@ -194,16 +390,19 @@ def rendered(prompt: str) -> tuple[tuple[int, int], ...]:
     """Spans of the texts that a prompt asks to be written: what is quoted, and what follows words
     such as `saying`, `that reads` or `with the word` without being quoted."""
     found: list[tuple[int, int]] = []
-    for match in _QUOTED.finditer(prompt):
-        start, stop = next(match.span(n) for n in range(1, 7) if match[n] is not None)
-        if prompt[start:stop].strip():
-            found.append((start, stop))
+    for quotation in quotations(prompt):
+        if quotation.text:
+            found.append(quotation.inner)
+    taken = _covered(len(prompt), found)
     for match in _ASKED.finditer(prompt):
         start = match.end()
+        if start < len(prompt) and taken[start]:
+            continue
         end = _END.search(prompt, start)
         stop = end.start() if end is not None else len(prompt)
-        if start < stop and all(stop <= one or start >= other for one, other in found):
+        if start < stop and not any(taken[start:stop]):
             found.append((start, stop))
+            taken[start:stop] = b"\1" * (stop - start)
     return tuple(sorted(found))
 
 
@@ -212,22 +411,22 @@ def find_in_prompt(prompt: str, *, everywhere: bool = True, **options: Any) -> t
 
     Args:
         prompt: of a text-to-image model.
-        everywhere: slurs and vulgar words also outside of the texts that it asks to be written, for
-            models write words that nobody quoted; insults and crude words count in these texts.
+        everywhere: also outside of the texts that it asks to be written, for models write words
+            that nobody quoted: there slurs and vulgar words that are no doubtful ones (`OUTSIDE`),
+            and those that are given.
         options: of `find`.
     """
     found: list[Finding] = []
-    for start, stop in rendered(prompt):
+    if options.get("languages") is None:
+        options["languages"] = ("english", *scripts.languages(prompt))
+    asked = rendered(prompt)
+    for start, stop in asked:
         for one in find(prompt[start:stop], **options):
-            found.append(_moved(one, start))
+            found.append(replaced(one, start=one.start + start, stop=one.stop + start))
     if everywhere:
+        inside = _covered(len(prompt), asked)
         for one in find(prompt, **{**options, "detector": "lexicon"}):
-            if one.score >= VULGAR and _apart(one, found):
+            sure = one.score >= OUTSIDE and not one.doubtful
+            if sure and not any(inside[one.start : one.stop]):
                 found.append(one)
     return tuple(sorted(found, key=lambda finding: finding.start))
-
-
-def _moved(finding: Finding, by: int) -> Finding:
-    from dataclasses import replace
-
-    return replace(finding, start=finding.start + by, stop=finding.stop + by)

@@ -14,15 +14,29 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 from textloc.errors import ToxicityError
+from textloc.toxicity import normalise
 
 VULGAR = 0.75
 """Least score of slurs and vulgar words; insults have less."""
+
+SEVERITIES = ("own", "slur", "vulgar", "insult")
+"""What a word is: in a list that was given, a slur on a group of people, vulgar, or an insult or
+crude word. The lists of other languages than English do not tell; their words count as vulgar."""
+
+Doubt = Literal["nothing", "friendly", "any", "hostile"]
+"""When a word is ordinary: never, in friendly company (seed, street), in any company that is not
+hostile, or always but in hostile company (stupid, big)."""
+
+_OWN, _LISTED, _FORM = "in your list", "listed", "a form of a listed word"
+_TOGETHER = "words that insult together"
+_EXACT = (_OWN, _LISTED, _FORM, "an insult or crude word", "a form of an insult or crude word")
 
 _LISTS = Path(__file__).parent / "lists"
 _SUFFIXES = (
@@ -79,6 +93,20 @@ def _stands(word: str) -> bool:
     return any(word in known for known in lists)
 
 
+def proper(word: str) -> bool:
+    """Whether a word, lower-case, is a name of a person or place, and nothing else."""
+    return word in _proper() or word in read_words("people.txt")
+
+
+@lru_cache(maxsize=1)
+def _proper() -> frozenset[str]:
+    from english_words import get_english_words_set
+
+    words = get_english_words_set(["web2"], alpha=True)
+    common = {word for word in words if word.islower()}
+    return frozenset(word.lower() for word in words if not word.islower()) - common
+
+
 @lru_cache(maxsize=1)
 def dictionary() -> frozenset[str]:
     """Ordinary English words and names, lower-case."""
@@ -88,21 +116,71 @@ def dictionary() -> frozenset[str]:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Why a word counts as toxic.
+
+    reason: in words. score: how surely, in (0, 1]. severity: one of `SEVERITIES`. doubtful: when it
+    is ordinary (`company.excused`).
+    """
+
+    reason: str
+    score: float
+    severity: str = "vulgar"
+    doubtful: Doubt = "nothing"
+
+
+_FINE = Verdict("", 0.0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word or words of a list, as a text is read.
+
+    tokens: each of its words as written and in letters. literal: where it holds signs alone, or a
+    script without spaces beside another, its signs in a row, which are looked for as they are.
+    unspaced: whether it is of a script without spaces.
+    """
+
+    tokens: tuple[tuple[str, str], ...] = ()
+    literal: str = ""
+    unspaced: bool = False
+
+
+@lru_cache(maxsize=16384)
+def entry(text: str) -> Entry | None:
+    """A word or words of a list as a text is read; None where nobody sees anything in it."""
+    seen = normalise.signs(text)
+    plain = "".join(sign.plain for sign in seen)
+    found = normalise.tokens(seen, ordinary)
+    if not plain.strip():
+        return None
+    if len(found) == 1 and found[0].unspaced:
+        return Entry(literal=found[0].whole, unspaced=True)
+    if not found or any(token.unspaced for token in found):
+        return Entry(literal=plain.strip())
+    tokens = []
+    for token in found:
+        form = next(normalise.forms(token, ordinary), None)
+        exact = form is not None and len(form.places) == len(token.signs)
+        tokens.append((token.whole, form.text if form is not None and exact else token.whole))
+    return Entry(tuple(tokens))
+
+
+@dataclass(frozen=True)
 class Lexicon:
     """What counts as toxic.
 
-    languages: whose lists are read. words: more toxic words. allowed: words that are not.
+    languages: whose lists are read. words: more toxic words. allowed: words that are not. Each may
+    be several words, and is read as a text is.
 
     Raises:
-        ToxicityError: a language without a list.
+        ToxicityError: a language without a list, or a word in which nothing can be seen.
     """
 
     languages: tuple[str, ...] = ("english",)
     words: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
-    _known: dict[str, tuple[str, float] | None] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    _known: dict[str, Verdict | None] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for language in self.languages:
@@ -110,106 +188,273 @@ class Lexicon:
                 raise ToxicityError(
                     f"there is no list for {language!r}; there are {', '.join(languages())}"
                 )
+        for word in (*self.words, *self.allowed):
+            if entry(word) is None:
+                raise ToxicityError(
+                    f"nothing can be seen in the word {word!r}; leave it out of the list"
+                )
 
-    def judge(self, word: str) -> tuple[str, float] | None:
-        """Why a word is toxic, in words, and how surely, in (0, 1]; None for one that is not.
+    def judge(self, word: str, exact: bool = False) -> Verdict | None:
+        """Why a word is toxic; None for one that is not.
 
         Args:
-            word: lower-case letters.
+            word: lower-case letters. exact: whether only a listed word or a form of one counts.
         """
         if word not in self._known:
+            if len(self._known) > 100_000:
+                self._known.clear()
             self._known[word] = self._judge(word)
-        return self._known[word]
+        verdict = self._known[word]
+        if verdict is not None and exact and verdict.reason not in _EXACT:
+            return None
+        return verdict
 
-    def _judge(self, word: str) -> tuple[str, float] | None:
-        if word in self._fine:
+    def _judge(self, word: str) -> Verdict | None:
+        if word in self.fine:
             return None
         if word in self._own:
-            return "in your list", 1.0
+            return Verdict(_OWN, 1.0, "own")
+        if word in self._foreign:
+            return Verdict(_LISTED, 1.0)
+        if len(word) > normalise.LONGEST:
+            return self._long(word)
         insults = read_words("insults.txt")
         if word in self._listed:
-            return "listed", 0.6 if word in insults else 1.0
+            return self._told(word, word, _LISTED, 0.6 if word in insults else 1.0)
         if word in insults:
-            return "an insult or crude word", 0.6
+            return self._told(word, word, "an insult or crude word", 0.6)
+        if word in read_words("names.txt"):
+            return None
         innocent = word in read_words("innocent.txt")
-        if not innocent and any(stem in word for stem in read_words("core.txt")):
-            return "contains a toxic stem", 0.95
+        inner = _without_parts(word)
+        if not innocent and self._contains(inner, read_words("core.txt")):
+            return self._told(word, "", "contains a toxic stem", 0.95)
         usual = _stands(word)
         for stem in _stems(word):
-            if stem in self._own or (not usual and stem in self._listed and len(stem) > 2):
-                return "a form of a listed word", 0.95
+            if stem in self._own:
+                return Verdict(_FORM, 0.95, "own")
+            if not usual and stem in self._listed and len(stem) > 2:
+                score = 0.6 if stem in insults else 0.95
+                return self._told(word, stem, _FORM, score)
             if (not usual or word.endswith("ly")) and stem in insults and len(stem) > 3:
-                return "a form of an insult or crude word", 0.6
-        if ordinary(word):
+                return self._told(word, stem, "a form of an insult or crude word", 0.6)
+        if word in read_words("more.txt") and not usual:
+            return self._told(word, word, _LISTED, 0.8)
+        if ordinary(word) or self._two_words(word):
             return None
-        if any(stem in word for stem in self._strong):
-            return "contains a toxic stem", 0.9
+        if self._contains(inner, self._strong):
+            return self._told(word, "", "contains a toxic stem", 0.9)
         if self._compound(word):
-            return "made up of a toxic stem and other words", 0.8
-        if any(insult in word for insult in insults if len(insult) > 4):
-            return "contains an insult", 0.6
+            return self._told(word, "", "made up of a toxic stem and other words", 0.8)
+        if any(insult in inner for insult in insults if len(insult) > 4):
+            return self._told(word, "", "contains an insult", 0.6)
         return self._misspelt(word)
 
-    def _misspelt(self, word: str) -> tuple[str, float] | None:
+    def _told(self, word: str, stem: str, reason: str, score: float) -> Verdict:
+        """A verdict with its severity and doubt.
+
+        stem: the listed word that it is, or is a form of, if any.
+        """
+        slurs = read_words("slurs.txt")
+        if {word, stem} & slurs or any(len(slur) > 4 and slur in word for slur in slurs):
+            severity = "slur"
+        else:
+            severity = "vulgar" if score >= VULGAR else "insult"
+        doubt: Doubt = "nothing"
+        if word in read_words("seldom.txt"):
+            doubt = "hostile"
+        elif {word, stem} & read_words("clinical.txt"):
+            doubt = "any"
+        elif {word, stem} & (read_words("doubtful.txt") | read_words("personal.txt")):
+            doubt = "friendly"
+        elif severity == "insult":
+            doubt = "any"
+        return Verdict(reason, score, severity, doubt)
+
+    def _contains(self, word: str, stems: Iterable[str]) -> bool:
+        """Whether a toxic stem stands in a word: one that is a syllable of names only where the
+        rest is known."""
+        syllables = read_words("syllables.txt")
+        return any(
+            stem not in syllables or self._rest_known(word, stem) for stem in stems if stem in word
+        )
+
+    def _rest_known(self, word: str, stem: str) -> bool:
+        """Whether what a stem leaves of a word is made of words, or an ending."""
+        before, _, after = word.partition(stem)
+        parts = self._toxic_parts | read_words("tails.txt") | read_words("insults.txt")
+        return all(
+            not part or part in parts or (len(part) > 2 and ordinary(part)) for part in (before,)
+        ) and (
+            not after
+            or after in parts
+            or after in _SUFFIXES
+            or (len(after) > 2 and ordinary(after))
+            or (before == "" and any(after.startswith(tail) for tail in parts if len(tail) > 2))
+        )
+
+    def _long(self, word: str) -> Verdict | None:
+        """Of what is too long to be a word: whether a toxic stem of some length stands in it."""
+        stems = (*read_words("core.txt"), *self._strong)
+        if any(stem in word for stem in stems if len(stem) > 3):
+            return self._told(word[: normalise.LONGEST], "", "contains a toxic stem", 0.9)
+        return None
+
+    def _two_words(self, word: str) -> bool:
+        """Whether a word is two ordinary ones in a row, of which neither is toxic (smartwatch)."""
+        for end in range(4, len(word) - 3):
+            parts = word[:end], word[end:]
+            if all(map(_stands, parts)) and not any(map(self._part, parts)):
+                return True
+        return False
+
+    def _part(self, word: str) -> bool:
+        """Whether a word, or what it is a form of, is toxic in company."""
+        parts = self._toxic_parts | read_words("insults.txt")
+        return any(stem in parts for stem in (word, *_stems(word)))
+
+    def _misspelt(self, word: str) -> Verdict | None:
         """Whether one letter of a longer toxic word is wrong, missing or too many."""
         from rapidfuzz.distance import Levenshtein
 
-        if len(word) < 5:
+        if len(word) < 5 or not word.isascii():
             return None
-        for known, score in ((self._listed, 0.8), (read_words("insults.txt"), 0.55)):
-            for other in known:
-                if len(other) < 6 or other[0] != word[0] or abs(len(other) - len(word)) > 1:
-                    continue
-                if Levenshtein.distance(word, other, score_cutoff=1) < 2:
-                    return "one letter from a listed word", score
+        for known, score in ((self._by_length, 0.8), (self._insults_by_length, 0.55)):
+            for length in (len(word) - 1, len(word), len(word) + 1):
+                for other in known.get((word[0], length), ()):
+                    if Levenshtein.distance(word, other, score_cutoff=1) < 2:
+                        return self._told(word, other, "one letter from a listed word", score)
         return None
 
-    def hidden(self, pattern: re.Pattern[str]) -> tuple[str, str, float] | None:
-        """A toxic word that a pattern of hidden letters fits: the word, why, and how surely.
+    @cached_property
+    def _by_length(self) -> dict[tuple[str, int], list[str]]:
+        return _indexed(self._listed)
+
+    @cached_property
+    def _insults_by_length(self) -> dict[tuple[str, int], list[str]]:
+        return _indexed(read_words("insults.txt"))
+
+    def hidden(self, pattern: re.Pattern[str], seen: int) -> tuple[str, Verdict] | None:
+        """A toxic word that a pattern of hidden letters fits, and why.
 
         Where more is hidden than seen, only the words that are usually hidden so are thought of.
         """
-        seen = sum(map(str.isalpha, pattern.pattern.replace("[a-z]?", "")))
         most = 2 * seen < seen + pattern.pattern.count("[a-z]?")
-        for word in self._hidden if most else self._forms:
+        for word in (self._hidden if most else self._forms).get(pattern.pattern[0], ()):
             if pattern.fullmatch(word):
-                return word, "letters of a listed word are hidden", 0.85
+                verdict = self.judge(word)
+                severity = verdict.severity if verdict is not None else "vulgar"
+                return word, Verdict("letters of a listed word are hidden", 0.85, severity)
         return None
 
     @cached_property
-    def _forms(self) -> tuple[str, ...]:
-        """Toxic words and insults with their usual endings."""
+    def _forms(self) -> dict[str, list[str]]:
+        """Toxic words and insults with their usual endings, by their first letter."""
         words = sorted(self._listed | read_words("insults.txt") | self._own)
-        return _with_endings(word for word in words if word.isascii() and len(word) > 2)
+        return _initials(word for word in words if word.isascii() and len(word) > 2)
 
     @cached_property
-    def _hidden(self) -> tuple[str, ...]:
+    def _hidden(self) -> dict[str, list[str]]:
         """Those that are often hidden but for a letter or two."""
-        return _with_endings(sorted(read_words("masked.txt") | self._own))
+        return _initials(sorted(read_words("masked.txt") | self._own))
+
+    # -- the lists, as texts are read ------------------------------------------------------
 
     @cached_property
-    def _fine(self) -> frozenset[str]:
-        return frozenset(word.casefold() for word in self.allowed)
+    def fine(self) -> frozenset[str]:
+        return _singles(self.allowed)
 
     @cached_property
     def _own(self) -> frozenset[str]:
-        return frozenset("".join(word.split()).casefold() for word in self.words)
+        return _singles(self.words) | _joined(self.words)
+
+    @cached_property
+    def _foreign(self) -> frozenset[str]:
+        """Words of the lists of other languages; their forms are not known."""
+        others = [word for name in self.languages if name != "english" for word in entries(name)]
+        return _singles(others) | _joined(others)
 
     @cached_property
     def _listed(self) -> frozenset[str]:
-        from glin_profanity.data.dictionary import dictionary as loaded
-
         found = set(read_words("strong.txt"))
-        for language in self.languages:
-            for word in loaded.get_words(language):
-                joined = "".join(str(word).split()).casefold()
-                if len(joined) > 2 or not joined.isascii():
-                    found.add(joined)
+        if "english" in self.languages:
+            listed = entries("english")
+            found |= _singles(listed) | _joined(listed)
         return frozenset(found - read_words("innocent.txt"))
 
     @cached_property
+    def phrases(self) -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
+        """Toxic words that belong together, by the first of them."""
+        found: dict[str, list[tuple[tuple[str, ...], Verdict]]] = {}
+        foreign = [word for name in self.languages if name != "english" for word in entries(name)]
+        groups: list[tuple[Iterable[str], Verdict]] = [
+            (self.words, Verdict(_OWN, 1.0, "own")),
+            (foreign, Verdict(_LISTED, 1.0)),
+        ]
+        if "english" in self.languages:
+            groups += [
+                (read_words("phrases.txt"), Verdict(_TOGETHER, 0.6, "insult", "friendly")),
+                (entries("english"), Verdict(_LISTED, 1.0)),
+                (
+                    (word for word in read_words("more.txt") if " " in word),
+                    Verdict(_LISTED, 0.8),
+                ),
+            ]
+        for texts, verdict in groups:
+            for sequence in _sequences(texts):
+                if verdict.severity == "vulgar" and set(sequence) & read_words("slurs.txt"):
+                    verdict_ = replace(verdict, severity="slur")
+                else:
+                    verdict_ = verdict
+                found.setdefault(sequence[0], []).append((sequence, verdict_))
+        return found
+
+    @cached_property
+    def harmless(self) -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
+        """Words that belong together and are harmless so, by the first of them, as `phrases`."""
+        found: dict[str, list[tuple[tuple[str, ...], Verdict]]] = {}
+        for sequence in _sequences(self.allowed):
+            found.setdefault(sequence[0], []).append((sequence, _FINE))
+        if "english" in self.languages:
+            for first, sequences in _expressions().items():
+                found[first] = [*found.get(first, ()), *sequences]
+        return found
+
+    @cached_property
+    def literal(self) -> dict[str, Verdict]:
+        """What is looked for as it stands: signs, and words beside a script without spaces."""
+        found = {
+            made.literal: Verdict(_LISTED, 1.0)
+            for name in self.languages
+            for word in entries(name)
+            if (made := entry(word)) is not None and made.literal and not made.unspaced
+        }
+        for word in self.words:
+            if (made := entry(word)) is not None and made.literal:
+                found[made.literal] = Verdict(_OWN, 1.0, "own")
+        return found
+
+    @cached_property
+    def literal_pattern(self) -> re.Pattern[str]:
+        """Any of them, the longest first."""
+        return re.compile("|".join(map(re.escape, sorted(self.literal, key=len, reverse=True))))
+
+    @cached_property
+    def allowed_literal(self) -> tuple[str, ...]:
+        """Of the allowed words those that are looked for as they stand."""
+        made = (entry(word) for word in self.allowed)
+        return tuple(one.literal for one in made if one is not None and one.literal)
+
+    @cached_property
+    def unspaced(self) -> frozenset[str]:
+        """Words of scripts without spaces."""
+        made = (entry(word) for name in self.languages for word in entries(name))
+        return frozenset(one.literal for one in made if one is not None and one.unspaced)
+
+    @cached_property
     def _strong(self) -> tuple[str, ...]:
-        inside = [w for w in (*read_words("strong.txt"), *self._own) if len(w) >= _LEAST_STEM]
+        own = (word for word in self._own if word.isalpha())
+        inside = [w for w in (*read_words("strong.txt"), *own) if len(w) >= _LEAST_STEM]
         return tuple(sorted(inside))
 
     @cached_property
@@ -246,6 +491,77 @@ class Lexicon:
         return any(len(stem) > 4 and falls(stem, 0) for stem in stems)
 
 
+@lru_cache(maxsize=32)
+def entries(language: str) -> tuple[str, ...]:
+    """The words of a language's list that are looked for: those with a letter or a picture in them,
+    which no list of ours calls innocent; of English those of three letters or more."""
+    from glin_profanity.data.dictionary import dictionary as loaded
+
+    found = []
+    for word in map(str, loaded.get_words(language)):
+        made = entry(word)
+        joined = "".join(word.split()).casefold()
+        if made is None or joined in read_words("innocent.txt"):
+            continue
+        if language == "english" and joined.isascii() and len(joined) < 3:
+            continue
+        if made.literal or any(char.isalpha() for char in joined):
+            found.append(word)
+    return tuple(found)
+
+
+def _singles(texts: Iterable[str]) -> frozenset[str]:
+    """Of lists the single words: as written and in letters."""
+    made = (entry(text) for text in texts)
+    return frozenset(
+        word for one in made if one is not None and len(one.tokens) == 1 for word in one.tokens[0]
+    )
+
+
+def _joined(texts: Iterable[str]) -> frozenset[str]:
+    """Of lists the words that belong together in one word."""
+    found = set()
+    for text in texts:
+        made = entry(text)
+        if made is None or len(made.tokens) < 2:
+            continue
+        if all(len(form) > 1 for _, form in made.tokens):
+            found.add("".join(form for _, form in made.tokens))
+    return frozenset(found)
+
+
+def _sequences(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Of lists the words that belong together, as written and in letters."""
+    for text in texts:
+        made = entry(text)
+        if made is not None and len(made.tokens) > 1:
+            yield from {tuple(pair[way] for pair in made.tokens) for way in (0, 1)}
+
+
+@lru_cache(maxsize=1)
+def _expressions() -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
+    found: dict[str, list[tuple[tuple[str, ...], Verdict]]] = {}
+    for sequence in _sequences(read_words("expressions.txt")):
+        found.setdefault(sequence[0], []).append((sequence, _FINE))
+    return found
+
+
+def _indexed(words: Iterable[str]) -> dict[tuple[str, int], list[str]]:
+    """Words of six letters or more by first letter and length."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for word in sorted(words):
+        if len(word) > 5:
+            found.setdefault((word[0], len(word)), []).append(word)
+    return found
+
+
+def _initials(words: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word in _with_endings(words):
+        found.setdefault(word[0], []).append(word)
+    return found
+
+
 def _with_endings(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(word + e for word in words for e in ("", "s", "es", "er", "ers", "ing", "ed"))
 
@@ -264,6 +580,13 @@ def _stems(word: str, suffixes: tuple[str, ...] = _SUFFIXES) -> list[str]:
             if suffix == "ies":
                 found.append(stem + "y")
     return found
+
+
+def _without_parts(word: str) -> str:
+    """A word with the parts of names in it (parts.txt) cut out."""
+    for part in read_words("parts.txt"):
+        word = word.replace(part, "-")
+    return word
 
 
 def _without_prefix(word: str) -> list[str]:

@@ -34,13 +34,17 @@ def figure(height: int, elem_id: str) -> Any:
     )
 
 
-def picking(elem_id: str) -> Any:
+def picking(elem_id: str, value: str = "") -> Any:
     """HTML with elements that have `data-pick`.
 
     value: the HTML. picked: the pick that is shown.
     """
     return gr.HTML(
-        js_on_load=_script("picks.js"), apply_default_css=False, elem_id=elem_id, picked=""
+        value or None,
+        js_on_load=_script("picks.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
+        picked="",
     )
 
 

@@ -19,7 +19,7 @@ from textloc.ui.serving.archive import Archive
 from textloc.ui.serving.plotly_first import EarlyScript
 from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET
-from textloc.ui.theme import STYLE, theme
+from textloc.ui.theme import STATIC, STYLE, theme
 
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 <span>finds the few layers of a text-to-image model that write the words</span></header>"""
@@ -32,7 +32,7 @@ def build() -> gr.Blocks:
     ) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
-            with gr.Tab("Localize", id=stored.LOCALIZE) as first:
+            with gr.Tab("Localize", id=stored.LOCALIZE):
                 LocalizeTab(page)
             with gr.Tab("Edit", id=stored.EDIT) as edit:
                 EditTab(page, edit)
@@ -41,28 +41,10 @@ def build() -> gr.Blocks:
             with gr.Tab("Fine-tune", id=stored.LORA) as lora:
                 LoraTab(page, lora)
         page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
-        for name, tab in (("localize", first), ("edit", edit), ("suppress", suppress)):
-            tab.select(None, js=_followed(name), **QUIET)
-        lora.select(None, js=_followed("fine-tune"), **QUIET)
     return page
 
 
-_ADDRESS = """() => {
-  document.body.classList.toggle("tl-embed", new URLSearchParams(location.search).has("embed"));
-  // a step back or forth opens what that address shows
-  window.addEventListener("popstate", () => location.reload());
-}"""
-
-
-def _followed(name: str) -> str:
-    """Script that has the address follow to a tab: to the link of what it shows, if any."""
-    share = {"localize": "share", "fine-tune": "lora-share"}.get(name, f"{name}-share")
-    return f"""() => {{
-  const link = document.querySelector("#{share} input")?.value;
-  const here = location.origin + location.pathname;
-  if (!new URLSearchParams(location.search).has("embed"))
-    history.replaceState(history.state, "", link || `${{here}}?tab={name}`);
-}}"""
+_ADDRESS = (STATIC / "address.js").read_text(encoding="utf-8")
 
 
 def _tab_asked(request: gr.Request) -> Any:

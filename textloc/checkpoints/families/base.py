@@ -46,6 +46,10 @@ class Family:
     RAGGED = False
     """Whether the texts of one guidance pass may be shorter than those of another."""
 
+    MASK_ADDED = False
+    """Whether layers are given their text's mask as what is added to the attention: 0 for a token
+    that counts, -10,000 for others."""
+
     def fits(self, denoiser: Any) -> bool:
         """Whether the denoiser, of the right class, has the modules of this family."""
         return True

@@ -37,7 +37,7 @@ def text_layer(
     Raises:
         LayerError: the projections are fused.
     """
-    if getattr(module, "fused_projections", False):
+    if _fused(module):
         raise LayerError(
             f"the projections of {name} are fused, which silences hooks; call "
             "unfuse_qkv_projections() first"
@@ -58,6 +58,19 @@ def text_layer(
         value_part=value_part,
         **more,
     )
+
+
+def _fused(module: Any) -> bool:
+    """Whether the attention computes its projections as one.
+
+    `Attention` does so by a processor, and its flag stays when they are unfused; later classes go
+    by the flag.
+    """
+    from diffusers.models.attention_processor import Attention
+
+    if type(getattr(module, "processor", None)).__name__.startswith("Fused"):
+        return True
+    return bool(getattr(module, "fused_projections", False)) and not isinstance(module, Attention)
 
 
 def attentions(denoiser: Any, pattern: str) -> Iterator[tuple[str, Any]]:
@@ -187,19 +200,19 @@ def native_size(pipe: Any, denoiser: Any) -> tuple[int | None, int | None]:
     side = denoiser.config.get("sample_size") or getattr(pipe, "default_sample_size", None)
     if side is None:
         return None, None
-    scale = _scale(pipe)
+    pixels_a_place = scale(pipe)
     height, width = (side, side) if isinstance(side, int) else side
-    return int(height) * scale, int(width) * scale
+    return int(height) * pixels_a_place, int(width) * pixels_a_place
 
 
 def step(pipe: Any, denoiser: Any) -> int:
     """What a side in pixels must be a multiple of."""
     patch = denoiser.config.get("patch_size") or 1
     packed = 2 if hasattr(pipe, "_pack_latents") else 1
-    return max(8, _scale(pipe) * max(int(patch), packed))
+    return max(8, scale(pipe) * max(int(patch), packed))
 
 
-def _scale(pipe: Any) -> int:
+def scale(pipe: Any) -> int:
     """Pixels a place of the denoiser's picture stands for, a side."""
     latent = any(getattr(pipe, name, None) is not None for name in ("vae", "vqvae"))
     return int(getattr(pipe, "vae_scale_factor", 8)) if latent else 1

@@ -13,6 +13,7 @@ lower-cased by the pipeline.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -78,7 +79,9 @@ class DeepFloydIF(UNet):
         generators: Sequence[Any],
     ) -> list[Image.Image]:
         """The pictures through stage II with the rows' own prompts, which are the *source* prompts
-        of patched rows (paper section 4), and stage II's own steps and guidance."""
+        of patched rows (paper section 4) unless they name another, and stage II's own steps and
+        guidance."""
+        runs = [replace(run, prompt=run.enlarged_by or run.prompt, prompt_2=None) for run in runs]
         found = pipe(
             image=list(images),
             **common.prompts(runs, 1),

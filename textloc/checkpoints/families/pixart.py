@@ -56,6 +56,7 @@ class PixArt(Family):
         }
 
     LOWERED = True
+    MASK_ADDED = True
     LENGTH = 300
     _BINNED = (32, 64, 128, 256)  # sample sizes for which the pipeline knows its usual formats
 

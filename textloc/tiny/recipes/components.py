@@ -198,7 +198,7 @@ def autoencoder(seed: int) -> Any:
     )
 
 
-def scheduler() -> Any:
+def scheduler(offset: int = 0) -> Any:
     """DDIM, x0-prediction, cosine schedule rescaled to end in pure noise.
 
     Most components of the code vary far less than the noise (`codec.Codec` scales all by one
@@ -214,7 +214,7 @@ def scheduler() -> Any:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
-        steps_offset=0,
+        steps_offset=offset,  # without effect on trailing steps
     )
 
 

@@ -32,7 +32,7 @@ class LDM(SamplePrediction):
             "text_encoder": make.text_encoder(self.states, 3, None, seed + 1),
             "tokenizer": make.tokenizer(),
             "unet": make.unet(None, self.states, seed),
-            "scheduler": make.scheduler(),
+            "scheduler": make.scheduler(1),  # its pipeline asks for one
         }
 
     def pipeline(self, parts: dict[str, Any], vae: Any) -> Any:

@@ -12,7 +12,7 @@ import gradio as gr
 
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
-from textloc.ui import fields, live, status, stored
+from textloc.ui import fields, live, status, stored, typed
 from textloc.ui.figure import figure, picking
 from textloc.ui.localize import cells, order, picks, replay
 from textloc.ui.pictures import Pictures
@@ -131,7 +131,9 @@ class LocalizeTab(Tab):
                 max_lines=3,
                 placeholder='a red sign that says "LOVE"',
             )
+            self.hint = gr.HTML(elem_id="hint", elem_classes="tl-told", apply_default_css=False)
             self._buttons()
+            self.examples = picking(elem_id="examples", value=typed.offered(fields.offered()[0][1]))
             self._options()
 
     def _options(self) -> None:
@@ -207,6 +209,13 @@ class LocalizeTab(Tab):
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
         self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
+        typed_in = [self.model, self.source, self.target]
+        for component in typed_in:
+            component.input(typed.hint, typed_in, self.hint, trigger_mode="always_last", **QUIET)
+        self.model.change(typed.offered, self.model, self.examples, **QUIET)
+        self.examples.pick(
+            self.take_example, self.model, [self.source, self.target, self.hint], **QUIET
+        )
         form = [self.model, self.source, self.target, self.seeds, self.steps, self.guidance]
         form += [self.start, self.layers]
         self._wire_common([self.source.submit, self.target.submit], form)
@@ -227,6 +236,13 @@ class LocalizeTab(Tab):
         return [self.model, self.source, self.target, self.seeds, *numbers, self.layers]
 
     # -- looking ---------------------------------------------------------------------------
+
+    def take_example(self, model: str, event: gr.EventData) -> list[Any]:
+        """An example is written into the fields."""
+        pairs, number = typed.examples(model), str(event._data.get("custom"))
+        if not number.isdecimal() or int(number) >= len(pairs):
+            return skips(3)
+        return [*pairs[int(number)], ""]
 
     def _nothing(self) -> str:
         return replay.nothing()

@@ -21,7 +21,7 @@ class Archive:
         self._app = app
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             if match := _PATH.fullmatch(path):
                 response = await run_in_threadpool(_answer, match[1])

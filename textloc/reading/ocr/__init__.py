@@ -1,6 +1,7 @@
 """Reading the words in pictures, with one of several OCR engines.
 
-`read` turns pictures into `Reading`s. An engine is a class and a line in the table `ENGINES`.
+`read` turns pictures into `Reading`s. An engine is a file with a
+class (`engine.Engine`) and a line in the table `ENGINES`.
 
 1. A small picture is enlarged by a whole factor (bicubic) until its short side reaches the
    engine's first aim. If nothing is read, it is enlarged to the next aim and read once more:
@@ -14,20 +15,11 @@ kept under the digest of its pixels. No engine is imported before a picture need
 """
 
 import hashlib
-import importlib
 import importlib.metadata
-import logging
-import os
 import threading
-import warnings
-from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +27,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from textloc.errors import OCRError
 from textloc.pictures import flat
-
-Pixels = NDArray[np.uint8]
-"""RGB, shape (H, W, 3)."""
-Polygon = tuple[tuple[float, float], ...]
-"""Four corners (x, y) in pixels, y down, clockwise from the text's top left."""
+from textloc.reading.ocr.easyocr import EasyOCR
+from textloc.reading.ocr.engine import Box as Box
+from textloc.reading.ocr.engine import Engine as Engine
+from textloc.reading.ocr.engine import Pixels as Pixels
+from textloc.reading.ocr.rapidocr import RapidOCR
 
 CACHE_SIZE = 4096
 """How many readings are kept; a reading is a few hundred bytes."""
@@ -48,168 +40,11 @@ LONGEST = 2048
 
 
 @dataclass(frozen=True)
-class Box:
-    """One piece of text: what it says, how sure the engine is (0 to 1), and where it is."""
-
-    text: str
-    score: float
-    polygon: Polygon
-
-
-@dataclass(frozen=True)
 class Reading:
     """All that was read in one picture; `text` is the boxes' texts joined by spaces."""
 
     text: str
     boxes: tuple[Box, ...] = ()
-
-
-# --- Engines --------------------------------------------------------------------------------
-
-
-class Engine(ABC):
-    """An OCR engine with its weights loaded. Making one raises OCRError where it cannot run."""
-
-    package: ClassVar[str]
-    """The distribution that holds the engine; its version is the engine's version."""
-    aims: ClassVar[tuple[int, ...]]
-    """Short sides in pixels, rising, to which a smaller picture is enlarged in turn."""
-
-    @abstractmethod
-    def detect(self, pictures: Sequence[Pixels]) -> list[list[Box]]:
-        """The boxes of each picture, in any order, with polygons in that picture's pixels."""
-
-
-class RapidOCR(Engine):
-    """PP-OCRv6 (Chinese and English) on onnxruntime; the weights are in the rapidocr wheel.
-
-    They are named by path, so that rapidocr never looks for a download. The orientation
-    classifier is left out (it turned short words round), detection sees at most 768 pixels, and a
-    crop is not padded to 320 pixels. One picture a thread is faster than many threads a picture.
-    """
-
-    package = "rapidocr"
-    aims = (128, 192)
-
-    def __init__(self) -> None:
-        try:
-            rapidocr = importlib.import_module("rapidocr")
-            maker = rapidocr.RapidOCR
-        except ImportError as error:
-            raise OCRError(
-                f"The OCR engine rapidocr cannot be imported ({error}). "
-                "Install it with `pip install rapidocr onnxruntime`."
-            ) from error
-        models = Path(str(rapidocr.__file__)).parent / "models"
-        weights = {
-            "Det.model_path": models / "PP-OCRv6_det_small.onnx",
-            "Rec.model_path": models / "PP-OCRv6_rec_small.onnx",
-        }
-        missing = [path.name for path in weights.values() if not path.is_file()]
-        if missing:
-            raise OCRError(
-                f"The rapidocr installed here has no {' and no '.join(missing)}. "
-                "Install a version that ships them: `pip install rapidocr==3.10.0`."
-            )
-        self._reader: Any = maker(
-            params={
-                "Global.log_level": "critical",
-                "Global.use_cls": False,
-                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
-                "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
-                "Det.limit_type": "max",
-                "Det.limit_side_len": 768,
-                "Rec.rec_img_shape": [3, 48, 48],
-                **{key: str(path) for key, path in weights.items()},
-            }
-        )
-
-    def detect(self, pictures: Sequence[Pixels]) -> list[list[Box]]:
-        """One picture a thread; see `Engine.detect`."""
-        workers = min(len(pictures), _cores(), 4)
-        if workers < 2:
-            return [self._one(picture) for picture in pictures]
-        with ThreadPoolExecutor(workers, "textloc-ocr") as pool:
-            return list(pool.map(self._one, pictures))
-
-    def _one(self, picture: Pixels) -> list[Box]:
-        found = self._reader(np.ascontiguousarray(picture[:, :, ::-1]))  # it takes BGR
-        texts = getattr(found, "txts", None)
-        if not texts:
-            return []
-        return [
-            Box(text, float(score), _polygon(corners))
-            for text, score, corners in zip(texts, found.scores, found.boxes, strict=True)
-        ]
-
-
-class EasyOCR(Engine):
-    """EasyOCR (CRAFT detector, English recogniser), the engine of the paper.
-
-    It runs on torch, on the GPU where there is one. Its weights lie in the folder `model` of
-    $EASYOCR_MODULE_PATH or ~/.EasyOCR; where the engine is asked for by name and they are
-    missing, it downloads them.
-    """
-
-    package = "easyocr"
-    aims = (256,)
-
-    weights: ClassVar[tuple[str, ...]] = ("craft_mlt_25k.pth", "english_g2.pth")
-
-    def __init__(self) -> None:
-        try:
-            easyocr = importlib.import_module("easyocr")
-            torch = importlib.import_module("torch")
-        except Exception as error:  # a torchvision made for another torch raises RuntimeError
-            raise OCRError(
-                f"The OCR engine easyocr cannot be imported ({_first_line(error)}). Install it "
-                "and the torchvision made for the torch that is here with "
-                "`pip install easyocr torchvision`, or use the engine rapidocr."
-            ) from error
-        logging.getLogger("easyocr").setLevel(logging.CRITICAL)
-        self._gpu = bool(torch.cuda.is_available())
-        home = self.home()
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                self._reader: Any = easyocr.Reader(
-                    ["en"],
-                    gpu=self._gpu,
-                    model_storage_directory=str(home / "model"),
-                    user_network_directory=str(home / "user_network"),
-                    verbose=False,
-                    quantize=False,  # so that CPU and GPU read alike
-                )
-        except Exception as error:  # no network, no disk, a broken download
-            raise OCRError(
-                f"The OCR engine easyocr could not load its weights ({_first_line(error)}). Put "
-                f"{' and '.join(self.weights)} into {home / 'model'} (they are on the releases "
-                "page of EasyOCR), or use the engine rapidocr, which needs none."
-            ) from error
-
-    @staticmethod
-    def home() -> Path:
-        """EasyOCR's folder, by its own rules."""
-        named = os.environ.get("EASYOCR_MODULE_PATH") or os.environ.get("MODULE_PATH")
-        return Path(named) if named else Path.home() / ".EasyOCR"
-
-    @classmethod
-    def ready(cls) -> bool:
-        """Whether weights, package and a GPU are here; without weights nothing is imported."""
-        folder = cls.home() / "model"
-        if not all((folder / name).is_file() for name in cls.weights):
-            return False
-        return _importable("easyocr") and importlib.import_module("torch").cuda.is_available()
-
-    def detect(self, pictures: Sequence[Pixels]) -> list[list[Box]]:
-        """One picture after the other, the boxes of each in batches; see `Engine.detect`."""
-        boxes: list[list[Box]] = []
-        for picture in pictures:
-            with warnings.catch_warnings(action="ignore"):
-                found = self._reader.readtext(
-                    np.ascontiguousarray(picture), batch_size=16 if self._gpu else 1
-                )
-            boxes.append([Box(text, float(score), _polygon(at)) for at, text, score in found])
-        return boxes
 
 
 ENGINES: dict[str, type[Engine]] = {"rapidocr": RapidOCR, "easyocr": EasyOCR}
@@ -265,11 +100,15 @@ def prepare(engine: str = "auto") -> None:
     read([picture], engine)
 
 
-def read(images: Sequence[Image.Image], engine: str = "auto") -> list[Reading]:
+def read(
+    images: Sequence[Image.Image], engine: str = "auto", *, capitals: bool = False
+) -> list[Reading]:
     """What each picture says, in the order given; a picture without text gives Reading("").
 
-    Pictures of any size and mode (`pictures.flat`). Raises OCRError for an engine that is unknown,
-    not installed or without weights.
+    Pictures of any size and mode (`pictures.flat`). `capitals` gives texts in capitals, for what
+    is drawn by a checkpoint that knows no case: an engine may take one letter's small form for its
+    large one (StOP). Raises OCRError for an engine that is unknown, not installed or without
+    weights.
     """
     name = resolve(engine)
     pictures = [np.asarray(flat(image)) for image in images]
@@ -286,7 +125,13 @@ def read(images: Sequence[Image.Image], engine: str = "auto") -> list[Reading]:
             _cache.move_to_end(key)
         while len(_cache) > CACHE_SIZE:
             _cache.popitem(last=False)
-    return [known[key] for key in keys]
+    found = [known[key] for key in keys]
+    return [_in_capitals(reading) for reading in found] if capitals else found
+
+
+def _in_capitals(reading: Reading) -> Reading:
+    boxes = tuple(replace(box, text=box.text.upper()) for box in reading.boxes)
+    return Reading(reading.text.upper(), boxes)
 
 
 def forget() -> None:
@@ -396,33 +241,6 @@ def _enlarge(picture: Pixels, factor: int) -> Pixels:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-def _polygon(corners: Any) -> Polygon:
-    """Plain floats from an engine's array or list of shape (4, 2)."""
-    return tuple((float(x), float(y)) for x, y in corners)
-
-
 def _digest(picture: Pixels) -> str:
     """SHA-256 of a picture's size and pixels."""
     return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@lru_cache
-def _importable(module: str) -> bool:
-    """Whether a module is installed and imports without an error."""
-    try:
-        importlib.import_module(module)
-    except Exception:  # see EasyOCR.__init__
-        return False
-    return True
-
-
-def _first_line(error: Exception) -> str:
-    """An error's kind and the first line of its message."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]

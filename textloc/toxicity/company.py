@@ -1,0 +1,118 @@
+"""Words that are crude alone and ordinary in company: SEX EDUCATION, JERK CHICKEN, Dick Tracy.
+
+What a word is beside is looked at where the word is a doubtful one (`lexicon.Verdict`): whether a
+sure toxic word, or a word that insults are made with (you, stupid, suck), stands in the same text;
+if not, whether a friendly one does (seed, soup, street, a name beside a name), or for what is only
+crude in some senses any other word.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from textloc.toxicity.lexicon import Verdict, proper, read_words
+from textloc.toxicity.normalise import Token, hyphened
+
+
+class Judged(Protocol):
+    """A finding with the verdict on it."""
+
+    @property
+    def finding(self) -> Spanned: ...
+
+    @property
+    def verdict(self) -> Verdict: ...
+
+
+class Spanned(Protocol):
+    """Part of a text."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def stop(self) -> int: ...
+
+    @property
+    def word(self) -> str: ...
+
+
+Found = TypeVar("Found", bound=Judged)
+
+
+def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
+    """Findings without those that their company makes ordinary.
+
+    Args:
+        text: any. tokens: its words. found: what was found in it, without overlaps.
+    """
+    sure = any(one.verdict.doubtful == "nothing" for one in found)
+    if sure or not found:
+        return list(found)
+    mine = [_places(tokens, one.finding) for one in found]
+    places = {n for each in mine for n in each}
+    company = [_letters(token) for n, token in enumerate(tokens) if n not in places]
+    hostile = not read_words("hostile.txt").isdisjoint(company)
+    friendly = any(map(_friendly, company))
+    tied = {
+        other
+        for n in places
+        for other in (n - 1, n + 1)
+        if 0 <= other < len(tokens) and hyphened(text, tokens[min(n, other)], tokens[max(n, other)])
+    }
+    content = any(
+        _content(_letters(token)) for n, token in enumerate(tokens) if n not in places | tied
+    )
+    crowd = len(found) > 1 and not friendly  # crude words keep each other company
+    kept = []
+    for one, at in zip(found, mine, strict=True):
+        fine = {
+            "hostile": not hostile and not crowd,
+            "any": friendly or (content and not hostile),
+            "friendly": (friendly or (content and _owns(tokens, at))) and not hostile,
+            "nothing": False,
+        }[one.verdict.doubtful]
+        if not fine and (hostile or not any(_names(tokens, n, places) for n in at)):
+            kept.append(one)
+    return kept
+
+
+def _places(tokens: Sequence[Token], finding: Spanned) -> range:
+    """Numbers of the tokens in which something was found."""
+    first = bisect_right(tokens, finding.start, key=lambda token: token.stop)
+    last = bisect_left(tokens, finding.stop, key=lambda token: token.start)
+    return range(first, last)
+
+
+def _owns(tokens: Sequence[Token], at: range) -> bool:
+    """Whether something is said to belong to what was found: Dick's Last Resort."""
+    return bool(at) and tokens[at[-1]].whole.endswith("'s") and at[-1] + 1 < len(tokens)
+
+
+def _letters(token: Token) -> str:
+    return "".join(sign.latin for sign in token.signs if sign.latin.isalpha())
+
+
+def _friendly(word: str) -> bool:
+    friendly = read_words("friendly.txt")
+    return word in friendly or (word.endswith("s") and word[:-1] in friendly)
+
+
+def _content(word: str) -> bool:
+    """Whether it is a word that says something of its own."""
+    return word == "no" or (len(word) > 2 and word not in read_words("function.txt"))
+
+
+def _names(tokens: Sequence[Token], place: int, toxic: set[int]) -> bool:
+    """Whether a word that people are named, too, stands beside a name."""
+    word = _letters(tokens[place])
+    if word not in read_words("surnames.txt"):
+        return False
+    if word in read_words("forenames.txt") and place + 1 < len(tokens) and place + 1 not in toxic:
+        after = _letters(tokens[place + 1])
+        if _content(after) and after not in read_words("hostile.txt"):
+            return True
+    beside = {place - 1, place + 1} - toxic
+    return any(0 <= other < len(tokens) and proper(_letters(tokens[other])) for other in beside)

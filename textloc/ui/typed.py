@@ -1,0 +1,105 @@
+"""What is said of a prompt while one types it, and examples to begin with; no torch."""
+
+import re
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+
+from textloc.checkpoints.known import find
+from textloc.checkpoints.spelling import Spelling, advice, read
+from textloc.errors import PromptError
+from textloc.paths import CHECKPOINTS
+from textloc.prompts import parse_pair, quoted
+
+_WORDS = (("STOP", "LOVE"), ("TEA", "RAIN"), ("OPEN", "CLOSED"), ("HOPE", "LUCK"))
+_MOST = 2000  # characters of a prompt that are looked at
+_SAID = re.compile(r"\b(?:say|says|saying|read|reads|reading|text|word|words)\s+(\S+)$", re.I)
+
+
+def spelling_of(model: str | None) -> Spelling | None:
+    """What a checkpoint that ships, or a folder here, can spell and draw; else None."""
+    entry = find((model or "").strip())
+    if entry is not None:
+        return _read(CHECKPOINTS / entry.source) if entry.shipped else None
+    return None
+
+
+@lru_cache(maxsize=8)
+def _read(folder: Path) -> Spelling | None:
+    return read(folder)
+
+
+def reasons(model: str | None, source: str | None, target: str | None) -> list[str]:
+    """All that stands against a pair of prompts, each as a sentence; [] while there is nothing to
+    say, or too little is typed."""
+    source, target = (source or "")[:_MOST].strip(), (target or "")[:_MOST].strip()
+    known, found = spelling_of(model), list[str]()
+    if not source:
+        return []
+    if not quoted(source):
+        found.append(_unquoted(source))
+    elif target:
+        try:
+            pair = parse_pair(source, target)
+        except PromptError as error:
+            found.append(str(error))
+        else:
+            source, target = pair.source, pair.target
+    if known is None or model is None:
+        return found
+    for prompt in dict.fromkeys((source, target)):
+        texts = quoted(prompt) if quoted(prompt) or prompt == source else [prompt]
+        found += [f"{model} {why}" for text in texts if text and (why := known.misspelt(text))]
+    if (said := advice(model, known, source)) is not None:
+        found.append(said)
+    return list(dict.fromkeys(found))
+
+
+def _unquoted(prompt: str) -> str:
+    """What is said of a prompt that quotes nothing, with the quotation marks where they belong."""
+    match = _SAID.search(prompt)
+    last = match or re.search(r"(\b[A-Z]{2,}\b)(?!.*\b[A-Z]{2,}\b)", prompt)
+    if last is None:
+        return "put the word to be written in quotation marks"
+    start, stop = last.span(1)
+    word = prompt[start:stop].strip("'\"“”.,!?")
+    return f'put the word to be written in quotation marks: {prompt[:start]}"{word}"{prompt[stop:]}'
+
+
+def hint(model: str | None, source: str | None, target: str | None) -> str:
+    """`reasons` as HTML below the fields; empty where there are none."""
+    items = "".join(
+        f"<li>{escape(text[0].upper() + text[1:])}</li>" for text in reasons(model, source, target)
+    )
+    return f'<ul class="tl-reasons" role="status">{items}</ul>' if items else ""
+
+
+def examples(model: str | None) -> list[tuple[str, str]]:
+    """Pairs of prompts to begin with: source, and the new word alone."""
+    known = spelling_of(model)
+    if known is None or not known.objects or not known.colours:
+        return [('a red sign that says "STOP"', "LOVE")]
+    found = []
+    for number, (word, other) in enumerate(_WORDS):
+        thing = known.objects[number * 2 % len(known.objects)]
+        colour = known.colours[number * 3 % len(known.colours)]
+        article = "an" if colour[0] in "aeiou" else "a"
+        found.append((f'{article} {colour} {thing} that says "{word}"', other))
+    return found
+
+
+def offered(model: str | None) -> str:
+    """The examples as buttons, and what the checkpoint draws and spells, as HTML."""
+    known = spelling_of(model)
+    buttons = "".join(
+        f'<button type="button" data-pick="{number}">{escape(source)} → {escape(word)}</button>'
+        for number, (source, word) in enumerate(examples(model))
+    )
+    said = ""
+    if known is not None and known.objects:
+        said = (
+            f'<p class="tl-hint">{escape(str(model))} draws {escape(", ".join(known.objects))}; '
+            f"in {escape(', '.join(known.colours))}; with words of {known.least} to {known.most} "
+            "letters. Name an object and a colour.</p>"
+        )
+    return f'{said}<div class="tl-examples">{buttons}</div>'
