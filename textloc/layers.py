@@ -23,8 +23,9 @@ class TextLayer:
     they are the same where keys and values are slices of one projection. heads: number of
     attention heads the key projection is split into, which may be fewer than the queries have.
     kv_parameters: weights of both projections, biases left out (as the paper's Table 1 counts
-    them); where they are `mixed` the picture is projected by the same weights. static: whether the text states that enter do not depend on the image (cross-attention),
-    so that nothing but the prompt decides the keys and values.
+    them); where they are `mixed` the picture is projected by the same weights. static: whether the
+    text states that enter do not depend on the image (cross-attention), so that nothing but the
+    prompt decides the keys and values.
     place: where text stands among the tokens that the projections see. sequence_first: whether
     these come as (token, row, feature) instead of (row, token, feature). key_part, value_part:
     half-open range of the projection's features that are keys or values; None for all.

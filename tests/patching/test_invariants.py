@@ -443,7 +443,7 @@ def test_running_out_of_memory_halves_the_call(
     assert collect(small, sweep(small)).keys() == set(sweep(small))
     assert max(sizes) > 10
     limit = 2
-    with pytest.raises(OutOfMemoryError, match="smaller size"):
+    with pytest.raises(OutOfMemoryError, match="smaller --size"):
         collect(small, sweep(small))
 
 

@@ -463,11 +463,11 @@ class _Reader:
             if not self._here:
                 return None
             self._silent.discard(name)
-            return (self._read(attention, layer, args[0]), *args[1:]), kwargs
+            return (self._read(layer, args[0]), *args[1:]), kwargs
 
         return hook
 
-    def _read(self, attention: Any, layer: TextLayer, states: Tensor) -> Tensor:
+    def _read(self, layer: TextLayer, states: Tensor) -> Tensor:
         """States (R, T, D) at a projection of the layer, with the other words in their rows."""
         if self._last is not None and self._last[0] is states:
             return self._last[1]
