@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from textloc.errors import LayerError
+
+Place = Literal["all", "first", "last", "rows"]
+"""Where text stands among tokens: they are all text, it comes first, it comes last, or every row
+has places of its own (texts of unequal length, packed without gaps)."""
 
 
 @dataclass(frozen=True)
@@ -14,14 +19,20 @@ class TextLayer:
     """One place where text keys and values enter the denoiser.
 
     index: number in forward-execution order, from 0. name: dotted name of the attention module.
-    key, value: dotted names of the projections (`nn.Linear`) that make the text keys and values.
-    heads: number of attention heads the key projection is split into. kv_parameters: weights of
-    both projections, biases left out (as the paper's Table 1 counts them); where they are `mixed`
-    the picture is projected by the same weights. static: whether the
+    key, value: dotted names of the projections (`nn.Linear`) that make the text keys and values;
+    they are the same where keys and values are slices of one projection. heads: number of
+    attention heads the key projection is split into, which may be fewer than the queries have.
+    kv_parameters: weights of both projections, biases left out (as the paper's Table 1 counts
+    them); where they are `mixed` the picture is projected by the same weights. static: whether the
     text states that enter do not depend on the image (cross-attention), so that nothing but the
-    prompt decides the keys and values. mixed: whether the projections also see image tokens; the
-    text tokens then come first. mask: the argument of the attention module that says which text
-    tokens count (rows first, tokens last), where there is one.
+    prompt decides the keys and values.
+    place: where text stands among the tokens that the projections see. sequence_first: whether
+    these come as (token, row, feature) instead of (row, token, feature). key_part, value_part:
+    half-open range of the projection's features that are keys or values; None for all.
+    mask: the argument of the attention module that says which tokens count as keys (rows first,
+    tokens last), where there is one. mask_place: where text stands among the mask's tokens.
+    rotary: the argument of the attention module that tells where the tokens stand, a tensor or a
+    tuple of tensors (row, token, ...), where these differ between rows.
     """
 
     index: int
@@ -31,20 +42,41 @@ class TextLayer:
     heads: int
     kv_parameters: int
     static: bool
-    mixed: bool = False
+    place: Place = "all"
+    sequence_first: bool = False
+    key_part: tuple[int, int] | None = None
+    value_part: tuple[int, int] | None = None
     mask: str | None = None
+    mask_place: Place = "all"
+    rotary: str | None = None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the projections also see image tokens."""
+        return self.place != "all"
+
+    @property
+    def parts(self) -> dict[str, tuple[tuple[int, int] | None, ...]]:
+        """By projection, the ranges of its features that are keys or values."""
+        if self.key == self.value:
+            return {self.key: (self.key_part, self.value_part)}
+        return {self.key: (self.key_part,), self.value: (self.value_part,)}
 
 
 @dataclass(frozen=True)
 class TextChannel:
     """A way of the text into the denoiser beside the text layers, such as the pooled state.
 
-    name: `pooled` for a vector that enters by the time embedding. module: dotted name of the
-    module whose output (rows first) depends on nothing of a row but its text.
+    name: `pooled` for a vector that enters by the time embedding. module: dotted name of the module
+    whose output (rows first) depends on nothing of a row but its text.
+    argument: where it is not an output that is moved: the keyword argument of the modules whose
+    dotted names `module` matches (`*` is one part, `|` is or), a tensor or tuple of tensors
+    (row, token, ...); in text layers only what is not the text's.
     """
 
     name: str
     module: str
+    argument: str | None = None
 
 
 def parse_layers(text: str, count: int) -> tuple[int, ...]:

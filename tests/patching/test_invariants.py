@@ -5,6 +5,7 @@ All in double precision (`tiny_pipelines.precise`): no claim holds, or fails, by
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,7 +65,8 @@ def pictures(
             generator=[torch.Generator().manual_seed(run.seed) for run in runs],
             output_type="np",
         )
-    return out.images, state
+    images = out.image if hasattr(out, "image") else out.images  # Kandinsky 5 says `image`
+    return np.asarray(images), state
 
 
 def whole(model: Model, donor: Run) -> Patch:
@@ -74,15 +76,30 @@ def whole(model: Model, donor: Run) -> Patch:
 
 
 def text_tokens(model: Model) -> int:
-    """Text tokens of a text layer in a call with `SOURCE`."""
+    """Text tokens of the first text layer in the longest pass of a call with `SOURCE`."""
+    denoiser, layer, family = model.denoiser, model.layers[0], model.family
     lengths: list[int] = []
-    handle = model.denoiser.register_forward_pre_hook(
-        lambda _module, _args, kwargs: lengths.append(kwargs["encoder_hidden_states"].shape[1]),
-        with_kwargs=True,
-    )
+    signature = inspect.signature(denoiser.forward)
+
+    def see(_module: Any, args: Any, kwargs: Any) -> None:
+        found = signature.bind(*args, **kwargs).arguments
+        if layer.place in ("first", "last"):
+            lengths.append(family.tokens(denoiser, found))
+        elif layer.place == "rows":
+            lengths.append(family.places(denoiser, found).shape[-1])
+
+    def project(_module: Any, _args: Any, projected: torch.Tensor) -> None:
+        if layer.place == "all":
+            lengths.append(projected.shape[1])
+
+    handles = [
+        denoiser.register_forward_pre_hook(see, with_kwargs=True),
+        denoiser.get_submodule(layer.key).register_forward_hook(project),
+    ]
     pictures(model, [SOURCE], steps=1)
-    handle.remove()
-    return min(lengths)
+    for handle in handles:
+        handle.remove()
+    return max(lengths)
 
 
 def everything(model: Model) -> tuple[int, ...]:
@@ -426,7 +443,7 @@ def test_running_out_of_memory_halves_the_call(
     assert collect(small, sweep(small)).keys() == set(sweep(small))
     assert max(sizes) > 10
     limit = 2
-    with pytest.raises(OutOfMemoryError, match="smaller size"):
+    with pytest.raises(OutOfMemoryError, match="smaller --size"):
         collect(small, sweep(small))
 
 

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from textloc.checkpoints.families import (
-    deepfloyd_if,
-    latent_diffusion,
-    pixart,
-    stable_diffusion,
-    stable_diffusion_3,
-    stable_diffusion_xl,
-)
+from textloc.checkpoints.families.deepfloyd_if import DeepFloydIF
+from textloc.checkpoints.families.latent_diffusion import LatentDiffusion
+from textloc.checkpoints.families.pixart import PixArt
+from textloc.checkpoints.families.stable_diffusion import StableDiffusion
+from textloc.checkpoints.families.stable_diffusion_3 import StableDiffusion3
+from textloc.checkpoints.families.stable_diffusion_xl import StableDiffusionXL
 from textloc.errors import CheckpointError, PromptError
 from textloc.prompts import replace_text
 from textloc.runs import Run, Sampling
@@ -30,8 +28,8 @@ from textloc.runs import Run, Sampling
 if TYPE_CHECKING:
     from textloc.checkpoints.loading import Model
 
-_ONE_TEXT = (stable_diffusion, stable_diffusion_xl, latent_diffusion, deepfloyd_if, pixart)
-_LOWER = (deepfloyd_if, pixart)  # their pipelines lower-case prompts
+_ONE_TEXT = (StableDiffusion, StableDiffusionXL, LatentDiffusion, DeepFloydIF, PixArt)
+_LOWER = (DeepFloydIF, PixArt)  # their pipelines lower-case prompts
 
 
 @dataclass(frozen=True)
@@ -128,15 +126,15 @@ def _texts(model: Model, run: Run, sampling: Sampling) -> list[tuple[Any, int, s
     """The parts of the text tokens in order: tokenizer (None: nothing but padding), number of
     tokens, and text."""
     pipe, family = model.pipe, model.family
-    if family is stable_diffusion_3:
+    if type(family) is StableDiffusion3:
         usual = inspect.signature(pipe.__call__).parameters["max_sequence_length"].default
         second = pipe.tokenizer_3 if pipe.text_encoder_3 is not None else None
         length = sampling.text_length or usual
         text = run.prompt if run.prompt_3 is None else run.prompt_3
         return [(pipe.tokenizer, pipe.tokenizer_max_length, run.prompt), (second, length, text)]
-    if family in _ONE_TEXT:
+    if type(family) in _ONE_TEXT:
         tokenizer, length = family.readers(pipe, sampling)[0]
-        return [(tokenizer, length, run.prompt.lower() if family in _LOWER else run.prompt)]
+        return [(tokenizer, length, run.prompt.lower() if type(family) in _LOWER else run.prompt)]
     raise CheckpointError(
         f"Prompt-to-Prompt does not know the order of text tokens of {type(pipe).__name__}; it "
         "works for Stable Diffusion, SDXL, LDM, DeepFloyd IF, PixArt and Stable Diffusion 3. "

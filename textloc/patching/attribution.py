@@ -241,7 +241,8 @@ def record(
     Raises:
         AttributionError: equal text states. Cancelled: `cancelled` said so.
     """
-    shared = families.of_denoiser(model.denoiser).SHARED
+    family = families.of_denoiser(model.denoiser)
+    shared = family.SHARED
     found: dict[int, Recorded] = {}
     same = AttributionError(
         f"{model.name} reads {source.prompt[:80]!r} and {target.prompt[:80]!r} as the same text, "
@@ -252,7 +253,7 @@ def record(
         _check_going(cancelled)
         if any(asked < step and asked not in found for asked in steps):
             raise same
-        row = _conditional(arguments) if step in steps and step not in found else None
+        row = _conditional(arguments, family.TEXT) if step in steps and step not in found else None
         if row is None:
             return
         source_row, target_row = (_row(arguments, row + n, shared) for n in (0, 1))
@@ -287,9 +288,9 @@ def record(
     return [found[step] for step in sorted(found)], rows
 
 
-def _conditional(arguments: dict[str, Any]) -> int | None:
+def _conditional(arguments: dict[str, Any], text: str) -> int | None:
     """The batch row of the source in the guidance pass in which the texts of both runs differ."""
-    texts = arguments["encoder_hidden_states"]
+    texts = arguments[text]
     for row in reversed(range(0, len(texts), 2)):
         if not torch.equal(texts[row], texts[row + 1]):
             return row
@@ -298,7 +299,7 @@ def _conditional(arguments: dict[str, Any]) -> int | None:
 
 def _row(arguments: dict[str, Any], row: int, shared: Sequence[str]) -> dict[str, Any]:
     """One row of a batch as a batch of one."""
-    rows = len(arguments["encoder_hidden_states"])
+    rows = len(next(iter(arguments.values())))
 
     def pick(value: Tensor) -> Tensor:
         return value[[row]].clone() if value.ndim and len(value) == rows else value
@@ -410,7 +411,7 @@ class TextPath:
 
     def factors(self, points: Sequence[float]) -> list[Tensor]:
         """By layer (point, T, head), all alike at a point."""
-        device = self._recorded.source["encoder_hidden_states"].device
+        device = next(iter(self._recorded.source.values())).device
         along = torch.tensor(points, dtype=torch.float32, device=device)[:, None, None]
         return [along.repeat(1, self.blend.tokens, layer.heads) for layer in self._model.layers]
 

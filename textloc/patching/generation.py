@@ -306,7 +306,7 @@ def _call(
         )
     if on_step is not None:
         on_step(state.step + 1, state.step + 1)
-    images = list(out.images)
+    images = list(out.image if hasattr(out, "image") else out.images)  # Kandinsky 5 says `image`
     if len(images) != len(batch):
         raise CheckpointError(
             f"the pipeline returned {len(images)} images for {len(batch)} prompts; is this a "

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -38,8 +38,9 @@ from torch import Tensor
 
 from textloc.checkpoints import families
 from textloc.checkpoints.families import check_not_compiled, text_channels
+from textloc.checkpoints.families.common import attentions
 from textloc.errors import LayerError
-from textloc.layers import TextChannel, TextLayer, check_layers
+from textloc.layers import Place, TextChannel, TextLayer, check_layers
 from textloc.runs import Patch, Run
 
 
@@ -103,21 +104,30 @@ def patched(
     for run in runs:
         for patch in run.patches:
             _check_patch(patch, layers, channels, runs)
-    rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share)
+    ragged = families.of_denoiser(denoiser).RAGGED
+    rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share, ragged)
     patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass, scheduler)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
+    layer_of = {layer.name: layer for layer in layers}
     with ExitStack() as undo:
         for layer in layers:
-            for name in (layer.key, layer.value):
+            for name in layer.parts:
                 projection = denoiser.get_submodule(name)
                 undo.callback(projection.register_forward_hook(patcher.hook(layer, name)).remove)
-            if layer.mask is not None:
+            if layer.mask is not None or layer.rotary is not None:
                 attention = denoiser.get_submodule(layer.name)
-                mask = attention.register_forward_pre_hook(patcher.mask(layer), with_kwargs=True)
-                undo.callback(mask.remove)
+                beside = attention.register_forward_pre_hook(
+                    patcher.beside(layer), with_kwargs=True
+                )
+                undo.callback(beside.remove)
         for channel in channels:
-            module = denoiser.get_submodule(channel.module)
-            undo.callback(module.register_forward_hook(patcher.channel(channel)).remove)
+            if channel.argument is None:
+                module = denoiser.get_submodule(channel.module)
+                undo.callback(module.register_forward_hook(patcher.channel(channel)).remove)
+                continue
+            for name, module in attentions(denoiser, channel.module):
+                hook = patcher.argument(channel, layer_of.get(name))
+                undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         if scheduler is not None:
             undo.enter_context(patcher.counting(scheduler))
         undo.callback(_restore_forward, denoiser, own)
@@ -138,8 +148,8 @@ def decoding(autoencoder: Any, runs: Sequence[Run], wanted: Collection[Run]) -> 
         return
     original, own = autoencoder.decode, vars(autoencoder).get("decode")
     place = {row: number for number, row in enumerate(kept)}
-    narrow = _picker(kept, 1, len(runs))
-    widen = _picker([place.get(row, 0) for row in range(len(runs))], 1, len(kept))
+    narrow = _Picker(kept, 1, len(runs))
+    widen = _Picker([place.get(row, 0) for row in range(len(runs))], 1, len(kept))
 
     def decode(code: Tensor, *args: Any, **kwargs: Any) -> Any:
         return _map(original(narrow(code), *args, **kwargs), widen)
@@ -188,11 +198,12 @@ def _check_patch(
 @dataclass(frozen=True)
 class _Move:
     """Row `row` takes what `patch` says from row `donor`, both counted among the kept rows, after
-    which come those aside."""
+    which come those aside. ragged: texts of other guidance passes may be shorter."""
 
     row: int
     donor: int
     patch: Patch
+    ragged: bool
 
 
 @dataclass(frozen=True)
@@ -228,11 +239,12 @@ def _aside(
 @dataclass(frozen=True)
 class _Rows:
     """The runs of a batch. aside: rows that give their text only. share: compute rows that are
-    still equal once."""
+    still equal once. ragged: texts of other guidance passes may be shorter."""
 
     runs: tuple[Run, ...]
     aside: tuple[int, ...]
     share: bool
+    ragged: bool
 
     def plan(self, step: int) -> _Plan:
         """Which rows differ at `step`, and what they take from whom.
@@ -256,7 +268,8 @@ class _Rows:
         for number, row in enumerate(kept):
             for patch in self.runs[row].patches:
                 if patch.active(step):
-                    move = _Move(number, givers[self.runs.index(patch.donor)], patch)
+                    donor = givers[self.runs.index(patch.donor)]
+                    move = _Move(number, donor, patch, self.ragged)
                     places: tuple[int | str, ...] = (*patch.layers, *patch.channels)
                     for where in places:
                         moves.setdefault(where, []).append(move)
@@ -280,13 +293,15 @@ class _Patcher:
         self.state = Patching()
         self._scheduler, self._looks = scheduler, 0  # times that it has looked at
         self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
+        self._layers = layers
         self._original = denoiser.forward
         self._signature = inspect.signature(self._original)
-        self._expected = [name for layer in layers for name in (layer.key, layer.value)]
-        self._expected += [channel.module for channel in channels]
+        self._expected = [name for layer in layers for name in layer.parts]
+        self._expected += [channel.module for channel in channels if channel.argument is None]
         self._rows = rows
         self._before_step, self._before_pass = before_step, before_pass
         self._tokens = 0
+        self._places: Tensor | None = None  # of the text among a row's tokens, (pass * row, T)
         self._aside: Tensor | None = None  # text states of the rows aside, (pass * row, T, D)
         self._aside_read = False  # whether they are as the layers take them
         self._time: float | None = None
@@ -296,48 +311,92 @@ class _Patcher:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The denoiser's forward on the rows that differ, for all rows."""
         call = self._signature.bind(*args, **kwargs)
-        self._enter_step(call.arguments["timestep"])
-        self._before_pass(self.state.step, call.arguments)
+        self._enter_step(call.arguments[self._family.TIME])
         passes = self._count_passes(call)
+        self._family.mend(call.arguments)
+        self._before_pass(self.state.step, call.arguments)
         kept, count = len(self._plan.kept), len(self._rows.runs)
         self.state.passes += 1
         self.state.rows += passes * kept
         self.state.rows_unshared += passes * count
         self._fired.clear()
-        texts = call.arguments["encoder_hidden_states"]
-        self._tokens = texts.shape[1]
         if self._rows.aside and self._plan.moves:
-            self._aside = _picker(self._rows.aside, passes, count)(texts)
+            texts = call.arguments[self._family.TEXT]
+            self._aside = _Picker(self._rows.aside, passes, count)(texts)
             self._aside_read = False  # not before the denoiser's own weights are there (offloading)
-        if kept == count:
-            output = self._original(*args, **kwargs)
-        else:
-            narrow = _picker(self._plan.kept, passes, count)
-            widen = _picker(self._plan.result, passes, kept)
-            for name, value in call.arguments.items():
-                if name not in self._family.SHARED:
-                    call.arguments[name] = _map(value, narrow)
-            output = _map(self._original(*call.args, **call.kwargs), widen)
+        if kept != count:
+            narrow = _Picker(self._plan.kept, passes, count)
+            self._map_arguments(call.arguments, narrow)
+        if self._plan.moves:
+            self._look(call.arguments)
+        output = self._original(*call.args, **call.kwargs)
+        if kept != count:
+            widen = _Picker(self._plan.result, passes, kept)
+            output = widen.listed(output) if self._family.LISTS else _map(output, widen)
         _check_fired(self._expected, self._fired)
         return output
 
+    def _map_arguments(self, arguments: dict[str, Any], narrow: _Picker) -> None:
+        """The forward's arguments with the rows picked, in place."""
+        family = self._family
+        for name, value in arguments.items():
+            if name in family.LISTS:
+                arguments[name] = narrow.listed(value)
+            elif name in family.SECOND:
+                arguments[name] = _map(value, lambda v: narrow(v.transpose(0, 1)).transpose(0, 1))
+            elif name not in family.SHARED:
+                arguments[name] = _map(value, narrow)
+
+    def _look(self, arguments: dict[str, Any]) -> None:
+        """Find out where the text of mixed layers is, in a pass with these arguments."""
+        kinds = {place for layer in self._layers for place in (layer.place, layer.mask_place)}
+        if "first" in kinds or "last" in kinds:
+            self._tokens = self._family.tokens(self._denoiser, arguments)
+        if "rows" in kinds:
+            self._places = self._family.places(self._denoiser, arguments)
+
+    def _where(self, place: Place, total: int) -> slice | Tensor:
+        """The text among `total` tokens: a slice, or (pass, row, T)."""
+        if place == "first":
+            return slice(0, self._tokens)
+        if place == "last":
+            return slice(total - self._tokens, total)
+        if place == "rows":
+            assert self._places is not None
+            places: Tensor = self._places.unflatten(0, (-1, len(self._plan.kept)))
+            return places
+        return slice(0, total)
+
     def hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor]:
         """The forward hook of the layer's projection `name`."""
+        parts = layer.parts[name]
 
         def hook(module: Any, _args: Any, projected: Tensor) -> Tensor:
             self._fired[name] += 1
             plan = self._plan
             if layer.index not in plan.moves:
                 return projected
-            tokens = self._tokens if layer.mixed else projected.shape[1]
+            if layer.sequence_first:
+                projected = projected.transpose(0, 1)
             moves = plan.moves[layer.index]
-            # (pass, row, T, head, d)
-            old = projected.unflatten(0, (-1, len(plan.kept))).unflatten(-1, (layer.heads, -1))
+            # (pass, row, T, feature)
+            old = projected.unflatten(0, (-1, len(plan.kept)))
             given = old
             if any(move.donor >= len(plan.kept) for move in moves):
                 aside = module.forward(self._normed(layer)).unflatten(0, (len(old), -1))
-                given = torch.cat([old, aside.unflatten(-1, (layer.heads, -1))], 1)
-            return _move(old, given, moves, tokens).flatten(-2).flatten(0, 1)
+                given = torch.cat([old, aside], 1)
+            where = self._where(layer.place, old.shape[2])
+            new = old.clone()
+            for part in parts:
+                features = slice(None) if part is None else slice(*part)
+                _move(
+                    new[..., features].unflatten(-1, (layer.heads, -1)),
+                    given[..., features].unflatten(-1, (layer.heads, -1)),
+                    moves,
+                    where,
+                )
+            moved: Tensor = new.flatten(0, 1)
+            return moved.transpose(0, 1) if layer.sequence_first else moved
 
         return hook
 
@@ -347,21 +406,33 @@ class _Patcher:
         if not self._aside_read:
             self._aside = self._family.read_text(self._denoiser, self._aside)
             self._aside_read = True
-        attention = self._denoiser.get_submodule(layer.name)
-        if getattr(attention, "norm_cross", None) is None:
-            return self._aside
-        normed: Tensor = attention.norm_encoder_hidden_states(self._aside)
+        normed: Tensor = self._family.read_layer(self._denoiser, layer, self._aside)
         return normed
 
-    def mask(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
-        """The forward pre-hook of the layer's attention module, which moves its text mask."""
+    def beside(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
+        """The forward pre-hook of the layer's attention module, which moves what goes with the text
+        keys: which of them count, and where they stand."""
+        attention = self._denoiser.get_submodule(layer.name)
+        names = tuple(inspect.signature(attention.forward).parameters)
 
         def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-            plan, mask = self._plan, kwargs.get(str(layer.mask))
-            if layer.index not in plan.moves or mask is None:
+            plan = self._plan
+            if layer.index not in plan.moves:
                 return None
-            moved = _move_mask(mask, plan.moves[layer.index], layer, len(plan.kept))
-            return args, {**kwargs, str(layer.mask): moved}
+            moves, rows = plan.moves[layer.index], len(plan.kept)
+            named = dict(zip(names, args, strict=False)) | kwargs
+            mask = named.get(str(layer.mask))
+            if mask is None:  # all texts are as long
+                return None
+            where = self._where(layer.mask_place, mask.shape[-1])
+            moved = {str(layer.mask): _move_mask(mask, moves, layer, rows, where)}
+            if layer.rotary is not None:
+                counts = _counted(mask)
+                moved[layer.rotary] = _map(
+                    named[layer.rotary],
+                    lambda turns: _move_turns(turns, counts, moves, rows, where),
+                )
+            return (), named | moved
 
         return hook
 
@@ -379,6 +450,34 @@ class _Patcher:
                 new[:, move.row] = old[:, move.donor]
             moved: Tensor = new.flatten(0, 1)
             return moved
+
+        return hook
+
+    def argument(
+        self, channel: TextChannel, layer: TextLayer | None
+    ) -> Callable[[Any, Any, dict[str, Any]], Any]:
+        """The forward pre-hook of a module with the channel's argument; `layer` is the text layer
+        that it is, if it is one."""
+        name = str(channel.argument)
+
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+            moves = self._plan.moves.get(channel.name)
+            if moves is None:
+                return None
+            rows = len(self._plan.kept)
+
+            def move(turns: Tensor) -> Tensor:
+                old = turns.unflatten(0, (-1, rows))
+                new, total = old.clone(), old.shape[2]
+                where = slice(0, 0) if layer is None else self._where(layer.place, total)
+                for one in moves:
+                    for number in range(len(old)):
+                        to, fro = (_others(where, number, r, total) for r in (one.row, one.donor))
+                        new[number, one.row, to] = old[number, one.donor, fro]
+                moved: Tensor = new.flatten(0, 1)
+                return moved
+
+            return args, {**kwargs, name: _map(kwargs[name], move)}
 
         return hook
 
@@ -413,7 +512,7 @@ class _Patcher:
             self._before_step(self.state.step)
 
     def _count_passes(self, call: inspect.BoundArguments) -> int:
-        batch = len(next(v for v in call.arguments.values() if isinstance(v, Tensor) and v.ndim))
+        batch = len(next(iter(call.arguments.values())))
         count = len(self._rows.runs)
         passes, rest = divmod(batch, count)
         if rest:
@@ -433,57 +532,131 @@ def _check_fired(expected: Sequence[str], fired: Counter[str]) -> None:
         )
 
 
-def _move(old: Tensor, given: Tensor, moves: Sequence[_Move], length: int) -> Tensor:
-    """Keys or values (pass, row, T, head, d) with the donors' put in place; the first `length` of
-    the T tokens are text. `given` has those of the rows aside after them."""
-    new = old.clone()
+def _move(new: Tensor, given: Tensor, moves: Sequence[_Move], where: slice | Tensor) -> None:
+    """Put the donors' keys or values in place, in `new` (pass, row, token, head, d); text stands at
+    `where`. `given` is what was there before, with the rows aside after it."""
     for move in moves:
-        start, stop = _range(move.patch, length)
         chosen = slice(None) if move.patch.heads is None else list(move.patch.heads)
-        own, donor = new[:, move.row, start:stop], given[:, move.donor, start:stop]
-        own[:, :, chosen] = donor[:, :, chosen]  # (pass, T, head, d); `own` is a view
-    return new
+        for number in _passes(new, where):
+            to, fro = _tokens(where, number, move)
+            own, donor = new[number, move.row, to], given[number, move.donor, fro]
+            own[..., chosen, :] = donor[..., chosen, :]  # (T, head, d) of one pass or of all
+            if isinstance(where, Tensor):
+                new[number, move.row, to] = own  # no view
 
 
-def _move_mask(mask: Tensor, moves: Sequence[_Move], layer: TextLayer, rows: int) -> Tensor:
-    """The mask of text tokens (pass * row, ..., T) with the donors' put in place."""
+def _move_mask(
+    mask: Tensor, moves: Sequence[_Move], layer: TextLayer, rows: int, where: slice | Tensor
+) -> Tensor:
+    """The mask of text tokens (pass * row, ..., token) with the donors' put in place.
+
+    Where it has queries too (pass * row, 1, query, key), those of the picture see what the donor's
+    picture sees, and those of a row's own text what they saw: that is not moved.
+    """
     old = mask.unflatten(0, (-1, rows))
     new = old.clone()
+    full = old.ndim == 5 and old.shape[-2] > 1
     for move in moves:
-        start, stop = _range(move.patch, mask.shape[-1])
-        own, donor = new[:, move.row, ..., start:stop], old[:, move.donor, ..., start:stop]
-        if move.patch.heads is not None and not torch.equal(own, donor):
-            raise LayerError(
-                f"layer {layer.index} masks the two texts differently, and a mask has no heads; "
-                "patch all heads, or take texts of as many tokens"
-            )
-        own.copy_(donor)
+        for number in range(len(old)):
+            to, fro = _tokens(where, number, move)
+            own, donor = new[number, move.row], old[number, move.donor, ..., fro]
+            if full:
+                own_picture, picture = (
+                    _others(where, number, row, old.shape[-1]) for row in (move.row, move.donor)
+                )
+                own, donor = own[:, own_picture], donor[:, picture]  # (1, query, token)
+            if move.patch.heads is not None and not torch.equal(own[..., to], donor):
+                raise LayerError(
+                    f"layer {layer.index} masks the two texts differently, and a mask has no "
+                    "heads; patch all heads, or take texts of as many tokens"
+                )
+            own[..., to] = donor  # a view, but where there are queries
+            if full:
+                new[number, move.row][:, own_picture] = own
     moved: Tensor = new.flatten(0, 1)
     return moved
 
 
-def _range(patch: Patch, length: int) -> tuple[int, int]:
+def _move_turns(
+    turns: Tensor, counts: Tensor, moves: Sequence[_Move], rows: int, where: slice | Tensor
+) -> Tensor:
+    """Where tokens stand (pass * row, token, ...), with the donors' put in place where their tokens
+    count (pass * row, token): texts stand alike as far as both go."""
+    old, there = turns.unflatten(0, (-1, rows)), counts.unflatten(0, (-1, rows))
+    new = old.clone()
+    for move in moves:
+        for number in range(len(old)):
+            to, fro = _tokens(where, number, move)
+            own, chosen = new[number, move.row, to], there[number, move.donor, fro]
+            own[chosen] = old[number, move.donor, fro][chosen]
+            new[number, move.row, to] = own
+    moved: Tensor = new.flatten(0, 1)
+    return moved
+
+
+def _passes(states: Tensor, where: slice | Tensor) -> Iterable[Any]:
+    """The guidance passes, all at once where their texts stand alike."""
+    return range(len(states)) if isinstance(where, Tensor) else (slice(None),)
+
+
+def _tokens(where: slice | Tensor, number: Any, move: _Move) -> tuple[Any, Any]:
+    """Places of the tokens that are moved in guidance pass `number`: the row's and the donor's."""
+    if isinstance(where, Tensor):
+        start, stop = _range(move, where.shape[-1])
+        return where[number, move.row, start:stop], where[number, move.donor, start:stop]
+    start, stop = _range(move, where.stop - where.start)
+    same = slice(where.start + start, where.start + stop)
+    return same, same
+
+
+def _others(where: slice | Tensor, number: int, row: int, total: int) -> Tensor:
+    """The tokens of `total` that are no text."""
+    text = where if isinstance(where, slice) else where[number, row].cpu()
+    picture = torch.ones(total, dtype=torch.bool)
+    picture[text] = False
+    return picture.nonzero().flatten()
+
+
+def _counted(mask: Tensor) -> Tensor:
+    """Which tokens count (row, token), by a mask that is 1 or true, or added and 0, for them."""
+    flat = mask if mask.ndim == 2 else mask[:, 0, -1]
+    if flat.dtype is torch.bool:
+        return flat
+    return flat == 0 if bool((flat < 0).any()) else flat > 0
+
+
+def _range(move: _Move, length: int) -> tuple[int, int]:
     """The tokens that the patch takes, of a text of `length`."""
-    start, stop = patch.tokens or (0, length)
-    if stop > length:
+    start, stop = move.patch.tokens or (0, length)
+    if stop > length and not move.ragged:
         raise LayerError(
             f"a patch takes the tokens {start} to {stop}, and the text has {length}; stop is "
             "exclusive"
         )
-    return start, stop
+    return min(start, length), min(stop, length)
 
 
-def _picker(rows: Sequence[int], passes: int, count: int) -> Callable[[Tensor], Tensor]:
+class _Picker:
     """Takes `rows` of each pass from tensors of pass * count rows; other tensors it leaves."""
-    index = list(rows)
 
-    def pick(value: Tensor) -> Tensor:
-        if value.ndim == 0 or len(value) != passes * count:
+    def __init__(self, rows: Sequence[int], passes: int, count: int) -> None:
+        self._rows, self._passes, self._count = list(rows), passes, count
+
+    def __call__(self, value: Tensor) -> Tensor:
+        if value.ndim == 0 or len(value) != self._passes * self._count:
             return value
-        picked: Tensor = value.unflatten(0, (passes, count))[:, index].flatten(0, 1)
+        split = value.unflatten(0, (self._passes, self._count))
+        picked: Tensor = split[:, self._rows].flatten(0, 1)
         return picked
 
-    return pick
+    def listed(self, value: Any) -> Any:
+        """The same of nested values in which lists have one item a row."""
+        if isinstance(value, list) and len(value) == self._passes * self._count:
+            starts = range(0, len(value), self._count)
+            return [value[start + row] for start in starts for row in self._rows]
+        if isinstance(value, dict):  # the outputs of diffusers
+            return type(value)(**{name: self.listed(item) for name, item in value.items()})
+        return tuple(map(self.listed, value)) if isinstance(value, tuple) else value
 
 
 def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -513,16 +686,17 @@ def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
         What is put in place; until it has factors, nothing.
 
     Raises:
-        LayerError: as `patched`.
+        LayerError: as `patched`, or a denoiser whose texts have no common places.
     """
     check_not_compiled(denoiser)
+    _check_blendable(denoiser, layers)
     if isinstance(getattr(denoiser.forward, "__self__", None), (_Patcher, Blend)):
         raise LayerError("the denoiser is patched already; leave the other patched() block first")
     blend = Blend(denoiser, layers)
     own = vars(denoiser).get("forward")  # None: the forward is that of its class
     with ExitStack() as undo:
         for layer in layers:
-            for name in (layer.key, layer.value):
+            for name in layer.parts:
                 projection = denoiser.get_submodule(name)
                 undo.callback(projection.register_forward_hook(blend._hook(layer, name)).remove)
             if layer.mask is not None:
@@ -532,6 +706,17 @@ def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
         undo.callback(_restore_forward, denoiser, own)
         denoiser.forward = blend.forward
         yield blend
+
+
+def _check_blendable(denoiser: Any, layers: Sequence[TextLayer]) -> None:
+    """Check that two texts of any length have the same places in every layer and its mask."""
+    family = families.of_denoiser(denoiser)
+    own = any(la.place == "rows" or la.rotary or la.mask_place != "all" for la in layers)
+    if own or family.LISTS or family.SECOND:
+        raise LayerError(
+            f"{type(denoiser).__name__} gives texts of other lengths other places, so there is no "
+            "way from one to the other along which to take gradients; use `--search sweep`"
+        )
 
 
 class Blend:
@@ -553,7 +738,8 @@ class Blend:
         self._dtype = torch.float32
         self._original = denoiser.forward
         self._signature = inspect.signature(self._original)
-        self._expected = [name for layer in layers for name in (layer.key, layer.value)]
+        self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
+        self._expected = [name for layer in layers for name in layer.parts]
         self._kept: dict[str, Tensor] = {}  # projection -> (T, head * d)
         self._masks: dict[int, Tensor | None] = {}  # layer -> (..., T)
         self._fired: Counter[str] = Counter()
@@ -562,8 +748,8 @@ class Blend:
         """The denoiser's forward. Gradient checkpoints run parts of it again later; the factors
         must then be those of the pass."""
         call = self._signature.bind(*args, **kwargs)
-        texts = call.arguments["encoder_hidden_states"]
-        self.tokens, self._dtype = texts.shape[1], texts.dtype
+        self.tokens = self._family.tokens(self._denoiser, call.arguments)
+        self._dtype = call.arguments[self._family.TEXT].dtype
         self._fired.clear()
         output = self._original(*args, **kwargs)
         _check_fired(self._expected, self._fired)
@@ -574,25 +760,45 @@ class Blend:
         """Put zeros in the place of the kept values, so that a token with the factor 1 adds nothing
         to what these layers read; where the row's own text was kept, that is all that changes."""
         for layer in layers:
-            self._kept[layer.value] = torch.zeros_like(self._kept[layer.value])
+            kept = self._kept[layer.value]
+            silent = kept.clone() if layer.value_part else torch.zeros_like(kept)
+            if layer.value_part is not None:
+                silent[..., slice(*layer.value_part)] = 0
+            self._kept[layer.value] = silent
 
     def _hook(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Tensor], Tensor | None]:
+        parts = layer.parts[name]
+
         def hook(_module: Any, _args: Any, projected: Tensor) -> Tensor | None:
             self._fired[name] += 1
             tokens = self.tokens if layer.mixed else projected.shape[1]
-            text = projected[:, :tokens]
+            first = projected.shape[1] - tokens if layer.place == "last" else 0
+            text = projected[:, first : first + tokens]
             if self.keep is not None:
                 self._kept[name] = text[self.keep].detach().clone()
             if self.factors is None:
                 return None
-            wide = torch.promote_types(text.dtype, torch.float32)
-            own = text.unflatten(-1, (layer.heads, -1)).to(wide)  # (row, T, head, d)
-            given = self._kept[name].unflatten(-1, (layer.heads, -1)).to(wide)
-            factor = self.factors[layer.index][..., None].to(wide)  # (row, T, head, 1)
-            between = torch.lerp(own, given.expand_as(own), factor).flatten(-2).to(projected.dtype)
-            return torch.cat([between, projected[:, tokens:]], 1) if layer.mixed else between
+            factor = self.factors[layer.index][..., None]  # (row, T, head, 1)
+            between = text
+            for part in parts:
+                features = slice(None) if part is None else slice(*part)
+                moved = self._between(text, self._kept[name], features, layer.heads, factor)
+                between = moved if part is None else _replaced(between, features, moved)
+            if not layer.mixed:
+                return between
+            sides = (projected[:, :first], between, projected[:, first + tokens :])
+            return torch.cat([side for side in sides if side.shape[1]], 1)
 
         return hook
+
+    @staticmethod
+    def _between(text: Tensor, kept: Tensor, features: slice, heads: int, factor: Tensor) -> Tensor:
+        """Text keys or values (row, T, head * d) on the way to those that were kept."""
+        wide = torch.promote_types(text.dtype, torch.float32)
+        own = text[..., features].unflatten(-1, (heads, -1)).to(wide)  # (row, T, head, d)
+        given = kept[..., features].unflatten(-1, (heads, -1)).to(wide)
+        moved = torch.lerp(own, given.expand_as(own), factor.to(wide))
+        return moved.flatten(-2).to(text.dtype)
 
     def _mask(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], Any]:
         def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -610,6 +816,11 @@ class Blend:
             return args, {**kwargs, str(layer.mask): between}
 
         return hook
+
+
+def _replaced(states: Tensor, features: slice, new: Tensor) -> Tensor:
+    """The states with some of their features replaced, without writing to them."""
+    return torch.cat([states[..., : features.start], new, states[..., features.stop :]], -1)
 
 
 def _between_masks(own: Tensor, given: Tensor, factor: Tensor) -> Tensor:

@@ -164,6 +164,11 @@ def check_injectable(denoiser: Any, layers: Sequence[TextLayer]) -> None:
             f"{type(denoiser).__name__} reads its text by {more[0]} too, past the guarded layers"
         )
     if all(layer.static for layer in layers):
+        if any(layer.mask for layer in layers) and not families.of_denoiser(denoiser).MASK_ADDED:
+            raise LayerError(
+                f"{type(denoiser).__name__} masks its text in a way that other words cannot take "
+                "along; run the other prompt beside it (`textloc.suppress`)"
+            )
         return
     if not hasattr(families.of_denoiser(denoiser), "TEXT_FIRST"):
         raise LayerError(
@@ -382,7 +387,7 @@ class _Reader:
         self._places: dict[str, tuple[TextLayer, Any, str]] = {}  # projection → its attention
         for index in sorted(set(chosen)):
             layer = layers[index]
-            for name in (layer.key, layer.value):
+            for name in layer.parts:
                 parent, _, own = name.rpartition(".")
                 self._places[name] = layer, denoiser.get_submodule(parent), own
         self._masked = [layers[index] for index in set(chosen) if layers[index].mask is not None]
@@ -458,11 +463,11 @@ class _Reader:
             if not self._here:
                 return None
             self._silent.discard(name)
-            return (self._read(attention, layer, args[0]), *args[1:]), kwargs
+            return (self._read(layer, args[0]), *args[1:]), kwargs
 
         return hook
 
-    def _read(self, attention: Any, layer: TextLayer, states: Tensor) -> Tensor:
+    def _read(self, layer: TextLayer, states: Tensor) -> Tensor:
         """States (R, T, D) at a projection of the layer, with the other words in their rows."""
         if self._last is not None and self._last[0] is states:
             return self._last[1]
@@ -475,7 +480,8 @@ class _Reader:
             self._taken = self._family.read_text(self._denoiser, self._texts)
         assert self._taken is not None
         read = states.clone()
-        read[list(self._here)] = _normed(attention, self._taken).to(states)
+        texts = self._family.read_layer(self._denoiser, layer, self._taken)
+        read[list(self._here)] = texts.to(states)
         self._last = states, read
         return read
 
@@ -494,14 +500,6 @@ class _Reader:
             return args, {**kwargs, name: new}
 
         return hook
-
-
-def _normed(attention: Any, states: Tensor) -> Tensor:
-    """The text states as the attention's projections read them."""
-    if getattr(attention, "norm_cross", None) is None:
-        return states
-    normed: Tensor = attention.norm_encoder_hidden_states(states)
-    return normed
 
 
 # ---------------------------------------------------------------------------- joint attention

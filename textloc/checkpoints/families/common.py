@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from textloc.checkpoints.memory import weights_of
 from textloc.errors import CheckpointError, LayerError, PromptError
-from textloc.layers import TextLayer
+from textloc.layers import Place, TextLayer
 from textloc.runs import Run, Sampling
 
 _LARGE = 512
@@ -24,11 +25,14 @@ def text_layer(
     value: str,
     *,
     static: bool,
-    mixed: bool = False,
-    mask: str | None = None,
+    heads: int | None = None,
+    key_part: tuple[int, int] | None = None,
+    value_part: tuple[int, int] | None = None,
+    **more: Any,
 ) -> TextLayer:
     """The text layer of the attention `module`, called `name`; `key` and `value` name its
-    projections, each an `nn.Linear`.
+    projections, each an `nn.Linear`. heads: of the keys, where they are fewer than the module's.
+    more: as in `TextLayer`.
 
     Raises:
         LayerError: the projections are fused.
@@ -38,17 +42,21 @@ def text_layer(
             f"the projections of {name} are fused, which silences hooks; call "
             "unfuse_qkv_projections() first"
         )
-    projections = (getattr(module, key), getattr(module, value))
+    parts = ((module.get_submodule(key), key_part), (module.get_submodule(value), value_part))
     return TextLayer(
         index=-1,
         name=name,
         key=f"{name}.{key}",
         value=f"{name}.{value}",
-        heads=module.heads,
-        kv_parameters=sum(weights_of(projection) for projection in projections),
+        heads=heads or module.heads,
+        kv_parameters=sum(
+            weights_of(projection) if part is None else (part[1] - part[0]) * projection.in_features
+            for projection, part in parts
+        ),
         static=static,
-        mixed=mixed,
-        mask=mask,
+        key_part=key_part,
+        value_part=value_part,
+        **more,
     )
 
 
@@ -65,33 +73,81 @@ def _fused(module: Any) -> bool:
     return bool(getattr(module, "fused_projections", False)) and not isinstance(module, Attention)
 
 
-def read_text(denoiser: Any, states: Any) -> Any:
-    """The text states as they come."""
-    return states
+def attentions(denoiser: Any, pattern: str) -> Iterator[tuple[str, Any]]:
+    """The modules whose dotted names match `pattern` as a whole: `*` is one part, `|` is or."""
+    expression = re.compile(re.escape(pattern).replace(r"\*", "[^.]+").replace(r"\|", "|"))
+    for name, module in denoiser.named_modules():
+        if expression.fullmatch(name):
+            yield name, module
+
+
+def joint(denoiser: Any, pattern: str, **more: Any) -> list[TextLayer]:
+    """Layers in which text has projections of its own, `add_k_proj` and `add_v_proj`, beside those
+    of the picture."""
+    return [
+        text_layer(name, module, "add_k_proj", "add_v_proj", static=False, **more)
+        for name, module in attentions(denoiser, pattern)
+    ]
+
+
+def single(denoiser: Any, pattern: str, place: Place, **more: Any) -> list[TextLayer]:
+    """Layers in which text and picture are one stream and share `to_k` and `to_v`."""
+    return [
+        text_layer(name, module, "to_k", "to_v", static=False, place=place, **more)
+        for name, module in attentions(denoiser, pattern)
+    ]
+
+
+def cross(denoiser: Any, pattern: str, **more: Any) -> list[TextLayer]:
+    """Layers in which the picture looks at text alone: `to_k` and `to_v` project text states that
+    come from the prompt alone."""
+    return [
+        text_layer(name, module, "to_k", "to_v", static=True, **more)
+        for name, module in attentions(denoiser, pattern)
+    ]
+
+
+def kv_heads(module: Any, head: int) -> int:
+    """Heads of the keys of an attention whose heads are `head` wide."""
+    return int(module.to_k.out_features) // head
 
 
 def zeros(denoiser: Any, *shape: int) -> Any:
     """A tensor of zeros on the denoiser's device, in its number format."""
     import torch
 
-    return torch.zeros(*shape, device=_device(denoiser), dtype=denoiser.dtype)
+    return torch.zeros(*shape, device=device(denoiser), dtype=denoiser.dtype)
 
 
 def time(denoiser: Any) -> Any:
     """A time of one row."""
     import torch
 
-    return torch.zeros(1, device=_device(denoiser), dtype=torch.long)
+    return torch.zeros(1, device=device(denoiser), dtype=torch.long)
 
 
-def _device(denoiser: Any) -> Any:
+def device(denoiser: Any) -> Any:
     """Where the denoiser runs, also where accelerate brings its weights there bit by bit."""
     if denoiser.device.type == "meta":
         for part in denoiser.modules():
-            device = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
-            if device is not None:
-                return device
+            found = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
+            if found is not None:
+                return found
     return denoiser.device
+
+
+def numbers(denoiser: Any, *shape: int) -> Any:
+    """Whole numbers, all 0, on the denoiser's device."""
+    import torch
+
+    return torch.zeros(*shape, device=device(denoiser), dtype=torch.long)
+
+
+def readable(denoiser: Any) -> Any:
+    """Where to put what a forward pass decides by: the denoiser's device, but for the meta device,
+    which holds no values."""
+    found = device(denoiser)
+    return "cpu" if str(found) == "meta" else found
 
 
 def call(sampling: Sampling, guidance: str = "guidance_scale") -> dict[str, Any]:
@@ -175,6 +231,15 @@ def decode_one_by_one(pipe: Any, denoiser: str = "unet") -> None:
         pipe.vae.enable_slicing()
 
 
+def without_checker(pipe: Any) -> dict[str, str | None]:
+    """Switch the safety checker off, where there is one; what `prepare` says then."""
+    had = getattr(pipe, "safety_checker", None) is not None
+    if had:
+        pipe.safety_checker = None
+        pipe.register_to_config(requires_safety_checker=False)
+    return {"safety_checker": "off" if had else None, "watermark": None}
+
+
 def nothing_to_switch_off(pipe: Any) -> dict[str, str | None]:
     """What a pipeline without checker and watermark says."""
     decode_one_by_one(pipe, "transformer")
@@ -188,8 +253,8 @@ def pixels(pipe: Any, pictures: Sequence[Image.Image]) -> Any:
     import torch
 
     stacked = np.stack([np.asarray(p.convert("RGB"), np.float32) / 127.5 - 1 for p in pictures])
-    device = getattr(pipe, "_execution_device", "cpu")
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).to(device)
+    place = getattr(pipe, "_execution_device", "cpu")
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).to(place)
 
 
 def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
@@ -245,6 +310,43 @@ def coded(vae: Any, pictures: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Reader:
+    """A tokenizer that reads prompts within the pipeline's template; called as tokenizers are.
+
+    tokenizer: of the pipeline. before, after: what the pipeline writes around a prompt.
+    """
+
+    tokenizer: Any
+    before: str = ""
+    after: str = ""
+
+    def __call__(self, prompt: str) -> Any:
+        """`input_ids` are those of the whole text."""
+        return self.tokenizer(f"{self.before}{prompt}{self.after}")
+
+
+def templated(tokenizer: Any, **options: Any) -> Reader:
+    """A reader of a chat model's tokenizer whose template holds one message of the user."""
+    prompt = "\N{OBJECT REPLACEMENT CHARACTER}"
+    messages = [{"role": "user", "content": prompt}]
+    written = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True, **options
+    )
+    before, _, after = written.partition(prompt)
+    return Reader(tokenizer, before, after)
+
+
+def plain_tokenizer(processor: Any) -> Any:
+    """The tokenizer of a processor that also reads pictures, or the tokenizer itself."""
+    return getattr(processor, "tokenizer", processor)
+
+
+def packed(pipe: Any, code: Any) -> Any:
+    """Latents (N, C, h, w) packed two by two: (N, hw / 4, 4 C)."""
+    return pipe._pack_latents(code, *code.shape)
+
+
+@dataclass(frozen=True)
 class Text:
     """Text tokens of a layer that one tokenizer makes.
 
@@ -260,13 +362,3 @@ class Text:
     after: str = ""
     dropped: int = 0
     lowered: bool = False
-
-
-def texts(pipe: Any, sampling: Sampling) -> list[Text]:
-    """One tokenizer; where there are two encoders side by side, their tokens share places."""
-    return [Text("tokenizer", pipe.tokenizer)]
-
-
-def lowered_texts(pipe: Any, sampling: Sampling) -> list[Text]:
-    """One tokenizer that reads lower-cased prompts."""
-    return [Text("tokenizer", pipe.tokenizer, lowered=True)]

@@ -18,91 +18,91 @@ from typing import Any
 from PIL import Image
 
 from textloc.checkpoints.families import common
-from textloc.checkpoints.families.common import Text, text_layer, time, zeros
+from textloc.checkpoints.families.base import Family
+from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
 
-SHARED: tuple[str, ...] = ("img_ids", "txt_ids")
-TEXT_FIRST = True
-"""Whether text stands before the picture in the joint attention."""
-read_text = common.read_text
+
+class Flux(Family):
+    """FLUX.1."""
+
+    SHARED: tuple[str, ...] = ("img_ids", "txt_ids")
+    TEXT_FIRST = True
+    """Whether text stands before the picture in the joint attention."""
+
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The attention of the double and single blocks.
+
+        Raises:
+            LayerError: the projections are fused.
+        """
+        from diffusers.models.transformers.transformer_flux import FluxAttention
+
+        layers = []
+        for name, module in denoiser.named_modules():
+            if not isinstance(module, FluxAttention):
+                continue
+            double = module.added_kv_proj_dim is not None
+            key, value = ("add_k_proj", "add_v_proj") if double else ("to_k", "to_v")
+            layers.append(
+                text_layer(
+                    name, module, key, value, static=False, place="all" if double else "first"
+                )
+            )
+        return layers
+
+    def channels(self, denoiser: Any) -> list[TextChannel]:
+        """The pooled text state."""
+        return [TextChannel("pooled", "time_text_embed.text_embedder")]
+
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one image token, one text token."""
+        config = denoiser.config
+        return {
+            "hidden_states": zeros(denoiser, 1, 1, config.in_channels),
+            "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
+            "pooled_projections": zeros(denoiser, 1, config.pooled_projection_dim),
+            "timestep": time(denoiser),
+            "img_ids": zeros(denoiser, 1, 3),
+            "txt_ids": zeros(denoiser, 1, 3),
+            "guidance": zeros(denoiser, 1) if config.guidance_embeds else None,
+            "return_dict": False,
+        }
+
+    ENCODERS = 2
+
+    def negative(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """None.
+
+        Raises:
+            PromptError: a run has one.
+        """
+        if any(run.negative_prompt is not None for run in runs):
+            raise PromptError("FLUX.1 is distilled and takes no negative prompt; leave it out")
+        return {}
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """T5's tokens."""
+        return [common.Text("tokenizer_2", pipe.tokenizer_2)]
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """T5's tokenizer."""
+        return [(pipe.tokenizer_2, sampling.text_length or self.LENGTH)]
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of the autoencoder, packed by two by two: (N, h * w / 4, 4 C)."""
+        code = common.encode_shifted(pipe, pictures, sampling)
+        return pipe._pack_latents(code, *code.shape)
 
 
-def fits(denoiser: Any) -> bool:
-    """Any transformer of the class."""
-    return True
+class FluxKontext(Flux):
+    """FLUX.1 Kontext: the same, with a picture to change or without one."""
 
-
-def find(denoiser: Any) -> list[TextLayer]:
-    """The attention of the double and single blocks.
-
-    Raises:
-        LayerError: the projections are fused.
-    """
-    from diffusers.models.transformers.transformer_flux import FluxAttention
-
-    layers = []
-    for name, module in denoiser.named_modules():
-        if not isinstance(module, FluxAttention):
-            continue
-        double = module.added_kv_proj_dim is not None
-        key, value = ("add_k_proj", "add_v_proj") if double else ("to_k", "to_v")
-        layers.append(text_layer(name, module, key, value, static=False, mixed=not double))
-    return layers
-
-
-def channels(denoiser: Any) -> list[TextChannel]:
-    """The pooled text state."""
-    return [TextChannel("pooled", "time_text_embed.text_embedder")]
-
-
-def inputs(denoiser: Any) -> dict[str, Any]:
-    """Arguments of a small forward pass: one image token, one text token."""
-    config = denoiser.config
-    return {
-        "hidden_states": zeros(denoiser, 1, 1, config.in_channels),
-        "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
-        "pooled_projections": zeros(denoiser, 1, config.pooled_projection_dim),
-        "timestep": time(denoiser),
-        "img_ids": zeros(denoiser, 1, 3),
-        "txt_ids": zeros(denoiser, 1, 3),
-        "guidance": zeros(denoiser, 1) if config.guidance_embeds else None,
-        "return_dict": False,
-    }
-
-
-# The call
-
-DENOISER = "transformer"
-enlarge = None
-_LENGTH = 512  # the pipeline's own, of the T5 text
-
-prepare = common.nothing_to_switch_off
-
-
-def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
-    """Prompts for both encoders, one a row.
-
-    Raises:
-        PromptError: a run has a third or a negative prompt.
-    """
-    if any(run.negative_prompt is not None for run in runs):
-        raise PromptError("FLUX.1 is distilled and takes no negative prompt; leave it out")
-    return {**common.call(sampling), **common.prompts(runs, 2)}
-
-
-def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-    """T5's tokenizer."""
-    return [(pipe.tokenizer_2, sampling.text_length or _LENGTH)]
-
-
-def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
-    """Latents of the autoencoder, packed by two by two: (N, h * w / 4, 4 C)."""
-    code = common.encode_shifted(pipe, pictures, sampling)
-    return pipe._pack_latents(code, *code.shape)
-
-
-def texts(pipe: Any, sampling: Sampling) -> list[Text]:
-    """T5's tokens."""
-    return [Text("tokenizer_2", pipe.tokenizer_2)]
+    def arguments(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """Prompts for both encoders, one a row, in the size that is asked for."""
+        asked = super().arguments(pipe, runs, sampling)
+        if sampling.height is None or sampling.width is None:
+            return asked
+        return asked | {"max_area": sampling.height * sampling.width}

@@ -12,90 +12,63 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from textloc.checkpoints.families import common
+from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
-from textloc.layers import TextChannel, TextLayer
+from textloc.layers import TextLayer
 from textloc.runs import Run, Sampling
 
-SHARED: tuple[str, ...] = ()
 
+class PixArt(Family):
+    """PixArt-α and PixArt-Σ."""
 
-def fits(denoiser: Any) -> bool:
-    """Any transformer of the class."""
-    return True
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The cross-attention of every block.
 
+        Raises:
+            LayerError: the projections are fused.
+        """
+        from diffusers.models.attention_processor import Attention
 
-def find(denoiser: Any) -> list[TextLayer]:
-    """The cross-attention of every block.
+        return [
+            text_layer(name, module, "to_k", "to_v", static=True, mask="attention_mask")
+            for name, module in denoiser.named_modules()
+            if isinstance(module, Attention) and module.is_cross_attention
+        ]
 
-    Raises:
-        LayerError: the projections are fused.
-    """
-    from diffusers.models.attention_processor import Attention
+    def read_text(self, denoiser: Any, states: Any) -> Any:
+        """Projected where the transformer has a projection of its text."""
+        projection = denoiser.caption_projection
+        return states if projection is None else projection(states)
 
-    return [
-        text_layer(name, module, "to_k", "to_v", static=True, mask="attention_mask")
-        for name, module in denoiser.named_modules()
-        if isinstance(module, Attention) and module.is_cross_attention
-    ]
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one sample of one patch, one text token."""
+        config = denoiser.config
+        side = config.patch_size
+        added = {"resolution": None, "aspect_ratio": None}
+        if denoiser.use_additional_conditions:
+            added = {"resolution": zeros(denoiser, 1, 2), "aspect_ratio": zeros(denoiser, 1, 1)}
+        return {
+            "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
+            "encoder_hidden_states": zeros(denoiser, 1, 1, config.caption_channels),
+            "timestep": time(denoiser),
+            "added_cond_kwargs": added,
+            "return_dict": False,
+        }
 
+    LOWERED = True
+    MASK_ADDED = True
+    LENGTH = 300
+    _BINNED = (32, 64, 128, 256)  # sample sizes for which the pipeline knows its usual formats
 
-def channels(denoiser: Any) -> list[TextChannel]:
-    """None."""
-    return []
+    def arguments(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """Prompts and negative prompts, one a row, not cleaned of what looks like a web address."""
+        binned = pipe.transformer.config.sample_size in self._BINNED
+        return super().arguments(pipe, runs, sampling) | {
+            "clean_caption": False,
+            "use_resolution_binning": binned,
+        }
 
-
-def read_text(denoiser: Any, states: Any) -> Any:
-    """Projected where the transformer has a projection of its text."""
-    projection = denoiser.caption_projection
-    return states if projection is None else projection(states)
-
-
-def inputs(denoiser: Any) -> dict[str, Any]:
-    """Arguments of a small forward pass: one sample of one patch, one text token."""
-    config = denoiser.config
-    side = config.patch_size
-    added = {"resolution": None, "aspect_ratio": None}
-    if denoiser.use_additional_conditions:
-        added = {"resolution": zeros(denoiser, 1, 2), "aspect_ratio": zeros(denoiser, 1, 1)}
-    return {
-        "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
-        "encoder_hidden_states": zeros(denoiser, 1, 1, config.caption_channels),
-        "timestep": time(denoiser),
-        "added_cond_kwargs": added,
-        "return_dict": False,
-    }
-
-
-# The call
-
-DENOISER = "transformer"
-enlarge = None
-texts = common.lowered_texts
-encode = common.encode
-_LENGTHS = {"PixArtAlphaPipeline": 120}  # the pipelines' own
-_LENGTH = 300
-_BINNED = (32, 64, 128, 256)  # sample sizes for which the pipeline knows its usual formats
-
-prepare = common.nothing_to_switch_off
-
-
-def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
-    """Prompts and negative prompts, one a row, not cleaned of what looks like a web address.
-
-    Raises:
-        PromptError: a run has a second prompt.
-    """
-    return {
-        **common.call(sampling),
-        **common.prompts(runs, 1),
-        **common.negative_prompts_of_all(runs, sampling),
-        "clean_caption": False,
-        "use_resolution_binning": pipe.transformer.config.sample_size in _BINNED,
-    }
-
-
-def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-    """The tokenizer at the call's length."""
-    own = _LENGTHS.get(type(pipe).__name__, _LENGTH)
-    return [(pipe.tokenizer, sampling.text_length or own)]
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length."""
+        own = 120 if "PixArtAlpha" in type(pipe).__name__ else self.LENGTH  # the pipelines' own
+        return [(pipe.tokenizer, sampling.text_length or own)]

@@ -16,99 +16,70 @@ from typing import Any
 from PIL import Image
 
 from textloc.checkpoints.families import common
-from textloc.checkpoints.families.common import Text, text_layer, time, zeros
-from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Run, Sampling
-
-SHARED: tuple[str, ...] = ()
-read_text = common.read_text
+from textloc.checkpoints.families.base import Family
+from textloc.checkpoints.families.common import text_layer, time, zeros
+from textloc.layers import TextLayer
+from textloc.runs import Sampling
 
 
-def fits(denoiser: Any) -> bool:
-    """Any transformer of the class."""
-    return True
+class QwenImage(Family):
+    """Qwen-Image."""
 
+    RAGGED = True
 
-def find(denoiser: Any) -> list[TextLayer]:
-    """The joint attention of every block.
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The joint attention of every block.
 
-    Raises:
-        LayerError: the projections are fused.
-    """
-    from diffusers.models.attention_processor import Attention
+        Raises:
+            LayerError: the projections are fused.
+        """
+        from diffusers.models.attention_processor import Attention
 
-    return [
-        text_layer(
-            name,
-            module,
-            "add_k_proj",
-            "add_v_proj",
-            static=False,
-            mask="encoder_hidden_states_mask",
+        return [
+            text_layer(
+                name,
+                module,
+                "add_k_proj",
+                "add_v_proj",
+                static=False,
+                mask="encoder_hidden_states_mask",
+            )
+            for name, module in denoiser.named_modules()
+            if isinstance(module, Attention) and module.add_k_proj is not None
+        ]
+
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one image token, one text token."""
+        config = denoiser.config
+        return {
+            "hidden_states": zeros(denoiser, 1, 1, config.in_channels),
+            "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
+            "encoder_hidden_states_mask": None,
+            "timestep": time(denoiser),
+            "img_shapes": [[(1, 1, 1)]],
+            "return_dict": False,
+        }
+
+    GUIDANCE = "true_cfg_scale"
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length."""
+        return [(pipe.tokenizer, sampling.text_length or self.LENGTH)]
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of the video autoencoder's one frame, packed by two by two: (N, hw / 4, 4 C)."""
+        code = common.coded(pipe.vae, common.pixels(pipe, pictures)[:, :, None])
+        mean, std = (
+            code.new_tensor(values)[:, None, None, None]
+            for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
         )
-        for name, module in denoiser.named_modules()
-        if isinstance(module, Attention) and module.add_k_proj is not None
-    ]
+        code = (code - mean) / std
+        return pipe._pack_latents(code, len(code), code.shape[1], *code.shape[-2:])
 
-
-def channels(denoiser: Any) -> list[TextChannel]:
-    """None."""
-    return []
-
-
-def inputs(denoiser: Any) -> dict[str, Any]:
-    """Arguments of a small forward pass: one image token, one text token."""
-    config = denoiser.config
-    return {
-        "hidden_states": zeros(denoiser, 1, 1, config.in_channels),
-        "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
-        "encoder_hidden_states_mask": None,
-        "timestep": time(denoiser),
-        "img_shapes": [[(1, 1, 1)]],
-        "return_dict": False,
-    }
-
-
-# The call
-
-DENOISER = "transformer"
-enlarge = None
-_LENGTH = 512  # the pipeline's own
-
-prepare = common.nothing_to_switch_off
-
-
-def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
-    """Prompts and negative prompts, one a row.
-
-    Raises:
-        PromptError: a run has a second prompt.
-    """
-    return {
-        **common.call(sampling, guidance="true_cfg_scale"),
-        **common.prompts(runs, 1),
-        **common.negative_prompts_of_all(runs, sampling),
-    }
-
-
-def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-    """The tokenizer at the call's length."""
-    return [(pipe.tokenizer, sampling.text_length or _LENGTH)]
-
-
-def encode(pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
-    """Latents of the video autoencoder's one frame, packed by two by two: (N, h * w / 4, 4 C)."""
-    code = common.coded(pipe.vae, common.pixels(pipe, pictures)[:, :, None])
-    mean, std = (
-        code.new_tensor(values)[:, None, None, None]
-        for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
-    )
-    code = (code - mean) / std
-    return pipe._pack_latents(code, len(code), code.shape[1], *code.shape[-2:])
-
-
-def texts(pipe: Any, sampling: Sampling) -> list[Text]:
-    """What follows the pipeline's instruction."""
-    before, after = pipe.prompt_template_encode.split("{}")
-    dropped = int(pipe.prompt_template_encode_start_idx)
-    return [Text("tokenizer", pipe.tokenizer, before=before, after=after, dropped=dropped)]
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """What follows the pipeline's instruction."""
+        before, after = pipe.prompt_template_encode.split("{}")
+        dropped = int(pipe.prompt_template_encode_start_idx)
+        return [
+            common.Text("tokenizer", pipe.tokenizer, before=before, after=after, dropped=dropped)
+        ]

@@ -14,70 +14,51 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from textloc.checkpoints.families import common, pixart
-from textloc.checkpoints.families.common import Text, time, zeros
+from textloc.checkpoints.families import common
+from textloc.checkpoints.families.common import time, zeros
+from textloc.checkpoints.families.pixart import PixArt
 from textloc.runs import Run, Sampling
 
-SHARED = pixart.SHARED
-fits = pixart.fits
-find = pixart.find
-channels = pixart.channels
 
+class Sana(PixArt):
+    """Sana."""
 
-def read_text(denoiser: Any, states: Any) -> Any:
-    """Projected and normed."""
-    return denoiser.caption_norm(denoiser.caption_projection(states))
+    def read_text(self, denoiser: Any, states: Any) -> Any:
+        """Projected and normed."""
+        return denoiser.caption_norm(denoiser.caption_projection(states))
 
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one sample of one patch, one text token."""
+        config = denoiser.config
+        side = config.patch_size
+        return {
+            "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
+            "encoder_hidden_states": zeros(denoiser, 1, 1, config.caption_channels),
+            "timestep": time(denoiser),
+            "guidance": zeros(denoiser, 1) if config.get("guidance_embeds") else None,
+            "return_dict": False,
+        }
 
-def inputs(denoiser: Any) -> dict[str, Any]:
-    """Arguments of a small forward pass: one sample of one patch, one text token."""
-    config = denoiser.config
-    side = config.patch_size
-    return {
-        "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
-        "encoder_hidden_states": zeros(denoiser, 1, 1, config.caption_channels),
-        "timestep": time(denoiser),
-        "guidance": zeros(denoiser, 1) if config.get("guidance_embeds") else None,
-        "return_dict": False,
-    }
+    LENGTH = 300  # the pipeline's own
+    _BINNED = (16, 32, 64, 128)  # sample sizes for which the pipeline knows its usual formats
 
+    def arguments(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """Prompts and negative prompts, one a row."""
+        binned = pipe.transformer.config.sample_size in self._BINNED
+        return super().arguments(pipe, runs, sampling) | {"use_resolution_binning": binned}
 
-# The call
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """What follows the instruction; the first token is the beginning of the whole."""
+        call = inspect.signature(type(pipe).__call__).parameters
+        lines = call["complex_human_instruction"].default
+        if not lines:
+            return super().texts(pipe, sampling)
+        before = "\n".join(lines)
+        dropped = len(pipe.tokenizer.encode(before)) - 2
+        return [
+            common.Text("tokenizer", pipe.tokenizer, before=before, dropped=dropped, lowered=True)
+        ]
 
-DENOISER = "transformer"
-enlarge = None
-encode = common.encode
-_LENGTH = 300  # the pipeline's own
-_BINNED = (16, 32, 64, 128)  # sample sizes for which the pipeline knows its usual formats
-
-prepare = common.nothing_to_switch_off
-
-
-def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
-    """Prompts and negative prompts, one a row.
-
-    Raises:
-        PromptError: a run has a second prompt.
-    """
-    return {
-        **common.call(sampling),
-        **common.prompts(runs, 1),
-        **common.negative_prompts_of_all(runs, sampling),
-        "use_resolution_binning": pipe.transformer.config.sample_size in _BINNED,
-    }
-
-
-def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-    """The tokenizer at the call's length."""
-    return [(pipe.tokenizer, sampling.text_length or _LENGTH)]
-
-
-def texts(pipe: Any, sampling: Sampling) -> list[Text]:
-    """What follows the instruction; the first token is the beginning of the whole."""
-    call = inspect.signature(type(pipe).__call__).parameters
-    lines = call["complex_human_instruction"].default
-    if not lines:
-        return common.lowered_texts(pipe, sampling)
-    before = "\n".join(lines)
-    dropped = len(pipe.tokenizer.encode(before)) - 2
-    return [Text("tokenizer", pipe.tokenizer, before=before, dropped=dropped, lowered=True)]
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length."""
+        return [(pipe.tokenizer, sampling.text_length or self.LENGTH)]

@@ -15,81 +15,66 @@ from collections.abc import Sequence
 from typing import Any
 
 from textloc.checkpoints.families import common
-from textloc.checkpoints.families.common import Text, text_layer, time, zeros
+from textloc.checkpoints.families.base import Family
+from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
 from textloc.runs import Run, Sampling
 
-SHARED: tuple[str, ...] = ()
-TEXT_FIRST = False
-"""Whether text stands before the picture in the joint attention."""
-read_text = common.read_text
 
+class StableDiffusion3(Family):
+    """Stable Diffusion 3 and 3.5."""
 
-def fits(denoiser: Any) -> bool:
-    """Any transformer of the class."""
-    return True
+    TEXT_FIRST = False
+    """Whether text stands before the picture in the joint attention."""
 
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The joint attention of every block.
 
-def find(denoiser: Any) -> list[TextLayer]:
-    """The joint attention of every block.
+        Raises:
+            LayerError: the projections are fused.
+        """
+        from diffusers.models.attention_processor import Attention
 
-    Raises:
-        LayerError: the projections are fused.
-    """
-    from diffusers.models.attention_processor import Attention
+        return [
+            text_layer(name, module, "add_k_proj", "add_v_proj", static=False)
+            for name, module in denoiser.named_modules()
+            if isinstance(module, Attention) and module.add_k_proj is not None
+        ]
 
-    return [
-        text_layer(name, module, "add_k_proj", "add_v_proj", static=False)
-        for name, module in denoiser.named_modules()
-        if isinstance(module, Attention) and module.add_k_proj is not None
-    ]
+    def channels(self, denoiser: Any) -> list[TextChannel]:
+        """The pooled text state."""
+        return [TextChannel("pooled", "time_text_embed.text_embedder")]
 
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one sample of one patch, one text token."""
+        config = denoiser.config
+        side = config.patch_size
+        return {
+            "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
+            "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
+            "pooled_projections": zeros(denoiser, 1, config.pooled_projection_dim),
+            "timestep": time(denoiser),
+            "return_dict": False,
+        }
 
-def channels(denoiser: Any) -> list[TextChannel]:
-    """The pooled text state."""
-    return [TextChannel("pooled", "time_text_embed.text_embedder")]
+    encode = staticmethod(common.encode_shifted)
+    ENCODERS = 3
+    LENGTH = 256  # the pipeline's own, of the T5 text
 
+    def negative(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """None where all leave it unset."""
+        return common.negative_prompts(runs)
 
-def inputs(denoiser: Any) -> dict[str, Any]:
-    """Arguments of a small forward pass: one sample of one patch, one text token."""
-    config = denoiser.config
-    side = config.patch_size
-    return {
-        "hidden_states": zeros(denoiser, 1, config.in_channels, side, side),
-        "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
-        "pooled_projections": zeros(denoiser, 1, config.pooled_projection_dim),
-        "timestep": time(denoiser),
-        "return_dict": False,
-    }
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of both CLIP encoders, at the same places, then those of T5 where there is one."""
+        found = [common.Text("tokenizer", pipe.tokenizer)]
+        if pipe.text_encoder_3 is not None:
+            first = int(pipe.tokenizer.model_max_length)
+            found.append(common.Text("tokenizer_3", pipe.tokenizer_3, first))
+        return found
 
-
-# The call
-
-DENOISER = "transformer"
-enlarge = None
-encode = common.encode_shifted
-_LENGTH = 256  # the pipeline's own, of the T5 text
-
-prepare = common.nothing_to_switch_off
-
-
-def arguments(pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
-    """Prompts for the three encoders and negative prompts, one a row."""
-    negative = common.negative_prompts(runs)
-    return {**common.call(sampling), **common.prompts(runs, 3), **negative}
-
-
-def readers(pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-    """T5's tokenizer, which reads on where CLIP's stop; without T5, CLIP's."""
-    if pipe.text_encoder_3 is not None:
-        return [(pipe.tokenizer_3, sampling.text_length or _LENGTH)]
-    return [(t, int(t.model_max_length)) for t in (pipe.tokenizer, pipe.tokenizer_2)]
-
-
-def texts(pipe: Any, sampling: Sampling) -> list[Text]:
-    """Those of both CLIP encoders, at the same places, then those of T5 where there is one."""
-    found = [Text("tokenizer", pipe.tokenizer)]
-    if pipe.text_encoder_3 is not None:
-        first = int(pipe.tokenizer.model_max_length)
-        found.append(Text("tokenizer_3", pipe.tokenizer_3, first))
-    return found
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """T5's tokenizer, which reads on where CLIP's stop; without T5, CLIP's."""
+        if pipe.text_encoder_3 is not None:
+            return [(pipe.tokenizer_3, sampling.text_length or self.LENGTH)]
+        return [(t, int(t.model_max_length)) for t in (pipe.tokenizer, pipe.tokenizer_2)]

@@ -1,0 +1,154 @@
+"""Every text-to-image pipeline of the installed diffusers is used, or it is said why not.
+
+A new release of diffusers shows here what is missing.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import diffusers
+import pytest
+import torch
+from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+
+from tests import tiny_newer, tiny_siblings
+from tests.patching.test_invariants import SOURCE, TARGET, TOLERANCE, apart, pictures, whole
+from textloc.checkpoints import families
+from textloc.checkpoints.families import refused
+from textloc.errors import CheckpointError, LayerError
+
+OTHERS = (  # not in the mapping of diffusers 0.42
+    "BriaFibo2Pipeline",
+    "BriaFiboPipeline",
+    "BriaPipeline",
+    "DreamLitePipeline",
+    "ErnieImagePipeline",
+    "HiDreamImagePipeline",
+    "HunyuanImagePipeline",
+    "Kandinsky5T2IPipeline",
+    "KolorsPAGPipeline",
+    "KolorsPipeline",
+    "LDMTextToImagePipeline",
+    "LongCatImagePipeline",
+    "OmniGenPipeline",
+    "PRXPixelPipeline",
+    "SanaSprintPipeline",
+    "StableDiffusionAdapterPipeline",
+    "StableDiffusionXLAdapterPipeline",
+)
+EVERY = sorted({cls.__name__ for cls in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()} | {*OTHERS})
+
+FIRST = {  # tried by tests/patching/test_invariants.py
+    "FluxPipeline",
+    "IFPipeline",
+    "LDMTextToImagePipeline",
+    "PixArtSigmaPipeline",
+    "QwenImagePipeline",
+    "SanaPipeline",
+    "StableDiffusion3Pipeline",
+    "StableDiffusionPipeline",
+    "StableDiffusionXLPipeline",
+}
+APART = {
+    "GlmImagePipeline": "its denoiser alone: the processor of its language model is not here",
+    "PRXPixelPipeline": "PRX's denoiser and family, on pixels",
+}
+"""Used, but not tried whole."""
+
+
+def _tried() -> set[str]:
+    newer = {type(make()).__name__ for make, *_ in tiny_newer.NEWER.values()}
+    return FIRST | newer | tiny_siblings.SIBLINGS.keys()
+
+
+def test_every_pipeline_is_used_or_refused_with_a_reason() -> None:
+    used = {name for name in EVERY if name in families.PIPELINES}
+    silent = [name for name in EVERY if name not in used and refused.reason(name) is None]
+    assert not silent
+    assert len(used) >= 40
+
+
+def test_every_pipeline_that_is_used_is_tried() -> None:
+    assert families.PIPELINES.keys() - _tried() - APART.keys() == set()
+    assert _tried() - families.PIPELINES.keys() == set()
+
+
+def test_the_table_names_classes_that_are_there() -> None:
+    """KolorsPipeline is a stand-in of its name where sentencepiece is not installed."""
+    assert [name for name in families.PIPELINES if not hasattr(diffusers, name)] == []
+    for name in families.PIPELINES:
+        call = inspect.signature(getattr(diffusers, name).__call__).parameters
+        assert "prompt" in call or "Kolors" in name
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("StableDiffusionControlNetPipeline", "second network"),
+        ("StableDiffusionXLAdapterPipeline", "second network"),
+        ("QwenImageControlNetPipeline", "second network"),
+        ("StableDiffusionImg2ImgPipeline", "needs a picture"),
+        ("StableDiffusionInstructPix2PixPipeline", "needs a picture"),
+        ("FluxFillPipeline", "needs a picture"),
+        ("FluxControlPipeline", "needs a picture"),
+        ("QwenImageEditPipeline", "needs a picture"),
+        ("KandinskyV22CombinedPipeline", "a prior"),
+        ("StableCascadeCombinedPipeline", "a prior"),
+        ("HeliosPipeline", "videos"),
+        ("WanPipeline", "videos"),
+        ("StableDiffusion3PAGPipeline", "StableDiffusion3Pipeline"),
+    ],
+)
+def test_what_cannot_be_used_says_why(name: str, why: str) -> None:
+    pipe = type(name, (), {})()
+    with pytest.raises(CheckpointError, match=f"{name} cannot be used: .*{why}"):
+        families.of_pipeline(pipe)
+
+
+@pytest.mark.parametrize("name", tiny_siblings.SIBLINGS)
+def test_siblings_of_a_known_pipeline_are_patched_alike(name: str) -> None:
+    """Perturbed attention adds a third pass; few-step samplers guide without one."""
+    torch.set_num_threads(1)
+    model = tiny_siblings.model(name)
+    runs = [SOURCE, TARGET, SOURCE.patched(whole(model, TARGET))]
+    (source, target, moved), _ = pictures(model, runs, steps=2, guidance=2.0, share=False)
+    assert apart(moved, target) < TOLERANCE
+    assert apart(moved, source) > 10 * TOLERANCE
+    again, _ = pictures(model, runs, steps=2, guidance=2.0)
+    assert apart(again[2], moved) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("config", "title"),
+    [
+        (lambda: diffusers.FirstBlockCacheConfig(), "first-block cache"),
+        (lambda: diffusers.MagCacheConfig(calibrate=True), "MagCache"),
+        (lambda: diffusers.TaylorSeerCacheConfig(), "TaylorSeer"),
+        (
+            lambda: diffusers.PyramidAttentionBroadcastConfig(
+                spatial_attention_block_skip_range=2, current_timestep_callback=lambda: 1
+            ),
+            "pyramid attention broadcast",
+        ),
+    ],
+)
+def test_caches_of_diffusers_are_refused_by_name(config: object, title: str) -> None:
+    from tests.tiny_families import flux
+
+    denoiser = flux().transformer
+    layers = families.text_layers(denoiser)
+    denoiser.enable_cache(config())  # type: ignore[operator]
+    with pytest.raises(LayerError, match=f"{title}.*disable_cache"):
+        families.text_layers(denoiser)
+    denoiser.disable_cache()
+    assert families.text_layers(denoiser) == layers
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers.pipelines.prx import pipeline_prx
+
+    monkeypatch.delattr(pipeline_prx, "ftfy", raising=False)
+    pipe = type("PRXPipeline", (), {"__module__": pipeline_prx.__name__})()
+    with pytest.raises(CheckpointError, match="pip install ftfy"):
+        families.of_pipeline(pipe).prepare(pipe)

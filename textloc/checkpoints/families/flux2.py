@@ -1,0 +1,85 @@
+"""FLUX.2 and FLUX.2 Klein: a language model (Mistral, Qwen3) as text encoder, two streams, then
+one.
+
+Reads `diffusers.Flux2Transformer2DModel`. Tokens are [text, image]. The double blocks project their
+text stream by `add_k_proj` and `add_v_proj`; the single blocks project both by one layer,
+`to_qkv_mlp_proj`, of whose features the second and third are keys and values. There is no pooled
+state. All texts are as long: padding is not masked.
+
+The guidance of FLUX.2 is a number that the transformer is told, one pass a step; Klein guides by
+separate calls with an empty prompt unless it is distilled. Neither takes a negative prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from textloc.checkpoints.families import common
+from textloc.checkpoints.families.base import Family
+from textloc.checkpoints.families.common import text_layer, time, zeros
+from textloc.layers import TextLayer
+from textloc.runs import Sampling
+
+
+class Flux2(Family):
+    """FLUX.2 and FLUX.2 Klein."""
+
+    SHARED = ("img_ids", "txt_ids")
+
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The attention of the double and single blocks.
+
+        Raises:
+            LayerError: the projections are fused.
+        """
+        layers = common.joint(denoiser, "transformer_blocks.*.attn")
+        for name, module in common.attentions(denoiser, "single_transformer_blocks.*.attn"):
+            width, fused = module.inner_dim, "to_qkv_mlp_proj"
+            layers.append(
+                text_layer(
+                    name,
+                    module,
+                    fused,
+                    fused,
+                    static=False,
+                    key_part=(width, 2 * width),
+                    value_part=(2 * width, 3 * width),
+                    place="first",
+                )
+            )
+        return layers
+
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one image token, one text token."""
+        config = denoiser.config
+        axes = len(config.axes_dims_rope)
+        return {
+            "hidden_states": zeros(denoiser, 1, 1, config.in_channels),
+            "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
+            "timestep": time(denoiser),
+            "img_ids": zeros(denoiser, 1, axes),
+            "txt_ids": zeros(denoiser, 1, axes),
+            "guidance": zeros(denoiser, 1),
+            "return_dict": False,
+        }
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of the language model's tokenizer."""
+        return [common.Text("tokenizer", common.plain_tokenizer(pipe.tokenizer))]
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The language model's tokenizer within its template."""
+        tokenizer = common.plain_tokenizer(pipe.tokenizer)
+        return [(tokenizer, sampling.text_length or self.LENGTH)]
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents patched two by two, normed and packed: (N, hw / 4, 4 C)."""
+        code = pipe._patchify_latents(common.coded(pipe.vae, common.pixels(pipe, pictures)))
+        norm = pipe.vae.bn
+        usual = (norm.running_mean, norm.running_var)
+        mean, variance = (values.view(1, -1, 1, 1).to(code) for values in usual)
+        code = (code - mean) / (variance + pipe.vae.config.batch_norm_eps).sqrt()
+        return pipe._pack_latents(code)

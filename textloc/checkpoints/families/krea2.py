@@ -1,0 +1,60 @@
+"""Krea 2: Qwen3-VL as text encoder, of which several layers are read; one stream.
+
+Reads `diffusers.Krea2Transformer2DModel`. Tokens are [text, image]; padding is masked. Keys have
+fewer heads than queries. The text fusion before the stream sees the text alone: it is no text
+layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from textloc.checkpoints.families import common
+from textloc.checkpoints.families.base import Family
+from textloc.checkpoints.families.common import text_layer, zeros
+from textloc.layers import TextLayer
+from textloc.runs import Run, Sampling
+
+
+class Krea2(Family):
+    """Krea 2."""
+
+    SHARED = ("position_ids",)
+
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The attention of every block.
+
+        Raises:
+            LayerError: the projections are fused.
+        """
+        return [
+            text_layer(
+                name,
+                module,
+                "to_k",
+                "to_v",
+                static=False,
+                heads=module.num_kv_heads,
+                place="first",
+                mask="attention_mask",
+                mask_place="first",
+            )
+            for name, module in common.attentions(denoiser, "transformer_blocks.*.attn")
+        ]
+
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one image token, one text token."""
+        config = denoiser.config
+        text = (config.num_text_layers, config.text_hidden_dim)
+        return {
+            "hidden_states": zeros(denoiser, 1, 1, config.in_channels),
+            "encoder_hidden_states": zeros(denoiser, 1, 1, *text),
+            "timestep": zeros(denoiser, 1),
+            "position_ids": zeros(denoiser, 2, 3),
+            "return_dict": False,
+        }
+
+    def negative(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """Empty ones where none is set; the pipeline guides from above 0 on."""
+        return {"negative_prompt": [run.negative_prompt or "" for run in runs]}

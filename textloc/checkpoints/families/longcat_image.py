@@ -1,0 +1,25 @@
+"""LongCat-Image: Qwen2.5-VL as text encoder, to which text in quotation marks is spelt letter by
+letter; two streams, then one.
+
+Reads `diffusers.LongCatImageTransformer2DModel`, which is laid out as Ovis-Image's. The prompt is
+not rewritten by the language model. Guidance is a separate call.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from textloc.checkpoints.families.ovis_image import OvisImage
+from textloc.runs import Sampling
+
+
+class LongCatImage(OvisImage):
+    """LongCat-Image."""
+
+    QUOTES = "''\"\"‘’“”"
+    EXTRA = MappingProxyType({"enable_prompt_rewrite": False})
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the pipeline's length."""
+        return [(pipe.tokenizer, int(pipe.tokenizer_max_length))]

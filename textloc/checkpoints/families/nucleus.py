@@ -1,0 +1,71 @@
+"""Nucleus-Image: Qwen3-VL as text encoder, a mixture of experts in which text is only looked at.
+
+Reads `diffusers.NucleusMoEImageTransformer2DModel`. Tokens are [image, text]; each block projects
+the text states anew, then by `add_k_proj` and `add_v_proj`; padding is masked. Keys have fewer
+heads than queries. The text states come from the prompt alone, so the layers are static. Guidance
+is a separate call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textloc.checkpoints.families import common
+from textloc.checkpoints.families.base import Family
+from textloc.checkpoints.families.common import text_layer, time, zeros
+from textloc.layers import TextLayer
+from textloc.runs import Sampling
+
+
+class Nucleus(Family):
+    """Nucleus-Image."""
+
+    RAGGED = True
+
+    def find(self, denoiser: Any) -> list[TextLayer]:
+        """The attention of every block.
+
+        Raises:
+            LayerError: the projections are fused.
+        """
+        return [
+            text_layer(
+                name,
+                module,
+                "add_k_proj",
+                "add_v_proj",
+                static=True,
+                heads=common.kv_heads(module, module.inner_dim // module.heads),
+                mask="attention_mask",
+                mask_place="last",
+            )
+            for name, module in common.attentions(denoiser, "transformer_blocks.*.attn")
+        ]
+
+    def read_text(self, denoiser: Any, states: Any) -> Any:
+        """Normed."""
+        return denoiser.txt_norm(states)
+
+    def read_layer(self, denoiser: Any, layer: TextLayer, states: Any) -> Any:
+        """Projected by the block."""
+        return denoiser.get_submodule(layer.name.rpartition(".")[0]).encoder_proj(states)
+
+    def inputs(self, denoiser: Any) -> dict[str, Any]:
+        """Arguments of a small forward pass: one image token, one text token."""
+        config = denoiser.config
+        return {
+            "hidden_states": zeros(denoiser, 1, 1, config.in_channels),
+            "img_shapes": [(1, 1, 1)],
+            "encoder_hidden_states": zeros(denoiser, 1, 1, config.joint_attention_dim),
+            "timestep": time(denoiser),
+            "return_dict": False,
+        }
+
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of the processor's tokenizer."""
+        return [common.Text("processor", common.plain_tokenizer(pipe.processor))]
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length."""
+        tokenizer = common.plain_tokenizer(pipe.processor)
+        return [(tokenizer, sampling.text_length or int(pipe.default_max_sequence_length))]
