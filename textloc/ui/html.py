@@ -35,8 +35,9 @@ def asked(document: Document, *more: str) -> str:
         *more,
         f"guidance {request['guidance']:g}",
         f"seed{'s' if len(seeds) > 1 else ''} {_some(seeds)}",
-        f"read by {request['ocr']['engine']} {request['ocr']['version']}",
     ]
+    if request.get("ocr"):
+        facts.append(f"read by {request['ocr']['engine']} {request['ocr']['version']}")
     return (
         f'<p class="tl-prompts"><span>{escape(first["source"])}</span>'
         f'<span class="tl-arrow" aria-label="becomes">→</span>'

@@ -18,6 +18,22 @@ from textloc.ui.pictures import Pictures
 
 Document = Mapping[str, Any]
 LOCALIZE, EDIT, LORA = "textloc.localize", "textloc.edit", "textloc.lora"
+ATTRIBUTE = "textloc.attribute"
+
+_ALONG = {ATTRIBUTE: LOCALIZE}
+"""Kinds of results that another kind's tab shows."""
+
+_UNPATCHED: dict[str, Any] = {
+    "references": {},
+    "sets": [],
+    "controls": [],
+    "selected": [],
+    "selection": {},
+    "floor": None,
+    "ceiling": None,
+    "fraction_of_parameters": 0.0,
+}
+"""What the document of a localization has and shares alone do not: nothing was generated."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,25 @@ def stored_view(result_id: str) -> View:
 @lru_cache(maxsize=32)
 def _view_of(result_id: str, _digest: str) -> View:
     found = store.load(result_id)
-    return View(found.document, Pictures(found.image), stored=True)
+    document = found.document
+    if store.kind(document) == ATTRIBUTE:
+        layers = {"layers": [], "text_layers": document["layers"]}
+        request = {"start_step": 0, **document["request"]}
+        request["layers"] = [layer["index"] for layer in document["layers"]]
+        document = {**_UNPATCHED, **document, **layers, "request": request}
+    return View(document, Pictures(found.image), stored=True)
+
+
+def tab_of(document: Document) -> str:
+    """The kind whose tab shows a document."""
+    kind = store.kind(document)
+    return _ALONG.get(kind, kind)
+
+
+def listing(kind: str) -> list[store.Summary]:
+    """The stored results that the tab of a kind shows; what is damaged is among them."""
+    shown = {kind, *(other for other, along in _ALONG.items() if along == kind)}
+    return [one for one in store.listing() if one.damaged or one.kind in shown]
 
 
 def opening(asked: str | None, kind: str = LOCALIZE) -> tuple[View | None, str]:
@@ -53,7 +87,7 @@ def opening(asked: str | None, kind: str = LOCALIZE) -> tuple[View | None, str]:
     if asked:
         try:
             view = stored_view(asked)
-            if store.kind(view.document) == kind:
+            if tab_of(view.document) == kind:
                 return view, ""
         except StoreError as error:
             if kind == LOCALIZE:
@@ -67,7 +101,7 @@ def opening(asked: str | None, kind: str = LOCALIZE) -> tuple[View | None, str]:
 def asked_kind(asked: str | None) -> str:
     """The kind of result that `?r=` names; `""` where it names none that can be opened."""
     try:
-        return store.kind(stored_view(asked).document) if asked else ""
+        return tab_of(stored_view(asked).document) if asked else ""
     except StoreError:
         return ""
 

@@ -190,7 +190,7 @@ class Tab(ABC):
         """`_rest` for the view of the session."""
         if not self.STORED:
             return self._draw_further(session) if session.view else skips(self._further)
-        summaries = store.listing(only=self.KIND)
+        summaries = stored.listing(self.KIND)
         listed, damaged = stored.listed(summaries), stored.damaged(summaries)
         view = session.view
         if view is None:

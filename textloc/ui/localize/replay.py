@@ -10,7 +10,7 @@ from typing import Any
 
 from textloc.layers import display_layers
 from textloc.results import export
-from textloc.results.sentences import describe
+from textloc.results.sentences import told
 from textloc.ui import html
 from textloc.ui.figure_data import FigureName, drawn
 from textloc.ui.html import as_cells, number
@@ -66,9 +66,9 @@ def sets_figure(document: Document) -> dict[str, Any] | None:
 
 
 def readings_figure(document: Document) -> dict[str, Any] | None:
-    """Value of the map of all readings, or None where there is one picture a layer."""
+    """Value of the map of all readings, or None where there is one picture a layer or none."""
     request = document["request"]
-    if len(request["pairs"]) * len(request["seeds"]) < 2:
+    if not document["layers"] or len(request["pairs"]) * len(request["seeds"]) < 2:
         return None
     return drawn("heatmap_figure", document)
 
@@ -78,7 +78,7 @@ def readings_figure(document: Document) -> dict[str, Any] | None:
 
 def headline(document: Document) -> str:
     """The claim as a heading, the evidence for it, and what was asked."""
-    claim, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", describe(document), maxsplit=1)
+    claim, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", told(document), maxsplit=1)
     start = document["request"]["start_step"]
     more = [f"patched from step {start}"] if start else []
     return html.claim(claim, rest[0] if rest else "", html.asked(document, *more))
@@ -96,6 +96,11 @@ def panel(view: View, pick: str, pair: int, seed: int) -> str:
     """Source picture, picked picture and target picture, with what was read and the scores."""
     document = view.document
     known = entries(document)
+    if pick not in known and document["complete"]:
+        return (
+            '<p class="tl-empty">These are shares alone; no picture was made. Click a cell of the '
+            "map to patch it and see what it writes.</p>"
+        )
     if pick not in known:
         return '<p class="tl-empty">The pictures appear here as soon as the first are made.</p>'
     words = document["request"]["pairs"][pair]
