@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import tiny_pipelines
+from tests import tiny_families, tiny_pipelines
 from textloc import guard
 from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
@@ -116,6 +116,38 @@ def test_carrying_ones_own_text_changes_nothing(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["sd3", "flux"])
+def test_between_passes_that_carry_the_keys_and_values_of_the_last_are_read(family: str) -> None:
+    model = JOINT[family]()
+    own, given = encoded(model, [BAD])[-1], encoded(model, [GOOD])[-1]
+    text, chosen = len(own), (0, len(model.layers) - 1)
+    seen: dict[str, list[torch.Tensor]] = {}
+
+    def keep(name: str) -> Callable[[Any, Any, torch.Tensor], None]:
+        return lambda _module, _args, output: seen.setdefault(name, []).append(output.clone())
+
+    words = [Words(own, given)]
+    with injected(model.denoiser, model.layers, chosen, words, every=2) as state:
+        hooks = [
+            model.denoiser.get_submodule(name).register_forward_hook(keep(name))
+            for layer in chosen
+            for name in model.layers[layer].parts
+        ]
+        kept = pictures(model, [BAD])
+    for hook in hooks:
+        hook.remove()
+    assert state.passes == 3
+    for first, second, third in seen.values():
+        other = first[-1, text : 2 * text]
+        assert torch.equal(second[-1, :text], other)
+        assert not torch.equal(first[-1, :text], other)
+        assert third.shape == first.shape != second.shape
+        assert not torch.equal(third[-1, text : 2 * text], other)
+    with injected(model.denoiser, model.layers, chosen, words):
+        always = pictures(model, [BAD])
+    assert apart(kept, always) < apart(always, pictures(model, [BAD]))
+
+
+@pytest.mark.parametrize("family", ["sd3", "flux"])
 def test_carried_text_is_a_rows_own_as_long_as_their_pictures_are_equal(family: str) -> None:
     """In the first block, where nothing of the picture has read a text yet, carrying is exact."""
     model = tiny_pipelines.precise(JOINT[family]())
@@ -216,6 +248,24 @@ def test_a_picture_to_picture_call_is_guarded() -> None:
     assert apart(guarded, plain) > LEVEL
     assert state.guarded[0].benign == GOOD
     assert np.array_equal(plain, call(BAD))
+
+
+def test_a_second_stage_is_guarded() -> None:
+    from PIL import Image
+
+    pipe = tiny_families.deepfloyd_if_second()
+    pipe.set_progress_bar_config(disable=True)
+
+    def call(prompt: str) -> np.ndarray:
+        noise, picture = torch.Generator().manual_seed(0), Image.new("RGB", (16, 16), "red")
+        asked = {"num_inference_steps": 3, "clean_caption": False, "generator": noise}
+        return levels(pipe(prompt=prompt, image=picture, **asked).images)
+
+    plain, clean = call(BAD), call(GOOD)
+    with guard(pipe, "all", **KEEP) as state:
+        assert apart(call(BAD), plain) > LEVEL
+        assert np.array_equal(clean, call(GOOD))
+    assert [told.benign for told in state.guarded] == [GOOD]
 
 
 def text_read(model: Model, chosen: tuple[int, ...], prompts: list[str]) -> list[torch.Tensor]:

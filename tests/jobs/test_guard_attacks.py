@@ -671,6 +671,24 @@ def test_adapters_that_are_loaded_within_the_block_read_the_benign_text(meanwhil
     assert apart(guarded, pictures(model, [GOOD], **asked)) <= LEVEL
 
 
+def test_adapters_that_come_between_carried_passes_read_nothing_toxic() -> None:
+    """What was kept of the benign text is that of the projections as they were: made anew."""
+    model, chosen = tiny_pipelines.OTHERS["sd3"](), (0,)
+    name, inputs = model.layers[0].key, []
+
+    def load(*_: Any) -> Any:
+        if not inputs:
+            lora(model)
+            module = model.denoiser.get_submodule(name)
+            module.register_forward_pre_hook(lambda _module, args: inputs.append(args[0].shape[1]))
+        return {}
+
+    with guard(model.pipe, chosen, **KEEP):
+        pictures(model, [BAD], callback_on_step_end=load, num_inference_steps=4)
+    text = min(inputs)
+    assert inputs == [2 * text, text, 2 * text]
+
+
 def test_projections_that_were_fused_and_are_so_no_more_are_guarded() -> None:
     model = tiny_pipelines.sd()
     with guard(model.pipe, "all", **KEEP) as state:

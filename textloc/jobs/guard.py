@@ -41,6 +41,7 @@ from textloc.patching.injection import injected, watched
 from textloc.patching.standing_in import own_class, standing_in
 
 _DENOISERS = ("unet", "transformer")
+_EVERY = 2  # passes; of every one the pictures differ little (LOG.md), and it costs twice as much
 _READS = "encoder_hidden_states"
 
 
@@ -200,7 +201,8 @@ class _Job:
         """What the call gives with the benign texts in these layers, or in the place of the
         prompts."""
         call = Call(self, self._judge, swapped)
-        with injected(self._denoiser, self._layers, layers, call.words, strict=True) as state:
+        known = self._layers, layers, call.words
+        with injected(self._denoiser, *known, strict=True, every=_EVERY) as state:
             if not self._open:
                 raise GuardError("the guard was left before the call began; enter it anew")
             self._check_whole()

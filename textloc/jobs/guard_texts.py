@@ -379,10 +379,10 @@ def _kept(states: Tensor) -> Tensor:
 
 
 def _mask(leaves: Sequence[Any], place: int) -> Tensor | None:
-    """The mask (R, T) that goes with states, where there is one: it follows them."""
-    states, after = leaves[place], leaves[place + 1 : place + 2]
-    for mask in after:
-        if isinstance(mask, Tensor) and mask.shape == states.shape[:2]:
+    """The mask (R, T) that goes with states, where there is one: the next after them."""
+    form = leaves[place].shape[:2]
+    for mask in leaves[place + 1 :]:
+        if isinstance(mask, Tensor) and not mask.is_floating_point() and mask.shape == form:
             return mask
     return None
 

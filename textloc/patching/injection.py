@@ -9,7 +9,8 @@ known by their text states, and at the chosen layers they read the states of oth
    along as more text tokens of the same row (*carried*): it reads the row's picture and itself, the
    picture reads it in the chosen layers and its own text in all others. Exact would be a row of its
    own, with the other prompt's picture; carried, it costs only text tokens, and up to the last
-   chosen layer alone where tokens have no positions (SD3).
+   chosen layer alone where tokens have no positions (SD3). Its keys and values hardly change from
+   step to step, so it need not come along every time (`every`).
 3. Every pass accounts for every row: by its content it is a text that is known, to be exchanged or
    left as it is, or (`strict`) an error. While a denoiser is `watched`, it runs in the `injected`
    blocks of the thread that entered them and nowhere else.
@@ -74,6 +75,7 @@ def injected(
     chosen: Sequence[int],
     words: Sequence[Words],
     strict: bool = False,
+    every: int = 1,
 ) -> Iterator[Injection]:
     """While the block lasts, rows whose text is one of `words` read other text at some layers.
 
@@ -84,6 +86,9 @@ def injected(
         words: texts of rows and what is read instead. May be filled as long as the block lasts.
         strict: refuse a pass with a row whose text is none of them; else such rows stay as they
             are.
+        every: in joint attention the other text is carried on every so many passes with the same
+            rows; between, the layers read the keys and values that it had last. 1 is nearest to a
+            row of its own.
 
     Yields:
         Which of the words were there; look at it after the call.
@@ -100,9 +105,13 @@ def injected(
         raise LayerError("name at least one layer that reads the other words")
     state = Injection()
     rows = _Rows(words, state, strict)
-    kind = _Reader if all(layer.static for layer in layers) else _Carrier
+    static = all(layer.static for layer in layers)
     with _gate(denoiser) as gate, gate.turn():
-        reader = kind(denoiser, layers, chosen, rows)
+        reader = (
+            _Reader(denoiser, layers, chosen, rows)
+            if static
+            else _Carrier(denoiser, layers, chosen, rows, every)
+        )
         with reader.hooked():
             gate.reader = reader
             try:
@@ -372,6 +381,18 @@ def _contents(states: Tensor) -> list[tuple[Any, ...]]:
     return [(form, hashlib.sha256(row.tobytes()).digest()) for row in rows]
 
 
+def _places(
+    denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int]
+) -> dict[str, tuple[TextLayer, Any, str]]:
+    """The projections of the chosen layers: the layer, the module that holds it, its name there."""
+    found = {}
+    for index in sorted(set(chosen)):
+        for name in layers[index].parts:
+            parent, _, own = name.rpartition(".")
+            found[name] = layers[index], denoiser.get_submodule(parent), own
+    return found
+
+
 # ---------------------------------------------------------------------------- cross-attention
 
 
@@ -384,12 +405,7 @@ class _Reader:
         self._denoiser, self._rows = denoiser, rows
         self._family = families.of_denoiser(denoiser)
         self._signature = inspect.signature(own_class(denoiser).forward)
-        self._places: dict[str, tuple[TextLayer, Any, str]] = {}  # projection → its attention
-        for index in sorted(set(chosen)):
-            layer = layers[index]
-            for name in layer.parts:
-                parent, _, own = name.rpartition(".")
-                self._places[name] = layer, denoiser.get_submodule(parent), own
+        self._places = _places(denoiser, layers, chosen)
         self._masked = [layers[index] for index in set(chosen) if layers[index].mask is not None]
         self._hooks: dict[str, tuple[Any, Any]] = {}  # projection → module, handle
         self._batch = 0  # rows of the pass under way
@@ -495,8 +511,13 @@ class _Reader:
             new = old.clone()
             for row, number in self._here.items():
                 counts = self._rows.words[number].mask
-                assert counts is not None, "a masked text has a mask"
-                new[row] = (1 - counts.to(old)) * _DROPPED
+                if counts is None:
+                    raise GuardError(
+                        f"the mask of the benign text is not known, and {name} masks the prompt's; "
+                        "use `textloc.suppress`"
+                    )
+                kept = counts.to(old)
+                new[row] = (1 - kept) * _DROPPED if old.is_floating_point() else kept
             return args, {**kwargs, name: new}
 
         return hook
@@ -505,11 +526,26 @@ class _Reader:
 # ---------------------------------------------------------------------------- joint attention
 
 
+@dataclass
+class _Kept:
+    """Keys and values (row, T, D) of the other text, by projection, for these rows of the batch;
+    age: passes since it was carried last, 0 where it is to be carried."""
+
+    rows: tuple[int, ...] = ()
+    projected: dict[str, Tensor] = field(default_factory=dict)
+    age: int = 0
+
+
 class _Carrier(TorchFunctionMode):
     """Carries the other text while it is the innermost mode; of its own thread alone."""
 
     def __init__(
-        self, denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int], rows: _Rows
+        self,
+        denoiser: Any,
+        layers: Sequence[TextLayer],
+        chosen: Sequence[int],
+        rows: _Rows,
+        every: int,
     ) -> None:
         super().__init__()
         self._text_first = bool(families.of_denoiser(denoiser).TEXT_FIRST)  # type: ignore[attr-defined]
@@ -520,11 +556,20 @@ class _Carrier(TorchFunctionMode):
         self._layer: TextLayer | None = None  # whose attention is under way
         self._calls = 0
         self._silent: set[int] = set()  # layers that have not run in the pass under way
+        self._unread: set[str] = set()  # projections that have not given what was kept
+        self._every = every
+        self._places = _places(denoiser, layers, chosen) if every > 1 else {}
+        self._hooks: dict[str, tuple[Any, Any]] = {}  # projection → module, handle
+        self._kept: dict[tuple[Any, ...], _Kept] = {}  # by the rows
+        self._now = _Kept()  # of the pass under way
+        self._again = 0  # tokens of one text, while what was kept is read; else 0
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
         """The hooks, while the block lasts."""
         with ExitStack() as undo:
+            undo.callback(lambda: [handle.remove() for _, handle in self._hooks.values()])
+            self._hook()
             for layer in self._layers:
                 attention = self._denoiser.get_submodule(layer.name)
                 undo.callback(attention.register_forward_pre_hook(self.enter(layer)).remove)
@@ -535,14 +580,47 @@ class _Carrier(TorchFunctionMode):
                 undo.callback(block.register_forward_hook(self.drop).remove)
             yield
 
+    def _hook(self) -> None:
+        """Hook the projections; anew, and with nothing kept, those that were exchanged."""
+        for name, (_layer, attention, own) in self._places.items():
+            module = getattr(attention, own)
+            if name in self._hooks:
+                if self._hooks[name][0] is module:
+                    continue
+                self._hooks[name][1].remove()
+                self._kept.clear()
+            self._hooks[name] = module, module.register_forward_hook(self.project(name))
+
     def run(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """The denoiser's pass with the other text after its own."""
+        """The denoiser's pass, the layers reading the other text."""
         call = self._signature.bind(self._denoiser, *args, **kwargs)
         states = call.arguments.get("encoder_hidden_states")
         found = self._rows.find(states)
         self._rows.state.passes += 1
         if not found or states is None:
             return forward(*args, **kwargs)
+        self._hook()
+        self._now = self._kept.setdefault((len(states), *found.items()), _Kept(tuple(found)))
+        again = bool(self._now.age) and set(self._now.projected) == set(self._places)
+        self._now.age = (self._now.age + 1) % self._every if again or not self._now.age else 1
+        if not again:
+            return self._carry(forward, call, states, found)
+        self._again, self._unread = states.shape[1], set(self._places)
+        try:
+            result = forward(*args, **kwargs)
+        finally:
+            self._again = 0
+        if self._unread:
+            raise LayerError(
+                f"{min(self._unread)} did not run in a pass, so it read no other words; change "
+                "nothing of the denoiser while it is called"
+            )
+        return result
+
+    def _carry(
+        self, forward: Callable[..., Any], call: Any, states: Tensor, found: dict[int, int]
+    ) -> Any:
+        """The denoiser's pass with the other text after its own."""
         others = states.clone()
         for row, number in found.items():
             given = self._rows.words[number].given
@@ -552,8 +630,7 @@ class _Carrier(TorchFunctionMode):
         if "txt_ids" in call.arguments:
             places = call.arguments["txt_ids"]
             call.arguments["txt_ids"] = torch.cat([places, places], -2)
-        self._tokens = states.shape[1]
-        self._silent = set(self._chosen)
+        self._tokens, self._silent = states.shape[1], set(self._chosen)
         try:
             with self:
                 result = forward(*call.args[1:], **call.kwargs)
@@ -565,6 +642,23 @@ class _Carrier(TorchFunctionMode):
                 "the denoiser with all its blocks"
             )
         return result
+
+    def project(self, name: str) -> Callable[[Any, Any, Tensor], Tensor | None]:
+        """The forward hook of a chosen layer's projection: keep what it makes of the other text,
+        or give what was kept. Text is first, also among picture tokens (FLUX)."""
+
+        def hook(_module: Any, _args: Any, output: Tensor) -> Tensor | None:
+            rows, tokens = list(self._now.rows), self._tokens
+            if self._again:
+                self._unread.discard(name)
+                output = output.clone()
+                output[rows, : self._again] = self._now.projected[name].to(output)
+                return output
+            if tokens:
+                self._now.projected[name] = output[rows, tokens : 2 * tokens].clone()
+            return None
+
+        return hook
 
     def enter(self, layer: TextLayer) -> Callable[[Any, Any], None]:
         """The forward pre-hook of the layer's attention."""

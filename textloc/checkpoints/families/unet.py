@@ -76,6 +76,7 @@ class UNet(Family):
             "sample": zeros(denoiser, 1, config.in_channels, side, side),
             "timestep": time(denoiser),
             "encoder_hidden_states": zeros(denoiser, 1, 2, width),
+            "class_labels": time(denoiser) if config.class_embed_type == "timestep" else None,
             "added_cond_kwargs": added,
             "return_dict": False,
         }
