@@ -1,9 +1,9 @@
 """LoRA on the localized layers beside LoRA on others: spelling, fidelity, variety, time.
 
 The paper's figures 5, 7, 8 and 9, with controls that it lacks: every attention (what its release
-calls all layers), every text layer, and as many random text layers as are localized. All are
-trained on the same samples with the same noise for the same number of steps. Everything is kept in
-one folder run by run, so an interrupted comparison goes on where it was.
+calls all layers), every text layer, and as many other text layers as are localized, drawn anew
+for each seed. All are trained on the same samples with the same noise for the same number of steps.
+Everything is kept in one folder run by run, so an interrupted comparison goes on where it was.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TITLES = {
     "localized": "Localized layers",
     "text": "Every text layer",
     "attention": "Every attention",
-    "random": "Random text layers",
+    "random": "Other text layers",
 }
 SHOWN = 12
 """Prompts whose pictures are kept with the result."""
