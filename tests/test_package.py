@@ -1,4 +1,4 @@
-"""What the wheel holds of what ships: enough to open the page and to know each checkpoint's layers."""
+"""What the wheel holds of what ships: what the page opens with, and each checkpoint's layers."""
 
 from __future__ import annotations
 
