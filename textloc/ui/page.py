@@ -17,6 +17,7 @@ from textloc.ui.localize.tab import LocalizeTab
 from textloc.ui.serving import plotlyjs
 from textloc.ui.serving.archive import Archive
 from textloc.ui.serving.plotly_first import EarlyScript
+from textloc.ui.serving.preview import Preview
 from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET
 from textloc.ui.theme import STATIC, STYLE, theme
@@ -63,7 +64,9 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     page.launch(
         theme=theme(),
         css_paths=[STYLE],
-        app_kwargs={"middleware": [Middleware(EarlyScript), Middleware(Archive)]},
+        app_kwargs={
+            "middleware": [Middleware(EarlyScript), Middleware(Archive), Middleware(Preview)]
+        },
         footer_links=["settings"],
         run_history=False,
         **options,

@@ -5,15 +5,17 @@ script tag in the HTML itself lets the browser fetch and parse the library meanw
 does not pass here (server-side rendering), `static/figure.js` asks for the library itself.
 """
 
+import re
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
+from starlette.datastructures import URL, Headers
 from starlette.responses import Response
 
-from textloc.ui.serving import plotlyjs
+from textloc.ui.serving import plotlyjs, preview
 
 Message = dict[str, Any]
+_OWN = re.compile(rb"<meta\s[^>]*(?:property|name)=\"(?:og|twitter):[^>]*>")
 
 
 class EarlyScript:
@@ -57,16 +59,32 @@ class EarlyScript:
             elif message["type"] == "http.response.body":
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    page = bytes(body).replace(b"</head>", f"{self._tag}</head>".encode(), 1)
+                    page = _tagged(bytes(body), self._tag + await self._preview(scope))
                     start["headers"] = _with_length(start["headers"], len(page))
                     await send(start)
                     await send({"type": "http.response.body", "body": page})
 
         await self._app(scope, receive, collect)
 
+    async def _preview(self, scope: Message) -> str:
+        """Tags by which a chat shows the result that a link names."""
+        query = bytes(scope.get("query_string", b""))
+        if b"r=" not in query:
+            return ""
+        url = URL(scope=scope).replace(query="", fragment="")
+        address = str(url) if url.path.endswith("/") else f"{url}/"
+        return await run_in_threadpool(preview.tags, query, address)
+
     @property
     def _tag(self) -> str:
         return f'<script async data-plotly src="{self._address}"></script>'
+
+
+def _tagged(page: bytes, tags: str) -> bytes:
+    """The HTML with tags at the end of its head; Gradio's own Open Graph tags go where ours are."""
+    if "og:" in tags:
+        page = _OWN.sub(b"", page)
+    return page.replace(b"</head>", f"{tags}</head>".encode(), 1)
 
 
 def _with_length(headers: Any, length: int) -> list[tuple[bytes, bytes]]:
