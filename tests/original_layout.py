@@ -93,3 +93,31 @@ def clip(module: Any, prefix: str = "cond_stage_model.transformer.") -> Weights:
 def stable_diffusion(pipe: Any) -> Weights:
     """A `StableDiffusionPipeline` as one file."""
     return unet(pipe.unet) | vae(pipe.vae) | clip(pipe.text_encoder)
+
+
+def open_clip(module: Any, prefix: str = "conditioner.embedders.1.model.") -> Weights:
+    """A `CLIPTextModelWithProjection`, as OpenCLIP has it."""
+    state = {k.removeprefix("text_model."): v.clone() for k, v in module.state_dict().items()}
+    found = {
+        "token_embedding.weight": state["embeddings.token_embedding.weight"],
+        "positional_embedding": state["embeddings.position_embedding.weight"],
+        "text_projection": state["text_projection.weight"].T.contiguous(),
+    }
+    for kind in ("weight", "bias"):
+        found[f"ln_final.{kind}"] = state[f"final_layer_norm.{kind}"]
+        for layer in range(module.config.num_hidden_layers):
+            old, new = f"encoder.layers.{layer}", f"transformer.resblocks.{layer}"
+            parts = [state[f"{old}.self_attn.{n}_proj.{kind}"] for n in "qkv"]
+            found[f"{new}.attn.in_proj_{kind}"] = torch.cat(parts)
+            for a, b in (
+                *(("self_attn.out_proj", "attn.out_proj"), ("layer_norm1", "ln_1")),
+                *(("layer_norm2", "ln_2"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")),
+            ):
+                found[f"{new}.{b}.{kind}"] = state[f"{old}.{a}.{kind}"]
+    return {f"{prefix}{key}": value for key, value in found.items()}
+
+
+def sdxl(pipe: Any) -> Weights:
+    """A `StableDiffusionXLPipeline` as one file."""
+    first = clip(pipe.text_encoder, "conditioner.embedders.0.transformer.")
+    return unet(pipe.unet) | vae(pipe.vae) | first | open_clip(pipe.text_encoder_2)

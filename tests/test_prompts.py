@@ -1,5 +1,6 @@
 """Prompts, pairs and pair files."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textloc.errors import PromptError
-from textloc.prompts import Pair, parse_pair, quoted, quoted_text, read_pairs, replace_text
+from textloc.prompts import (
+    Pair,
+    parse_pair,
+    quotations,
+    quoted,
+    quoted_text,
+    read_pairs,
+    replace_text,
+)
+from textloc.toxicity import rendered
+
+MARKS = [
+    *('""', "“”", "„“", "„”", "””", "«»", "»«", "»»", "‹›", "›‹", "「」", "『』", "｢｣", "＂＂"),
+    *('“"', '"”', "''", "‘’", "‚‘", "‘'", "❝❞", "〝〟"),
+]
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyzÄÖÜ -'", min_size=1).map(str.strip).filter(bool)
 
@@ -73,3 +88,44 @@ def test_bad_pair_files(tmp_path: Path, content: str, message: str) -> None:
         read_pairs(path)
     with pytest.raises(PromptError, match="cannot read"):
         read_pairs(tmp_path / "none.tsv")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        *((f"a sign {opened}STOP{closed}", ["STOP"]) for opened, closed in MARKS),
+        ('a 5" nail and a sign that says "STOP"', ["STOP"]),
+        ('"ROUTE 66" and "66"', ["ROUTE 66", "66"]),
+        ('a board "5" NAILS"', ['5" NAILS']),
+        ('"CLEARANCE 12\' 6""', ["CLEARANCE 12' 6\""]),
+        ("it's 5' 6\" tall and says 'UP'", ["UP"]),
+        ("'DON'T PANIC'", ["DON'T PANIC"]),
+        ("‘DON’T PANIC’ and ‘GO’", ["DON’T PANIC", "GO"]),
+        ("'DRIVERS' LOUNGE'", ["DRIVERS' LOUNGE"]),
+        ("rock 'n' roll … \"LOVE\"", ["LOVE"]),
+        ("'tis a sign 'GO' of the '90s", ["GO"]),
+        ("a sign that says 'N'", ["N"]),
+        ("the dogs' bowl and the cats' bowl", []),
+        ("“He said ‘GO’ now”", ["He said ‘GO’ now"]),
+    ],
+)
+def test_every_reader_reads_the_same(prompt: str, texts: list[str]) -> None:
+    assert quoted(prompt) == texts
+    assert [found.text for found in quotations(prompt)] == texts
+    assert [prompt[start:stop] for start, stop in rendered(prompt)] == texts
+
+
+@given(st.text("a5 'n's\"“”‘’„«»「」″′", max_size=40))
+def test_any_marks_are_read(prompt: str) -> None:
+    found = quotations(prompt)
+    for one, other in pairwise(found):
+        assert one.stop <= other.start
+    for one in found:
+        start, stop = one.inner
+        assert prompt[start:stop].strip() == one.text
+
+
+def test_a_text_that_the_scores_take_for_the_same_is_no_pair() -> None:
+    with pytest.raises(PromptError, match="another word"):
+        parse_pair('a sign "STOP"', 'a sign "Stop!"')
+    assert parse_pair('a sign "!!"', 'a sign "??"').target_text == "??"

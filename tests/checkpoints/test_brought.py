@@ -18,6 +18,7 @@ from textloc.checkpoints import families, loading, original, schedulers
 from textloc.errors import CheckpointError, LayerError, PromptError
 from textloc.patching.generation import generate
 from textloc.runs import Run
+from textloc.tiny.recipes import components
 
 PROMPT = 'a red sign "AB"'
 
@@ -170,6 +171,24 @@ def test_one_file_gives_the_same_pictures(
     assert model.digest == original.digest(folder / "mine.safetensors") != usual.digest
 
 
+def test_one_file_of_sdxl_gives_the_same_pictures(tmp_path: Path) -> None:
+    """Its second text encoder is in OpenCLIP's layout."""
+    saved = tiny_pipelines.sdxl()
+    saved.pipe.text_encoder_2 = components.text_encoder(64, 2, 16, 2)  # of another width than one
+    torch.manual_seed(0)
+    saved.pipe.unet = type(saved.pipe.unet).from_config(
+        saved.pipe.unet.config, cross_attention_dim=32 + 64
+    )
+    saved.pipe.save_pretrained(tmp_path)
+    save_file(original_layout.sdxl(saved.pipe), tmp_path / "mine.safetensors")
+    for path in tmp_path.glob("*/*.safetensors"):
+        path.unlink()
+    model = loading.load(tmp_path / "mine.safetensors")
+    assert type(model.pipe).__name__ == "StableDiffusionXLPipeline"
+    model.defaults = saved.defaults
+    assert np.abs(drawn(model) - drawn(saved)).max() <= 1
+
+
 def test_one_file_that_is_not_whole(folder: Path, weights: dict[str, torch.Tensor]) -> None:
     some = {key: value for key, value in weights.items() if "output_blocks.1." not in key}
     save_file(some, folder / "mine.safetensors")
@@ -301,6 +320,25 @@ def test_bfloat16_loads_and_draws(folder: Path) -> None:
     model = loading.load(folder, dtype="bfloat16")
     assert model.dtype == "bfloat16"
     assert drawn(model).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("kind", ["weights", "both"])
+def test_quantized_pipelines_work(kind: str) -> None:
+    """By torchao; the layers hold as many weights as before, and the digest is another one."""
+    quantization = pytest.importorskip("torchao.quantization")
+    model = tiny_pipelines.OTHERS["sd3"]()
+    before = loading.load(model.pipe).digest
+    config = {
+        "weights": quantization.Int8WeightOnlyConfig,
+        "both": quantization.Int8DynamicActivationInt8WeightConfig,
+    }[kind]
+    quantization.quantize_(model.denoiser, config())
+    quantized_model = loading.load(model.pipe)
+    assert quantized_model.digest not in (before, None)
+    assert quantized_model.digest == loading.load(model.pipe).digest
+    assert quantized_model.layers == model.layers
+    quantized_model.defaults = model.defaults
+    assert drawn(quantized_model).shape == (16, 16, 3)
 
 
 # -- schedulers ------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def reads(monkeypatch: pytest.MonkeyPatch, *texts: str) -> None:
     """Have OCR read these texts, one a picture; the last one ever after."""
     said = list(texts)
 
-    def read(images: list[Any], _engine: str) -> list[Reading]:
+    def read(images: list[Any], _engine: str, **_options: Any) -> list[Reading]:
         return [Reading(said.pop(0) if len(said) > 1 else said[0], ()) for _ in images]
 
     monkeypatch.setattr(ocr, "read", read)
@@ -148,14 +148,13 @@ def test_words_of_the_bench_are_those_that_can_be_spelled(
 
 def test_a_guard_is_timed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    within = guard._Job._found
+    within = guard._Job._called
 
-    def listen(job: guard._Job, asked: Any) -> Any:
-        found = within(job, asked)
-        told.extend(found)
-        return found
+    def listen(job: guard._Job, own: Any, args: Any, asked: dict[str, Any]) -> Any:
+        told.extend(asked["prompt"])
+        return within(job, own, args, asked)
 
-    monkeypatch.setattr(guard._Job, "_found", listen)
+    monkeypatch.setattr(guard._Job, "_called", listen)
     report = bench_guard.measure(model, [0], repeats=2)
     assert len(set(told)) == len(told) == 3  # a prompt that no guard has seen in every round
     assert set(report["ways"]) == {"unguarded", "guard", "benign row"}

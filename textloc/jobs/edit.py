@@ -332,7 +332,7 @@ class _Edit(Job):
             "title": about.TITLE,
             "paper": about.PAPER,
             "edits": self._edits(name),
-            "scores": None if name in self.errors else self._scores(name),
+            "scores": self._scores(name),
             "error": self.errors.get(name),
         }
 

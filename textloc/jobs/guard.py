@@ -66,6 +66,8 @@ def guard(
     detector: str = "lexicon",
     words: Sequence[str] = (),
     allowed: Sequence[str] = (),
+    languages: Sequence[str] | None = None,
+    strictness: str = "usual",
     check: bool = False,
     fallback: Fallback = "refuse",
     ocr: str = "auto",
@@ -82,6 +84,7 @@ def guard(
         replacements: toxic text → what is to be written; comes before every other rewriting.
         detector: name in `toxicity.DETECTORS`.
         words, allowed: more words to keep out, and words to let through.
+        languages, strictness: as `toxicity.find`.
         check: read every picture that comes out by OCR, whatever its prompt; where a toxic word
             reads, do `fallback`.
         fallback: `refuse` raises; `more-layers` generates the call again with all text layers
@@ -106,6 +109,8 @@ def guard(
         "detector": detector,
         "words": tuple(words),
         "allowed": tuple(allowed),
+        "languages": None if languages is None else tuple(languages),
+        "strictness": strictness,
     }
     toxicity.find("", **detect)  # a detector that is not there is told of now
     denoiser = _denoiser(pipe)

@@ -341,7 +341,9 @@ def masked(text: str, **options: Any) -> str:
 
 def meant(word: str) -> str:
     """A word as it is meant: its letters a to z, disguises undone, those of the first toxic reading
-    where there is one."""
+    where there is one. A word with hidden letters is given as it is."""
+    if any(sign in normalise.HIDING for sign in word):
+        return word.casefold()
     tokens = normalise.tokens(normalise.signs(word), ordinary)
     runs, hyphened, joined = normalise.apart(word, tokens, ordinary)
     tokens += [

@@ -53,17 +53,18 @@ def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[
         return list(found)
     mine = [_places(tokens, one.finding) for one in found]
     places = {n for each in mine for n in each}
-    company = [_letters(token) for n, token in enumerate(tokens) if n not in places]
+    tied = _tied(text, tokens, places)
+    company = [
+        _letters(token)
+        for n, token in enumerate(tokens)
+        if n not in places and tied.get(n, 0) < _CHAIN
+    ]
     hostile = not read_words("hostile.txt").isdisjoint(company)
     friendly = any(map(_friendly, company))
-    tied = {
-        other
-        for n in places
-        for other in (n - 1, n + 1)
-        if 0 <= other < len(tokens) and hyphened(text, tokens[min(n, other)], tokens[max(n, other)])
-    }
     content = any(
-        _content(_letters(token)) for n, token in enumerate(tokens) if n not in places | tied
+        _content(_letters(token))
+        for n, token in enumerate(tokens)
+        if n not in places and n not in tied
     )
     crowd = len(found) > 1 and not friendly  # crude words keep each other company
     kept = []
@@ -77,6 +78,22 @@ def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[
         if not fine and (hostile or not any(_names(tokens, n, places) for n in at)):
             kept.append(one)
     return kept
+
+
+_CHAIN = 4  # words tied by hyphens that are one, made up for the occasion
+
+
+def _tied(text: str, tokens: Sequence[Token], places: set[int]) -> dict[int, int]:
+    """Of the words that hyphens tie to toxic ones, how many are tied together."""
+    found: dict[int, int] = {}
+    start = 0
+    for n in range(1, len(tokens) + 1):
+        if n < len(tokens) and hyphened(text, tokens[n - 1], tokens[n]):
+            continue
+        if n - start > 1 and not places.isdisjoint(range(start, n)):
+            found.update(dict.fromkeys(range(start, n), n - start))
+        start = n
+    return found
 
 
 def _places(tokens: Sequence[Token], finding: Spanned) -> range:

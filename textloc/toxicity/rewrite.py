@@ -20,6 +20,7 @@ from textloc.errors import ToxicityError
 from textloc.toxicity.lexicon import read_words
 
 _CHOICES = 5
+_ROUNDS = 4
 
 Model = Callable[[str], str]
 """Makes a benign text of a toxic one."""
@@ -88,6 +89,22 @@ def rewrite(
     """
     if findings is None:
         findings = toxicity.find_in_prompt(text, **options)
+    for _ in range(_ROUNDS):  # what is replaced may have excused another word, or hidden it
+        text = _replaced(text, findings, replacements, model, options)
+        findings = toxicity.find_in_prompt(text, **options)
+        if not findings:
+            return text
+    raise ToxicityError("a toxic word is left in the rewritten text; give a replacement for it")
+
+
+def _replaced(
+    text: str,
+    findings: Sequence[toxicity.Finding],
+    replacements: Mapping[str, str] | None,
+    model: Model | None,
+    options: Mapping[str, Any],
+) -> str:
+    """A text with benign texts in the place of findings."""
     made, end = "", 0
     for finding in findings:
         given = {**(replacements or {})}
@@ -97,11 +114,7 @@ def rewrite(
         made += text[end : finding.start]
         made += benign(finding.text, replacements=given, model=model, **options)
         end = finding.stop
-    made += text[end:]
-    left = toxicity.find_in_prompt(made, **options)
-    if left:
-        raise ToxicityError("a toxic word is left in the rewritten text; give a replacement for it")
-    return made
+    return made + text[end:]
 
 
 def read_replacements(path: Path) -> dict[str, str]:

@@ -99,6 +99,7 @@ def thumb(
     if address is None:
         return None
     pixels = ' class="tl-pixels"' if address[1] else ""
+    label = label if short in label else f"{short}: {label}"  # what is seen is part of the name
     return (
         f'<button type="button" class="tl-thumb{" tl-chosen" if chosen else ""}"'
         f' data-pick="{escape(pick)}" tabindex="-1"'

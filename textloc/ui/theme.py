@@ -23,6 +23,10 @@ def theme() -> Any:
         text_size=gr.themes.sizes.text_md,
     )
     return made.set(
+        body_text_color_subdued="#5b6270",
+        body_text_color_subdued_dark="#a3adbb",
+        block_info_text_color="#5b6270",
+        block_info_text_color_dark="#a3adbb",
         body_background_fill="#f6f7f9",
         body_background_fill_dark="#060a12",
         background_fill_primary_dark="#0b0f19",
@@ -39,7 +43,7 @@ def theme() -> Any:
         input_border_width="1px",
         button_primary_background_fill="#0072b2",
         button_primary_background_fill_hover="#005f95",
-        button_primary_background_fill_dark="#0b7fc4",
+        button_primary_background_fill_dark="#0a71b0",
         button_primary_background_fill_hover_dark="#2b96d6",
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#ffffff",
