@@ -146,3 +146,26 @@ def test_layer_lists() -> None:
     for bad in ("", "a", "1-", "-1", "3-1", "10", "8-10"):
         with pytest.raises(LayerError):
             parse_layers(bad, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "billions"),
+    [
+        ("flux2-dev", 56, 32.2),
+        ("flux2-klein-4b", 25, 3.9),
+        ("flux2-klein-9b", 32, 9.1),
+        ("hunyuan-image-2.1", 60, 17.4),
+        ("cogview4", 28, 6.4),
+        ("auraflow", 36, 6.8),
+        ("lumina-next", 24, 1.7),
+        ("z-image", 30, 6.2),
+        ("chroma", 57, 8.9),
+        ("qwen-image-2.1", 32, 0.0),
+        ("krea-2", 28, 0.0),
+    ],
+)
+def test_newer_families_at_full_size(name: str, count: int, billions: float) -> None:
+    denoiser = full_size.build(name)
+    layers = families.text_layers(denoiser)
+    assert [layer.index for layer in layers] == list(range(count))
+    assert round(sum(p.numel() for p in denoiser.parameters()) / 1e9, 1) == billions

@@ -436,7 +436,7 @@ class _Reader:
                 if self._hooks[name][0] is module:
                     continue
                 self._hooks[name][1].remove()
-            hook = self._projection(attention, layer, name)
+            hook = self._projection(layer, name)
             handle = module.register_forward_pre_hook(hook, with_kwargs=True)
             self._hooks[name] = module, handle
 
@@ -470,9 +470,7 @@ class _Reader:
             )
         return result
 
-    def _projection(
-        self, attention: Any, layer: TextLayer, name: str
-    ) -> Callable[[Any, Any, Any], Any]:
+    def _projection(self, layer: TextLayer, name: str) -> Callable[[Any, Any, Any], Any]:
         """The forward pre-hook of one of the projections of the layer's attention."""
 
         def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:

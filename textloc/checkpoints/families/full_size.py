@@ -113,6 +113,40 @@ DENOISERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "sana-1600m": ("SanaTransformer2DModel", {}),
     "qwen-image": ("QwenImageTransformer2DModel", {}),
+    # of these the arguments are those of diffusers' conversion scripts
+    "flux2-dev": ("Flux2Transformer2DModel", {}),
+    "flux2-klein-4b": (
+        "Flux2Transformer2DModel",
+        {
+            "num_layers": 5,
+            "num_single_layers": 20,
+            "num_attention_heads": 24,
+            "joint_attention_dim": 7680,
+            "guidance_embeds": False,
+        },
+    ),
+    "flux2-klein-9b": (
+        "Flux2Transformer2DModel",
+        {
+            "num_layers": 8,
+            "num_single_layers": 24,
+            "num_attention_heads": 32,
+            "joint_attention_dim": 12288,
+            "guidance_embeds": False,
+        },
+    ),
+    "hunyuan-image-2.1": ("HunyuanImageTransformer2DModel", {"text_embed_2_dim": 1472}),
+    "cogview4": (
+        "CogView4Transformer2DModel",
+        {"num_layers": 28, "attention_head_dim": 128, "num_attention_heads": 32},
+    ),
+    "auraflow": ("AuraFlowTransformer2DModel", {}),
+    "lumina-next": ("LuminaNextDiT2DModel", {"num_layers": 24, "num_kv_heads": 8}),
+    # and of these the defaults of the class
+    "z-image": ("ZImageTransformer2DModel", {}),
+    "chroma": ("ChromaTransformer2DModel", {}),
+    "qwen-image-2.1": ("QwenImage21Transformer2DModel", {}),
+    "krea-2": ("Krea2Transformer2DModel", {}),
 }
 """Checkpoint name to the class of its denoiser in diffusers and its arguments."""
 
