@@ -48,6 +48,10 @@ def localize(
     lora_scale: float = 1.0,
     device: str | None = None,
     dtype: str | None = None,
+    size: tuple[int, int] | None = None,
+    scheduler: str | None = None,
+    variant: str | None = None,
+    offload: str | None = None,
     upscaler: str | None = None,
     chunk_rows: int | None = None,
     progress: bool = False,
@@ -77,6 +81,9 @@ def localize(
         lora: LoRA that the model carries, a file, folder or Hub name; lora_scale: of what it adds.
         device, dtype: None takes CUDA and half precision where there is one, else CPU and float32.
         upscaler: second stage of DeepFloyd IF, a folder or Hub name.
+        size: height and width of the pictures in pixels; scheduler: class in diffusers in place of
+            the checkpoint's own; variant: of the weight files, such as `fp16`; offload: `none`,
+            `model`, `sequential` or `group`. None takes the checkpoint's own, and what fits.
         chunk_rows: pictures of one call at most; None takes what fits the memory.
         progress: whether a bar is shown.
 
@@ -93,7 +100,18 @@ def localize(
     from textloc.layers import parse_layers
 
     asked = _pairs(source, target, pairs)
-    loaded = _loaded(model, lora, lora_scale, device, dtype, upscaler)
+    loaded = _loaded(
+        model,
+        lora,
+        lora_scale,
+        device=device,
+        dtype=dtype,
+        upscaler=upscaler,
+        size=size,
+        scheduler=scheduler,
+        variant=variant,
+        offload=offload,
+    )
     count = len(loaded.layers)
     chosen, single = (
         range(count) if one == "all" else parse_layers(one, count) if isinstance(one, str) else one
@@ -135,6 +153,10 @@ def attribute(
     lora_scale: float = 1.0,
     device: str | None = None,
     dtype: str | None = None,
+    size: tuple[int, int] | None = None,
+    scheduler: str | None = None,
+    variant: str | None = None,
+    offload: str | None = None,
     progress: bool = False,
 ) -> Result:
     """The share of every text layer, head, step and letter in what other words change.
@@ -149,8 +171,8 @@ def attribute(
         shares.figure("letters").show()
 
     Args:
-        model, source, target, pairs, seeds, steps, guidance, lora, lora_scale, device, dtype,
-            progress: as `localize`.
+        model, source, target, pairs, seeds, steps, guidance, lora, lora_scale, device, dtype, size,
+            scheduler, variant, offload, progress: as `localize`.
         steps_at: denoising steps to look at, from 0; None takes the first and two later ones.
         points: points on the way at a step, at most; None is usual.
         tolerance: how far the shares of a step may sum to something else than 1; None is 0.05.
@@ -170,7 +192,18 @@ def attribute(
     asked = _pairs(source, target, pairs)
     return _ended(
         attribute_stream(
-            _loaded(model, lora, lora_scale, device, dtype, None),
+            _loaded(
+                model,
+                lora,
+                lora_scale,
+                device=device,
+                dtype=dtype,
+                upscaler=None,
+                size=size,
+                scheduler=scheduler,
+                variant=variant,
+                offload=offload,
+            ),
             asked,
             seeds=seeds,
             steps=steps,
@@ -202,6 +235,10 @@ def edit(
     lora_scale: float = 1.0,
     device: str | None = None,
     dtype: str | None = None,
+    size: tuple[int, int] | None = None,
+    scheduler: str | None = None,
+    variant: str | None = None,
+    offload: str | None = None,
     upscaler: str | None = None,
     progress: bool = False,
 ) -> Result:
@@ -213,7 +250,7 @@ def edit(
 
     Args:
         model, source, target, pairs, seeds, steps, guidance, ocr, lora, lora_scale, device, dtype,
-            upscaler, progress: as `localize`.
+            size, scheduler, variant, offload, upscaler, progress: as `localize`.
         layers: to patch: numbers, text such as `55-57`, `all`, or `auto`: those of a stored
             localization of these weights, the published ones, or of a quick localization.
         start_step: patch from this denoising step on, from 0; None looks for the latest that still
@@ -231,7 +268,18 @@ def edit(
     from textloc.jobs.edit import edit_stream
 
     asked = _pairs(source, target, pairs)
-    loaded = _loaded(model, lora, lora_scale, device, dtype, upscaler)
+    loaded = _loaded(
+        model,
+        lora,
+        lora_scale,
+        device=device,
+        dtype=dtype,
+        upscaler=upscaler,
+        size=size,
+        scheduler=scheduler,
+        variant=variant,
+        offload=offload,
+    )
     chosen, origin = _chosen(loaded, layers, asked, ocr)
     return _ended(
         edit_stream(
@@ -274,6 +322,10 @@ def suppress(
     lora_scale: float = 1.0,
     device: str | None = None,
     dtype: str | None = None,
+    size: tuple[int, int] | None = None,
+    scheduler: str | None = None,
+    variant: str | None = None,
+    offload: str | None = None,
     upscaler: str | None = None,
     progress: bool = False,
 ) -> Result:
@@ -283,8 +335,8 @@ def suppress(
         kept = textloc.suppress("tiny-sdxl", 'a sign that says "LOSER"', check=True)
 
     Args:
-        model, seeds, steps, guidance, ocr, lora, lora_scale, device, dtype, upscaler, progress: as
-            `localize`. layers: as `edit`.
+        model, seeds, steps, guidance, ocr, lora, lora_scale, device, dtype, size, scheduler,
+            variant, offload, upscaler, progress: as `localize`. layers: as `edit`.
         prompt: one or several; clean ones come out as they would.
         replacements: toxic text to what is written in its place.
         words, allowed: more words to keep out, and words to let through. detector: a name of
@@ -308,7 +360,18 @@ def suppress(
     from textloc.jobs.suppress import suppress_stream
 
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    loaded = _loaded(model, lora, lora_scale, device, dtype, upscaler)
+    loaded = _loaded(
+        model,
+        lora,
+        lora_scale,
+        device=device,
+        dtype=dtype,
+        upscaler=upscaler,
+        size=size,
+        scheduler=scheduler,
+        variant=variant,
+        offload=offload,
+    )
     chosen, origin = _chosen(loaded, layers, [], ocr)
     return _ended(
         suppress_stream(
@@ -468,7 +531,7 @@ def finetune(
     }
     Settings((0,), **given)  # what is out of range is told before anything loads
     formats = {"no": None, "fp16": "float16", "bf16": "bfloat16"}
-    loaded = _loaded(model, None, 1.0, device, formats.get(mixed_precision), None)
+    loaded = _loaded(model, device=device, dtype=formats.get(mixed_precision))
     trained, origin = None, "given"
     if layers != "attention":
         trained, origin = _chosen(loaded, layers, [], ocr)
@@ -572,17 +635,12 @@ def _pairs(source: str | None, target: str | None, pairs: PairsLike | None) -> l
 
 
 def _loaded(
-    model: ModelLike,
-    lora: str | None,
-    lora_scale: float,
-    device: str | None,
-    dtype: str | None,
-    upscaler: str | None,
+    model: ModelLike, lora: str | None = None, lora_scale: float = 1.0, **options: Any
 ) -> Model:
     from textloc.checkpoints import loading, loras
 
     named = str(model) if isinstance(model, PathLike) else model
-    loaded = loading.load(named, device=device, dtype=dtype, upscaler=upscaler)
+    loaded = loading.load(named, **options)
     return loras.attach(loaded, lora, lora_scale) if lora else loaded
 
 
