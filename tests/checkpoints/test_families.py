@@ -126,7 +126,10 @@ def test_our_arguments_are_the_published_ones(name: str) -> None:
 
 
 def test_an_unknown_denoiser_says_how_to_add_it() -> None:
-    with pytest.raises(CheckpointError, match=r"Linear is not known; known are UNet2D.*DENOISERS"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"Linear is not known; known are .*UNet2D.*Load it with its pipeline.*DENOISERS",
+    ):
         families.text_layers(torch.nn.Linear(1, 1))
 
 
@@ -157,11 +160,11 @@ def test_layer_lists() -> None:
         ("hunyuan-image-2.1", 60, 17.4),
         ("cogview4", 28, 6.4),
         ("auraflow", 36, 6.8),
-        ("lumina-next", 24, 1.7),
-        ("z-image", 30, 6.2),
+        ("lumina-next", 24, 1.8),
+        ("z-image-turbo", 30, 6.2),
         ("chroma", 57, 8.9),
-        ("qwen-image-2.1", 32, 0.0),
-        ("krea-2", 28, 0.0),
+        ("qwen-image-2.1", 32, 7.1),
+        ("krea-2", 28, 12.8),
     ],
 )
 def test_newer_families_at_full_size(name: str, count: int, billions: float) -> None:

@@ -143,7 +143,7 @@ DENOISERS: dict[str, tuple[str, dict[str, Any]]] = {
     "auraflow": ("AuraFlowTransformer2DModel", {}),
     "lumina-next": ("LuminaNextDiT2DModel", {"num_layers": 24, "num_kv_heads": 8}),
     # and of these the defaults of the class
-    "z-image": ("ZImageTransformer2DModel", {}),
+    "z-image-turbo": ("ZImageTransformer2DModel", {}),
     "chroma": ("ChromaTransformer2DModel", {}),
     "qwen-image-2.1": ("QwenImage21Transformer2DModel", {}),
     "krea-2": ("Krea2Transformer2DModel", {}),
