@@ -31,6 +31,9 @@ from textloc.runs import Run
 
 HALVES = 2
 """Random halves of the layers outside of the set that are patched to check the ranking."""
+STEPS = 2
+"""Steps that are looked at: the first ones of `default_steps`. A later one needs the picture to be
+generated up to there, and orders the layers alike (LOG.md)."""
 POINTS = 32
 """Points on the way at a step at most."""
 
@@ -59,7 +62,7 @@ class SearchByShares(Sweep):
                 "patching begins after the last step, so there is no step to look at; begin "
                 "earlier, or use `--search sweep`"
             )
-        self.steps_at = tuple(self.start_step + step for step in default_steps(left))
+        self.steps_at = tuple(self.start_step + step for step in default_steps(left)[:STEPS])
 
     def plan(self) -> Iterator[Event]:
         yield from self.find()
@@ -68,6 +71,7 @@ class SearchByShares(Sweep):
         self.message = "patching the set, the other layers, and random sets"
         self.controls = self.random_sets()
         self.checks = self._others()
+        yield from self.patched("references", ["target"], every)
         shown = [*self.sets[1:], *self.controls, *self.checks]
         yield from self.patched("report", shown, reported_on)
         if self.alone:
@@ -80,7 +84,7 @@ class SearchByShares(Sweep):
         self.message = "looking at the shares of all layers"
         yield from self._look(chosen_on)
         self.message = "patching all layers"
-        yield from self.patched("references", ["source", "target", "all"], every)
+        yield from self.patched("references", ["source", "all"], every)
         self.sets = [()]
         self.message = "looking for the shortest set of layers"
         yield from self.search(chosen_on)

@@ -170,7 +170,7 @@ def shares_stream(
     checkpointing: bool | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Shares]:
-    """The shares of a pair; each yield has one step more.
+    """The shares of a pair; each yield has one step more, after one of a few points of the first.
 
     Args:
         model: a loaded checkpoint.
@@ -198,14 +198,22 @@ def shares_stream(
         model.check_prompt(run.prompt, call)
     with _freed(model.pipe):
         recorded, rows = record(model, source, target, call, asked, cancelled)
-        work = _Work(model, points, tolerance, checkpointing, cancelled, rows)
+        work = _Work(model, tolerance, checkpointing, cancelled, rows)
         done: list[StepShares] = []
-        for one in recorded:
-            done.append(work.step(one))
+
+        def so_far(*steps: StepShares) -> Shares:
             tokens = tokens_of(model, source.prompt, target.prompt, call, work.tokens)
-            yield Shares(
-                source, target, tuple(done), tokens, work.row_passes, rows, bool(work.checkpointing)
-            )
+            passes, saved = work.row_passes, bool(work.checkpointing)
+            return Shares(source, target, steps, tokens, passes, rows, saved)
+
+        for number, one in enumerate(recorded):
+            found = Points()
+            here = work.step(one, found, points if number else min(_FIRST, points))
+            if not number and not here.reached and points > _FIRST:
+                yield so_far(here)  # something to look at soon
+                here = work.step(one, found, points)
+            done.append(here)
+            yield so_far(*done)
 
 
 # -- what the denoiser is given -------------------------------------------------------------
@@ -556,7 +564,6 @@ class _Work:
     """The steps of one pair."""
 
     model: Model
-    points: int
     tolerance: float
     checkpointing: bool | None
     cancelled: Callable[[], bool]
@@ -565,10 +572,10 @@ class _Work:
     rows: int = _ROWS
     checked: bool = False
 
-    def step(self, recorded: Recorded) -> StepShares:
-        """The shares at one step."""
+    def step(self, recorded: Recorded, found: Points, points: int) -> StepShares:
+        """The shares at one step, from what is `found` so far and at most so many points in all."""
         try:
-            return self._step(recorded)
+            return self._step(recorded, found, points)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -579,9 +586,9 @@ class _Work:
                 f"choose a smaller size or dtype float16, {INSTEAD}"
             )
         self.checkpointing, self.rows = True, 1
-        return self.step(recorded)
+        return self.step(recorded, found, points)
 
-    def _step(self, recorded: Recorded) -> StepShares:
+    def _step(self, recorded: Recorded, found: Points, points: int) -> StepShares:
         model = self.model
         with ExitStack() as entered:
             path = entered.enter_context(on_the_way(model, recorded))
@@ -593,15 +600,11 @@ class _Work:
             if self.checkpointing:
                 self.rows = min(self.rows, 2)  # as many as guidance computes at once
                 entered.enter_context(checkpoints(model.denoiser))
-            first = (np.polynomial.legendre.leggauss(min(_FIRST, self.points))[0] + 1) / 2
-            found, wanted = Points(), first.tolist()
-            while wanted:
-                _check_going(self.cancelled)
-                derivatives, values = self._look(path, wanted[: self.rows])
-                found.add(wanted[: self.rows], derivatives, values)
-                wanted = wanted[self.rows :]
-                if not wanted and not self._reached(found):
-                    wanted = found.next(min(_ROWS, self.points - len(found.u)))
+            while wanted := self._wanted(found, points):
+                for part in range(0, len(wanted), self.rows):
+                    _check_going(self.cancelled)
+                    here = wanted[part : part + self.rows]
+                    found.add(here, *self._look(path, here))
             self.row_passes += path.row_passes
             start = float(path.start.square().sum())
         return StepShares(
@@ -613,6 +616,14 @@ class _Work:
             change=float(np.sqrt(path.length / start)) if start else float("inf"),
             reached=self._reached(found),
         )
+
+    def _wanted(self, found: Points, points: int) -> list[float]:
+        """Where to look next; nowhere once the errors are small or there are so many points."""
+        if not found.u:
+            first = np.polynomial.legendre.leggauss(min(_FIRST, points))[0]
+            return [float(u) for u in (first + 1) / 2]
+        left = points - len(found.u)
+        return found.next(min(_ROWS, left)) if left > 0 and not self._reached(found) else []
 
     def _reached(self, found: Points) -> bool:
         errors = found.errors()
