@@ -51,7 +51,7 @@ FIRST = {  # tried by tests/patching/test_invariants.py
     "StableDiffusionXLPipeline",
 }
 APART = {
-    "GlmImagePipeline": "in the table, but not tried: the processor of its language model is not here",
+    "GlmImagePipeline": "not tried: the processor of its language model is not here",
     "PRXPixelPipeline": "PRX's denoiser and family on pixels, not tried",
 }
 """Used, but not tried whole."""
