@@ -851,10 +851,14 @@ def test_no_detected_word_reaches_a_patched_layer_or_an_error_is_raised(
                 pass
             else:
                 expected = {p for p, word in zip(prompts, words, strict=True) if word in TOXIC}
-                if kind in (Built, BuiltEncoding):
+                if kind is Built:
                     expected = {BAD}
+                elif kind is BuiltEncoding:
+                    expected.add(BAD)
                 elif kind is Turned:
                     expected |= {p[::-1] for p in prompts if "POTS" in p}
+                if kind in (OtherNames, BuiltEncoding, Turned) and negative == BAD:
+                    expected.add(BAD)  # not known for a negative prompt, by its place in `*rest`
                 assert {told.prompt for told in state.guarded} == expected
             finally:
                 for hook in hooks:
