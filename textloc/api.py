@@ -422,7 +422,7 @@ def guard(
         pipe: a text-to-image pipeline of a known family; your calls stay your own.
         layers: text layers that read the benign text: numbers, text such as `55-57`, or `auto`.
         replacements, detector, words, allowed: as `suppress`.
-        check: read every picture of the block by OCR; where a toxic word still reads, do `fallback`.
+        check: read every picture of the block; where a toxic word still reads, do `fallback`.
         fallback: `refuse` raises, `more-layers` and `prompt-swap` generate the call again.
         ocr: engine of the check.
 

@@ -163,7 +163,9 @@ def test_an_unknown_pipeline_class_is_told() -> None:
     from diffusers import StableDiffusionImg2ImgPipeline
 
     pipe = StableDiffusionImg2ImgPipeline.from_pipe(tiny_pipelines.sd().pipe)
-    with pytest.raises(CheckpointError, match="StableDiffusionImg2ImgPipeline is not known"):
+    with pytest.raises(
+        CheckpointError, match="StableDiffusionImg2ImgPipeline cannot be used: it needs a picture"
+    ):
         loading.load(pipe)
 
 

@@ -16,7 +16,6 @@ from tests.patching.test_invariants import (  # noqa: F401
     test_every_step_is_no_limit_and_no_step_is_the_source,
     test_everything_patched_is_the_target,
     test_heads_and_tokens_add_up_to_the_layer,
-    test_injection_equals_patching,
     test_leaving_restores_bit_for_bit,
     test_patching_changes_the_picture_and_no_neighbour,
     test_shared_rows_give_the_same_pictures_and_cost_less,
@@ -50,9 +49,15 @@ def test_a_channel_alone_changes_the_picture_and_is_no_layer(model: Model) -> No
         runs = [SOURCE, longer, SOURCE.patched(Patch((), longer, channels=(channel.name,)))]
         runs.append(SOURCE.patched(Patch(everything(model), longer)))
         (source, target, moved, held), _ = pictures(model, runs)
-        assert apart(moved, source) > 0
-        assert apart(moved, target) > 0
-        assert apart(held, target) > 0
+        assert apart(moved, source) > 10 * TOLERANCE
+        assert apart(moved, target) > 10 * TOLERANCE
+        assert apart(held, target) > 10 * TOLERANCE
+
+
+def test_injection_equals_patching(model: Model) -> None:
+    if not all(layer.static and layer.mask is None for layer in model.layers):
+        pytest.skip("its text keys depend on the picture, or are masked")
+    invariants.test_injection_equals_patching(model)
 
 
 def test_a_row_that_only_gives_its_text_is_not_computed(model: Model) -> None:

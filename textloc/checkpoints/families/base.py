@@ -7,7 +7,6 @@ an argument that the call does not take is left out.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -128,7 +127,7 @@ class Family:
             PromptError: prompts that this pipeline does not take, or not side by side.
         """
         asked = common.call(sampling, self.GUIDANCE) | common.prompts(runs, self.ENCODERS)
-        taken = inspect.signature(type(pipe).__call__).parameters
+        taken = common.taken(pipe)
         if "negative_prompt" in taken:
             asked |= self.negative(pipe, runs, sampling)
         elif any(run.negative_prompt is not None for run in runs):

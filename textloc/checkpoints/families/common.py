@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -148,6 +149,20 @@ def readable(denoiser: Any) -> Any:
     which holds no values."""
     found = device(denoiser)
     return "cpu" if str(found) == "meta" else found
+
+
+def taken(pipe: Any) -> frozenset[str]:
+    """Names of the arguments that a pipeline's call takes. A subclass that hands on `**kwargs`
+    takes those of the classes before it as well."""
+    names: set[str] = set()
+    for cls in type(pipe).__mro__:
+        if "__call__" not in vars(cls):
+            continue
+        own = inspect.signature(vars(cls)["__call__"]).parameters.values()
+        names |= {one.name for one in own if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+        if not any(one.kind is one.VAR_KEYWORD for one in own):
+            break
+    return frozenset(names)
 
 
 def call(sampling: Sampling, guidance: str = "guidance_scale") -> dict[str, Any]:

@@ -76,7 +76,7 @@ def of_pipeline(pipe: Any) -> Family:
         the invariants.
     """
     plain = Family()
-    taken = inspect.signature(type(pipe).__call__).parameters
+    taken = common.taken(pipe)
     if "prompt" not in taken:
         raise CheckpointError(
             f"{type(pipe).__name__} takes no prompt; textloc reads prompts' words"
