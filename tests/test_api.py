@@ -14,7 +14,7 @@ import pytest
 import textloc
 from tests import tiny_pipelines
 from textloc.checkpoints.loading import Model
-from textloc.errors import LayerError, PromptError
+from textloc.errors import LayerError, PromptError, TextlocError
 from textloc.results.result import Result
 
 SOURCE, TARGET = 'a red sign "AB"', 'a red sign "XYZ"'
@@ -110,3 +110,43 @@ def test_models_are_a_table() -> None:
     table = textloc.models().to_pandas()
     assert {"tiny-sdxl", "sdxl"} <= set(table["name"])
     assert "<table" in textloc.models()._repr_html_()
+
+
+@pytest.mark.parametrize("seeds", [np.array([0, 1]), (np.int64(0), 1), range(2), "0,1", [0, 1]])
+def test_seeds_as_people_have_them(model: Model, seeds: Any) -> None:
+    found = textloc.localize(model, SOURCE, TARGET, layers=[0], search="sweep", seeds=seeds)
+    assert found.document["request"]["seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"seeds": seeds} for seeds in ([1.5], [True], ["a"], [None], [2**70], [], 1.5, "x")),
+        *({"steps": steps} for steps in ("4", 1.5, 0, -1, 10**6, True)),
+        *({"guidance": scale} for scale in ("x", float("nan"), float("inf"))),
+        *({"start_step": start} for start in (0.5, "0", -1, 99)),
+        *({"layers": layers} for layers in (1.5, [1.5], ["0"], "x", [])),
+        *({"source": source} for source in (3, ["a"], b"x", Path("x"))),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_told_in_words(model: Model, options: dict[str, Any]) -> None:
+    asked = {"source": SOURCE, "target": TARGET, "layers": [0], "search": "sweep", **options}
+    with pytest.raises(TextlocError):
+        textloc.localize(model, **asked)
+
+
+def test_a_word_alone_is_a_word(model: Model) -> None:
+    for words in ("AB", ("AB",)):
+        kept = textloc.suppress(model, SOURCE, words=words, replacements={"AB": "OK"}, layers=(0,))
+        assert kept.document["prompts"][0]["toxic"]
+    with pytest.raises(TextlocError, match="is no word"):
+        textloc.suppress(model, SOURCE, words=[3], layers=(0,))  # type: ignore[list-item]
+
+
+def test_what_cannot_be_judged_names_no_layer(model: Model) -> None:
+    """An untrained model writes nothing that OCR reads."""
+    found = textloc.localize(model, SOURCE, TARGET)
+    assert "cannot be judged" in repr(found)
+    assert found.document["selected"] == []
+    assert not found.document["selection"]["reached"]

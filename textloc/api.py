@@ -5,7 +5,8 @@ Nothing heavy is imported before a function is called.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -97,7 +98,6 @@ def localize(
             OCRError, OutOfMemoryError; each message says what to do next.
     """
     from textloc.jobs.localize import localize_stream
-    from textloc.layers import parse_layers
 
     asked = _pairs(source, target, pairs)
     loaded = _loaded(
@@ -113,18 +113,15 @@ def localize(
         offload=offload,
     )
     count = len(loaded.layers)
-    chosen, single = (
-        range(count) if one == "all" else parse_layers(one, count) if isinstance(one, str) else one
-        for one in (layers, alone)
-    )
+    chosen, single = (_numbers(one, count) for one in (layers, alone))
     return _ended(
         localize_stream(
             loaded,
             asked,
-            seeds=seeds,
-            steps=steps,
+            seeds=_seeds(seeds),
+            steps=_whole(steps),
             guidance=guidance,
-            start_step=start_step,
+            start_step=_whole(start_step),
             layers=chosen,
             ocr=ocr,
             share=share,
@@ -205,8 +202,8 @@ def attribute(
                 offload=offload,
             ),
             asked,
-            seeds=seeds,
-            steps=steps,
+            seeds=_seeds(seeds),
+            steps=_whole(steps),
             guidance=guidance,
             steps_at=steps_at,
             points=POINTS if points is None else points,
@@ -224,7 +221,7 @@ def edit(
     *,
     pairs: PairsLike | None = None,
     layers: LayersLike = "auto",
-    start_step: int | None = None,
+    start_step: int | Literal["auto"] | None = None,
     methods: Sequence[str] = (),
     pictures: Sequence[Image.Image] | None = None,
     seeds: Sequence[int] = (0,),
@@ -253,8 +250,8 @@ def edit(
             size, scheduler, variant, offload, upscaler, progress: as `localize`.
         layers: to patch: numbers, text such as `55-57`, `all`, or `auto`: those of a stored
             localization of these weights, the published ones, or of a quick localization.
-        start_step: patch from this denoising step on, from 0; None looks for the latest that still
-            changes the words, which keeps most of the picture.
+        start_step: patch from this denoising step on, from 0; None or `auto` looks for the latest
+            that still changes the words, which keeps most of the picture.
         methods: to compare with, names of `textloc.baselines.BASELINES`.
         pictures: one's own, one a pair, which the source prompt describes.
 
@@ -287,11 +284,11 @@ def edit(
             asked,
             chosen,
             layers_from=origin,
-            start_step=start_step,
-            seeds=seeds,
+            start_step=None if start_step == "auto" else _whole(start_step),
+            seeds=_seeds(seeds),
             methods=methods,
             pictures=pictures,
-            steps=steps,
+            steps=_whole(steps),
             guidance=guidance,
             ocr=ocr,
         ),
@@ -357,9 +354,12 @@ def suppress(
         textloc.errors.TextlocError: as `localize`, and ToxicityError for a text that cannot be
             rewritten or a detector that cannot be used.
     """
+    from textloc.errors import PromptError
     from textloc.jobs.suppress import suppress_stream
 
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt or ())
+    if not all(isinstance(one, str) for one in prompts):
+        raise PromptError("prompts are texts; give one or a list of them")
     loaded = _loaded(
         model,
         lora,
@@ -383,14 +383,14 @@ def suppress(
             words=words,
             allowed=allowed,
             detector=detector,
-            seeds=seeds,
-            start_step=start_step,
+            seeds=_seeds(seeds),
+            start_step=_whole(start_step),
             check=check,
             fallback=fallback,
             unguarded=unguarded,
             methods=methods,
             reveal=reveal,
-            steps=steps,
+            steps=_whole(steps),
             guidance=guidance,
             ocr=ocr,
         ),
@@ -611,6 +611,44 @@ def models() -> Result:
 # ------------------------------------------------------------------------------------- shared
 
 
+def _whole(value: Any) -> Any:
+    """A whole number of any kind, such as NumPy's, as Python's; what is none stays as it is."""
+    try:
+        return value if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return value
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    from textloc.errors import PromptError
+    from textloc.runs import parse_seeds
+
+    if isinstance(seeds, str):
+        return parse_seeds(seeds)
+    try:
+        return tuple(_whole(seed) for seed in ([seeds] if _whole(seeds) is not seeds else seeds))
+    except TypeError as error:
+        raise PromptError(f"cannot read the seeds {seeds!r}; give numbers, as (0, 1)") from error
+
+
+def _numbers(layers: Any, count: int) -> tuple[int, ...]:
+    """Layers as numbers.
+
+    Raises:
+        LayerError: not readable as such.
+    """
+    from textloc.errors import LayerError
+    from textloc.layers import parse_layers
+
+    if isinstance(layers, str):
+        return tuple(range(count)) if layers == "all" else tuple(parse_layers(layers, count))
+    try:
+        found = tuple(map(operator.index, [layers] if hasattr(layers, "__index__") else layers))
+    except TypeError as error:
+        raise LayerError(f"cannot read the layers {layers!r}; write 8-10 or (8, 9, 10)") from error
+    return found
+
+
 def _pairs(source: str | None, target: str | None, pairs: PairsLike | None) -> list[Pair]:
     from textloc.errors import PromptError
     from textloc.prompts import Pair, parse_pair, read_pairs
@@ -618,19 +656,25 @@ def _pairs(source: str | None, target: str | None, pairs: PairsLike | None) -> l
     if (pairs is None) == (source is None) or (source is not None and target is None):
         raise PromptError("give a source and a target prompt, or pairs=")
     if source is not None and target is not None:
+        if not isinstance(source, str) or not isinstance(target, str):
+            raise PromptError("the source and the target prompt are texts; pairs= takes several")
         return [parse_pair(source, target)]
     if isinstance(pairs, str | PathLike):
         return read_pairs(Path(pairs))
     asked: list[Pair] = []
-    for one in pairs or ():
+    if not isinstance(pairs, Iterable):
+        raise PromptError(
+            f"{pairs!r} are no pairs: give (source, target) tuples, or a file of them"
+        )
+    for one in pairs:
         if isinstance(one, Pair):
             asked.append(one)
             continue
-        try:
-            first, second = one
-        except (TypeError, ValueError) as error:
-            raise PromptError("a pair is (source prompt, target prompt or word)") from error
-        asked.append(parse_pair(first, second))
+        if isinstance(one, Mapping):
+            one = one.get("source"), one.get("target")
+        if isinstance(one, str) or len(list(one)) != 2 or not all(isinstance(p, str) for p in one):
+            raise PromptError(f"{one!r} is no pair: give (source prompt, target prompt or word)")
+        asked.append(parse_pair(*one))
     return asked
 
 
@@ -652,8 +696,9 @@ def _chosen(
 
     if isinstance(layers, str):
         return choosing.choose(model, layers, pairs, engine)
-    check_layers(layers, len(model.layers))
-    return tuple(layers), "given"
+    numbers = _numbers(layers, len(model.layers))
+    check_layers(numbers, len(model.layers))
+    return numbers, "given"
 
 
 @contextmanager
@@ -673,7 +718,7 @@ def _ended(events: Iterator[Event], shown: bool) -> Result:
     from textloc.results.result import Result
 
     event = None
-    with _bar(shown, "image") as bar:
+    with _bar(shown, "it") as bar:
         for event in events:
             if bar is not None:
                 bar.total, bar.n = event.total, event.done

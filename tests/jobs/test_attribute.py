@@ -172,7 +172,7 @@ def test_a_prompt_with_markup_is_shown_as_text(model: Model) -> None:
         ({"steps_at": []}, LayerError, "0 to 2"),
         ({"points": 0}, LayerError, "one point"),
         ({"tolerance": 0}, LayerError, "tolerance"),
-        ({"steps": 0}, LayerError, "start step"),
+        ({"steps": 0}, LayerError, "denoising steps"),
         ({"seeds": (1, 1)}, PromptError, "different seeds"),
         ({"source": []}, PromptError, "at least one prompt pair"),
         ({"source": [Pair("x" * 99, 'y "B"', "A", "B")]}, PromptError, "tokens"),

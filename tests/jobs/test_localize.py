@@ -212,7 +212,7 @@ def test_stopping_keeps_what_was_yielded(model: Model) -> None:
         ({"seeds": ()}, PromptError, "seeds"),
         ({"seeds": (1, 1)}, PromptError, "different seeds"),
         ({"share": 0}, PromptError, "share"),
-        ({"steps": 0}, LayerError, "start step"),
+        ({"steps": 0}, LayerError, "denoising steps"),
         ({"start_step": 4}, LayerError, "0 to 3"),
         ({"layers": [99]}, LayerError, "no text layer 99"),
         ({"layers": []}, LayerError, "at least one layer"),

@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TextlocError as error:
         print(f"textloc: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except OSError as error:  # such as a full disk
+        print(f"textloc: cannot write: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("textloc: interrupted", file=sys.stderr)
         return 130

@@ -26,8 +26,9 @@ def add(verbs: Any) -> None:
     verb = verbs.add_parser(
         "localize",
         help="find the layers that write the words",
-        description="Patch one text layer at a time from the target prompt's run, read the "
-        "pictures, and name the smallest set of layers that changes the words.",
+        description="Order the text layers by their shares of the change (or, by --search sweep, "
+        "patch one at a time), patch sets of them from the target prompt's run, read the pictures, "
+        "and name the smallest set that changes the words.",
     )
     add_model(verb)
     verb.add_argument("--source", help='prompt, such as: a red sign that says "STOP"')
@@ -111,12 +112,14 @@ def _localize(options: argparse.Namespace) -> None:
 
 
 def print_result(document: dict[str, Any]) -> None:
+    from textloc.results.judging import doubt
     from textloc.results.sentences import describe
 
     print(describe(document))
     print()
     if document.get("shares"):
         _print_shares(document)
+    judged = doubt(document) is None
     wide = max([5, *(len(display_layers(entry["layers"])) for entry in document["sets"])])
     print(f"{'layer':>{wide}}  {'effect':>6}  {'F1 tgt':>6}  {'F1 src':>6}  {'SSIM':>5}  read")
     sets = document["sets"] if document.get("shares") else []
@@ -131,7 +134,7 @@ def print_result(document: dict[str, Any]) -> None:
         ("all", document["references"]["all"]),
     ]:
         scores = entry["scores"]
-        effect = scores.get("effect")
+        effect = scores.get("effect") if judged else None
         read = " ".join(repr(r["text"]) for r in entry["read"][:3])
         more = len(entry["read"]) - 3
         chosen = entry.get("layers") == document["selected"]

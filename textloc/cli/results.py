@@ -49,7 +49,12 @@ def _show(options: argparse.Namespace) -> None:
 
     if options.last and options.id is not None:
         raise PromptError("give an ID or --last, not both")
+    if options.id is None and not options.last and (options.csv or options.zip):
+        raise PromptError("give the ID of a result (`textloc show` lists them), or --last")
     if options.id is None and not options.last:
+        rows = [{**vars(one), "request": dict(one.request)} for one in store.listing()]
+        if written(rows, options.json):
+            return
         for summary in store.listing():
             state = f"damaged: {summary.damaged}" if summary.damaged else summary.title
             print(f"{summary.id}  {state}")

@@ -12,6 +12,7 @@ from textloc.jobs.localize import localize_stream
 from textloc.layers import display_layers, parse_layers
 from textloc.prompts import Pair
 from textloc.results import store
+from textloc.results.judging import doubt
 
 _ALIKE = "as in "
 
@@ -47,6 +48,8 @@ def layers_known(
             continue
         document = store.load(summary.id).document
         if document["checkpoint"]["digest"] != digest or not document["selected"]:
+            continue
+        if doubt(document) is not None:
             continue
         request = document["request"]
         pictures = len(request["pairs"]) * len(request["seeds"])
@@ -126,6 +129,8 @@ def choose(
         for event in localize_stream(model, pairs[:1], **options):
             on_progress(event.done, event.total)
     assert event is not None
+    if (why := doubt(event.document)) is not None:
+        raise LayerError(f"{why} Take words that {model.name} draws legibly, or name the layers")
     if not event.document["selected"]:
         raise LayerError(
             f"no small set of layers of {model.name} changes the words of {pairs[0].source!r}; "

@@ -108,8 +108,8 @@ def guard(
         raise GuardError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
     detect: dict[str, Any] = {
         "detector": detector,
-        "words": tuple(words),
-        "allowed": tuple(allowed),
+        "words": toxicity.several(words),
+        "allowed": toxicity.several(allowed),
         "languages": None if languages is None else tuple(languages),
         "strictness": strictness,
     }

@@ -7,6 +7,7 @@ pictures, keeps both by key, counts what it costs, and tells of it after each ca
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,8 +45,11 @@ def check_seeds(seeds: Sequence[int]) -> None:
     Raises:
         PromptError: none, a negative one, or one twice.
     """
-    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise PromptError("give one or more different seeds, 0 or greater, such as 0,1")
+    whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) != len(seeds):
+        raise PromptError("give one or more different seeds, whole numbers such as 0,1")
+    if min(seeds) < 0 or max(seeds) >= 2**63:
+        raise PromptError("seeds are 0 or greater, and less than 2 to the power of 63")
 
 
 def check_asked(pairs: Sequence[Pair], seeds: Sequence[int]) -> None:
@@ -65,6 +69,9 @@ def check_methods(methods: Sequence[str], known: Mapping[str, Any]) -> tuple[str
     Raises:
         PromptError: one is not in `known`.
     """
+    methods = (methods,) if isinstance(methods, str) else methods
+    if tuple(methods) == ("all",):
+        return tuple(known)
     if unknown := [name for name in methods if name not in known]:
         raise PromptError(f"there is no method {unknown[0]!r}; there are {', '.join(known)}")
     return tuple(dict.fromkeys(methods))
@@ -84,7 +91,16 @@ def asked_sampling(
         steps=usual.steps if steps is None else steps,
         guidance=usual.guidance if guidance is None else guidance,
     )
-    if sampling.steps < 1 or not 0 <= start_step <= sampling.steps:
+    for name, value in (("number of steps", sampling.steps), ("start step", start_step)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise LayerError(f"the {name} {value!r} is no whole number; give one such as 20")
+    most = model.pipe.scheduler.config.get("num_train_timesteps", 1000)
+    if not 1 <= sampling.steps <= most:
+        raise LayerError(f"{sampling.steps} denoising steps are not within 1 to {most}")
+    scale = sampling.guidance
+    if not isinstance(scale, int | float) or not math.isfinite(scale):
+        raise LayerError(f"the guidance {scale!r} is no number; give one such as 5.0")
+    if not 0 <= start_step <= sampling.steps:
         raise LayerError(
             f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
         )

@@ -36,6 +36,7 @@ from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prom
 from textloc.jobs.readings import Readings, Set
 from textloc.layers import check_layers
 from textloc.prompts import Pair
+from textloc.results.judging import doubt
 
 SCHEMA = "textloc.localize/1"
 SEARCHES = ("attribution", "sweep")
@@ -269,6 +270,9 @@ class Sweep(Job):
         full = tuple(range(len(self.model.layers)))
         shown = [*self.sets, *([full] if full not in self.sets else [])] if complete else []
         controls = self.controls if complete else []
+        asked = {"pairs": [vars(pair) for pair in self.pairs]}
+        judged = doubt({"references": references, "request": asked}) is None
+        selected = self.selected if complete and judged else ()
         return {
             "layers": [
                 {
@@ -288,16 +292,14 @@ class Sweep(Job):
             "controls": [self.set_entry(layers, reported_on) for layers in controls],
             "selection": {
                 "share": self.share,
-                "reached": self.reached,
+                "reached": self.reached and judged,
                 "chosen_on": list(chosen_on),
                 "reported_on": list(reported_on),
                 "split": chosen_on != reported_on,
                 "candidates": len(self.pool),
             },
-            "selected": list(self.selected) if complete else [],
-            "fraction_of_parameters": (
-                weights(self.selected) / self.model.parameters if complete else 0.0
-            ),
+            "selected": list(selected),
+            "fraction_of_parameters": weights(selected) / self.model.parameters,
         }
 
     def set_entry(self, layers: tuple[int, ...], pairs: Sequence[int]) -> dict[str, Any]:

@@ -148,8 +148,8 @@ def suppress_stream(
         raise PromptError(f"there is no fallback {fallback!r}; there are {', '.join(FALLBACKS)}")
     detect: dict[str, Any] = {
         "detector": detector,
-        "words": tuple(words),
-        "allowed": tuple(allowed),
+        "words": toxicity.several(words),
+        "allowed": toxicity.several(allowed),
         "languages": None if languages is None else tuple(languages),
         "strictness": strictness,
     }

@@ -55,6 +55,11 @@ def drift(first: Document, second: Document) -> dict[str, Any]:
             raise StoreError("only localizations can be compared; `textloc show` lists them")
     both = [{layer["index"]: layer for layer in one["layers"]} for one in (first, second)]
     common = sorted(set(both[0]) & set(both[1]))
+    if not common and all(one.get("text_layers") or one["layers"] for one in (first, second)):
+        raise StoreError(
+            "no layer was patched alone in both localizations; run them with `--alone all`, or "
+            "`--search sweep`"
+        )
     if not common or any(both[0][i]["name"] != both[1][i]["name"] for i in common):
         raise StoreError(
             "these two localizations are of different layers; compare a checkpoint with its "

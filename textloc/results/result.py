@@ -108,10 +108,12 @@ class Result:
         if folder is None:
             if self.kind not in store.SCHEMAS:
                 raise StoreError(
-                    f"results of the kind {self.kind} are not stored, since they may hold words "
-                    'that nobody wants listed; give a folder: save("folder")'
+                    f"results of the kind {self.kind} are not kept among the stored ones; give a "
+                    'folder: save("folder")'
                 )
             return store.save(self.document, self.images)
+        if not str(folder).strip():
+            raise StoreError('the folder has no name; give one: save("folder")')
         place = Path(folder).expanduser()
         if self.kind in store.SCHEMAS:
             return self._save_verified(place)

@@ -31,6 +31,11 @@ def describe(document: Document) -> str:
     floor, ceiling = document.get("floor"), document.get("ceiling")
     if floor is None or ceiling is None:
         return f"{len(layers)} layers are measured, but not what no patch and all layers give."
+    if ceiling <= floor and floor >= LEAST:
+        return (
+            "No layer can be named: both texts have the same letters, and the OCR F1 counts "
+            "letters in any order. Take a word with other letters."
+        )
     if ceiling <= floor:
         return (
             f"No layer can be named: patching all {total} brought the words no closer to the "
@@ -59,7 +64,9 @@ def _of(document: Document) -> str:
 def _describe_none(document: Document, total: int) -> str:
     """No set reached the share asked for: say so, and how far the best one came."""
     share = document["selection"]["share"]
-    text = f"No small set of layers reached {100 * share:.0f} % of the effect of all {total}"
+    tried = len(document["request"]["layers"])
+    among = "" if tried == total else f" among the {tried} tried"
+    text = f"No small set of layers{among} reached {100 * share:.0f} % of the effect of all {total}"
     small = [e for e in document["sets"] if 0 < len(e["layers"]) < total]
     known = [e for e in small if e["scores"].get("effect") is not None]
     if not known:
@@ -301,6 +308,11 @@ def describe_suppress(document: Document) -> str:
 def describe_compare(document: Document) -> str:
     """What two localizations say of each other: chosen layers in common, order, layers apart."""
     apart = [layer["index"] for layer in document["layers"] if layer["apart"]]
+    if all(layer["apart"] is None for layer in document["layers"]):
+        return (
+            f"{len(document['layers'])} layers were patched alone in both; whether they differ "
+            "cannot be said without intervals: give several pairs or seeds."
+        )
     said = f"Of {len(document['layers'])} layers {len(apart)} differ by more than their intervals"
     said += f": {_listed(apart)}." if apart else "."
     if (ranks := document["rank_correlation"]) is not None:

@@ -52,6 +52,18 @@ class Finding:
     doubtful: bool = False
 
 
+def several(words: str | Sequence[str]) -> tuple[str, ...]:
+    """Words as a tuple; a text alone is one word and not its letters.
+
+    Raises:
+        ToxicityError: one is no text.
+    """
+    found = (words,) if isinstance(words, str) else tuple(words or ())
+    if strange := [word for word in found if not isinstance(word, str)]:
+        raise ToxicityError(f"{strange[0]!r} is no word; give texts, such as ('LOSER',)")
+    return found
+
+
 def find(
     text: str,
     *,
@@ -84,13 +96,13 @@ def find(
         )
     if languages is None:
         languages = ("english", *scripts.languages(text))
-    lexicon = _lexicon(tuple(languages), tuple(words), tuple(allowed))
+    lexicon = _lexicon(several(languages), several(words), several(allowed))
     found = _listed(text, lexicon, strictness)
     if detector != "lexicon" and not found and text.strip():
         from textloc.toxicity import classifiers
 
         score = classifiers.score(text, detector)
-        fine = {word.strip().casefold() for word in allowed}
+        fine = {word.strip().casefold() for word in several(allowed)}
         if score >= classifiers.THRESHOLD and text.strip().casefold() not in fine:
             start = len(text) - len(text.lstrip())
             inner = text.strip()
