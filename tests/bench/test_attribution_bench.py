@@ -32,6 +32,7 @@ def result(model: Model) -> dict[str, Any]:
     return search.measure(model, PAIRS, cells=1)
 
 
+@pytest.mark.slow
 def test_both_searches_are_compared(model: Model, result: dict[str, Any]) -> None:
     json.dumps(result, allow_nan=False)
     assert [entry["words"] for entry in result["pairs"]] == [["AB", "XYZ"], ["TEA", "KLM"]]
@@ -129,6 +130,7 @@ def test_rankings(model: Model) -> None:
     assert found["attention contribution"][0][3] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_points_bring_the_sum_to_one() -> None:
     rows = attribution.points(tiny_pipelines.ldm(), PAIRS, [0, 1], limits=(2, 8, 32))
     adaptive = {row["limit"]: row for row in rows if row["rule"] == "adaptive"}

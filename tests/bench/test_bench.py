@@ -50,6 +50,7 @@ def test_bad_swaps_are_refused(model: Model) -> None:
         swap.measure(model, PAIRS, [99])
 
 
+@pytest.mark.slow
 def test_the_papers_settings_are_measured() -> None:
     small = tiny_pipelines.sdxl()
     result = paper.measure("sdxl", small, PAIRS, seeds=(42, 43), steps=5)
@@ -107,6 +108,7 @@ def test_a_step_is_timed(name: str) -> None:
     assert f"patched at {len(row['layers'])} layers" in step.table(row)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_timed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(LayerError, match="as a sequence"):
         step.measure("flux-dev", size=64, arguments={"num_layers": 1, "num_single_layers": 1})
@@ -115,6 +117,7 @@ def test_what_cannot_be_timed_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["bench", "step", "--size", "100"]) == 2
 
 
+@pytest.mark.slow
 def test_an_edit_costs_what_its_family_asks_for() -> None:
     """One row a guidance pass where text is static, two in joint attention."""
     pair = parse_pair('a red sign "AB"', "XYZ")

@@ -43,6 +43,7 @@ def test_f1_is_of_mean_precision_and_mean_recall() -> None:
     assert swap.f1_of_means([("", "XY")], [0])[0] == 0
 
 
+@pytest.mark.slow
 def test_the_papers_swap_is_patched_from_its_own_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """SDXL from step 4 of 50: of 25 from step 2."""
     starts: set[int] = set()

@@ -79,6 +79,7 @@ def test_random_layers_are_others() -> None:
     assert found["random"][1:] == lora.choices(model, (1,), (1, 2, 3))["random"]
 
 
+@pytest.mark.slow
 def test_a_comparison_is_trained_measured_and_stored(
     folder: Path,  # noqa: F811
     prompts: Path,

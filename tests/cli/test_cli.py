@@ -122,6 +122,7 @@ def test_an_unreachable_hub_is_one_line(
     assert "the Hub cannot be reached; check the network" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_bench_layers_is_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "layers", "--json", "-"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

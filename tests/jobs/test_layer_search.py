@@ -150,6 +150,7 @@ def test_bad_input(model: Model, options: dict[str, Any], error: type, said: str
         localize.localize(model, [PAIR], **options)
 
 
+@pytest.mark.slow
 def test_the_shipped_checkpoint(shipped: Model) -> None:
     """Words of unequal length need the layer that places them (README: 8 to 10); in fewer
     pictures than a layer each."""

@@ -40,11 +40,23 @@ DEPENDENT = ("sd3", "flux", "pixart", "sana", "qwen")
 UNMASKED = [case for case in CASES if not case[1].removeprefix("tiny-").startswith(DEPENDENT)]
 """Without the families whose text keys depend on the picture, or are masked."""
 
+
+def marked(cases: list[tuple[str, str]]) -> list[Any]:
+    """The cases, but trained checkpoints other than the first as slow: they are of families whose
+    random pipelines are tried, too."""
+    return [
+        pytest.param(case, marks=pytest.mark.slow)
+        if case[0] == "shipped" and case[1] != "tiny-sdxl"
+        else case
+        for case in cases
+    ]
+
+
 SEVERAL = [case for case in CASES if not case[1].endswith("-one")]
 """With more than one text layer."""
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+@pytest.fixture(scope="module", params=marked(CASES), ids="-".join)
 def model(request: pytest.FixtureRequest) -> Model:
     family, shape = request.param
     if family == "shipped":
@@ -163,7 +175,7 @@ def test_leaving_restores_bit_for_bit(model: Model) -> None:
     assert np.array_equal(before, after)
 
 
-@pytest.mark.parametrize("model", UNMASKED, indirect=True, ids="-".join, scope="module")
+@pytest.mark.parametrize("model", marked(UNMASKED), indirect=True, ids="-".join, scope="module")
 def test_injection_equals_patching(model: Model) -> None:
     """Replacing the text states that a layer sees is patching, where text is static."""
     layer = model.layers[len(model.layers) // 2]
@@ -259,7 +271,7 @@ def test_a_longer_text_is_not_cut_off_by_a_mask(model: Model) -> None:
             pictures(model, [*runs, SOURCE.patched(Patch((0,), longer, heads=(0,)))])
 
 
-@pytest.mark.parametrize("model", SEVERAL, indirect=True, ids="-".join, scope="module")
+@pytest.mark.parametrize("model", marked(SEVERAL), indirect=True, ids="-".join, scope="module")
 def test_two_donors(model: Model) -> None:
     other = Run('a white book "QQ"', 1)
     layers = everything(model)

@@ -161,6 +161,7 @@ def test_one_picture_that_cannot_be_decoded_is_told_of_at_once() -> None:
 
 
 @pytest.mark.parametrize("error", [OUT, RuntimeError, MemoryError])
+@pytest.mark.slow
 def test_the_second_stage_runs_in_parts_that_fit(error: type[Exception]) -> None:
     model = tiny_pipelines.OTHERS["if"]()
     second = tiny_families.deepfloyd_if_second()
