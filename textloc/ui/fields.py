@@ -29,6 +29,14 @@ def check_model(model: str | None) -> str:
     )
 
 
+def can_be_run(model: str) -> bool:
+    """Whether a result's checkpoint is one that a form can ask for here."""
+    try:
+        return check_model(model) == model
+    except CheckpointError:
+        return False
+
+
 def check_seeds(seeds: str | None) -> tuple[int, ...]:
     """The seeds; empty is 0."""
     numbers = parse_seeds((seeds or "").strip() or "0")

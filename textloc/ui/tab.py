@@ -13,7 +13,7 @@ import gradio as gr
 
 from textloc.errors import TextlocError
 from textloc.results import store
-from textloc.ui import links, live, status, stored
+from textloc.ui import fields, links, live, status, stored
 from textloc.ui.figure import share
 from textloc.ui.pictures import Pictures
 from textloc.ui.session import Session
@@ -291,6 +291,12 @@ class Tab(ABC):
         session.job, session.waiting = None, False
         ended = _ready(replace(job.last, state="stopped"), self._id("headline"))
         return [*ended, *self.open_rest(session)]
+
+
+def model_of(view: View) -> Any:
+    """Value of the field of the model: that of the result, unless it cannot be run here."""
+    name = str(view.document["checkpoint"]["name"])
+    return name if fields.can_be_run(name) else gr.skip()
 
 
 def skips(count: int | list[Any]) -> list[Any]:

@@ -151,9 +151,16 @@ def readable(denoiser: Any) -> Any:
     return "cpu" if str(found) == "meta" else found
 
 
-def taken(pipe: Any) -> frozenset[str]:
+class _Any:
+    """Holds every name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def taken(pipe: Any) -> Container[str]:
     """Names of the arguments that a pipeline's call takes. A subclass that hands on `**kwargs`
-    takes those of the classes before it as well."""
+    takes those of the classes before it as well, and any where none of them says which."""
     names: set[str] = set()
     for cls in type(pipe).__mro__:
         if "__call__" not in vars(cls):
@@ -161,8 +168,8 @@ def taken(pipe: Any) -> frozenset[str]:
         own = inspect.signature(vars(cls)["__call__"]).parameters.values()
         names |= {one.name for one in own if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
         if not any(one.kind is one.VAR_KEYWORD for one in own):
-            break
-    return frozenset(names)
+            return names
+    return _Any()
 
 
 def call(sampling: Sampling, guidance: str = "guidance_scale") -> dict[str, Any]:

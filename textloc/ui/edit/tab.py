@@ -17,7 +17,7 @@ from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
 from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
-from textloc.ui.tab import BARE, QUIET, Tab, places, skips
+from textloc.ui.tab import BARE, QUIET, Tab, model_of, places, skips
 
 _ABOUT = """<p>The edit is generated from the source prompt and its noise, as the source picture is;
 only the text that the few <em>localized</em> layers read is that of the target prompt. So the words
@@ -263,7 +263,7 @@ class EditTab(Tab):
         seeds = ",".join(map(str, request["seeds"]))
         start = request["start_step"]
         return [
-            *(view.document["checkpoint"]["name"], first["source"], first["target"], seeds),
+            *(model_of(view), first["source"], first["target"], seeds),
             *(request["steps"], request["guidance"], "auto" if start is None else str(start)),
             _layers(view.document),
             list(request["methods"]),

@@ -18,7 +18,7 @@ from textloc.ui.localize import cells, order, picks, replay
 from textloc.ui.pictures import Pictures
 from textloc.ui.session import Session
 from textloc.ui.stored import View
-from textloc.ui.tab import BARE, DEVICE, QUIET, Tab, places, skips
+from textloc.ui.tab import BARE, DEVICE, QUIET, Tab, model_of, places, skips
 
 _ABOUT = """<p>A text-to-image model reads its prompt in its <em>text layers</em>. Each bar shows
 what happens when <b>one</b> of them reads the target prompt while all the others go on reading the
@@ -252,7 +252,7 @@ class LocalizeTab(Tab):
         first = request["pairs"][0]
         every = len(request["layers"]) == len(picks.all_layers(view.document))
         return [
-            view.document["checkpoint"]["name"],
+            model_of(view),
             *(first["source"], first["target"], ",".join(map(str, request["seeds"]))),
             *(request["steps"], request["guidance"], request["start_step"]),
             "" if every else format_layers(request["layers"]),
