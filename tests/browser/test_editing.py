@@ -219,7 +219,8 @@ def test_a_real_edit_on_the_shipped_checkpoint(
     document = store.load(page.url[-16:], results).document
     assert document["layers"] == [8, 9, 10]
     assert document["start_step"] == 9
-    assert [method["name"] for method in document["methods"]] == ["prompt-swap"]
+    # those of the result that the tab opened with stay asked for
+    assert [one["name"] for one in document["methods"]] == ["prompt-swap", "inpainting"]
     page.locator("#edit-target textarea").fill("EXTRAORDINARY")
     page.locator("#edit-run").click()
     expect(page.locator("#edit-trouble [role=alert]")).to_contain_text("spells words of 2 to 6")

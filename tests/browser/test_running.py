@@ -83,7 +83,7 @@ def test_what_only_loading_finds_out_is_told_in_the_page(
     expect(trouble).to_contain_text("There is no text layer 99")
     fill_setting(page, "layers", "")
     for name, message in (
-        (str(broken), "does not load"),
+        (str(broken), "has no weights"),
         ("nobody/nothing", "the Hub cannot be reached"),
         ("black-forest-labs/FLUX.1-dev", "the Hub cannot be reached"),
     ):

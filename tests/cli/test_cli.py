@@ -32,7 +32,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_json_on_standard_output_is_one_document(shipped: Model, results: Path) -> None:
     done = run(
         "localize", "--source", SOURCE, "--target", "LOVE", "--layers", "8-9", "--steps", "6",
-        "--save", "--json", "-",
+        "--search", "sweep", "--save", "--json", "-",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
