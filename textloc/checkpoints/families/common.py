@@ -169,7 +169,7 @@ def taken(pipe: Any) -> Container[str]:
         names |= {one.name for one in own if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
         if not any(one.kind is one.VAR_KEYWORD for one in own):
             return names
-    return _Any()
+    return names if "prompt" in names else _Any()  # LDM's swallows what it does not name
 
 
 def call(sampling: Sampling, guidance: str = "guidance_scale") -> dict[str, Any]:
