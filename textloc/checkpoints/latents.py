@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from textloc.errors import LayerError
+from textloc.replacing import replaced
 
 
 def check_steps(scheduler: Any, steps: int) -> None:
@@ -52,7 +53,7 @@ def between_steps(pipe: Any, change: Callable[[int, Tensor, Tensor], Tensor]) ->
         LayerError: a scheduler that looks at a time twice.
     """
     scheduler = pipe.scheduler
-    original, own = scheduler.step, vars(scheduler).get("step")
+    original = scheduler.step
     done = 0
 
     @wraps(original)  # pipelines look at the signature before they pass a noise generator
@@ -66,14 +67,8 @@ def between_steps(pipe: Any, change: Callable[[int, Tensor, Tensor], Tensor]) ->
         out.prev_sample = change(done - 1, sample, out.prev_sample)
         return out
 
-    scheduler.step = step
-    try:
+    with replaced(scheduler, "step", step):
         yield
-    finally:
-        if own is None:
-            del scheduler.step
-        else:
-            scheduler.step = own
 
 
 def noised(scheduler: Any, clean: Tensor, noise: Tensor, step: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from textloc.errors import TrainingError
+from textloc.replacing import replaced
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
@@ -95,19 +96,12 @@ def _called(
     def see(*args: Any, **given: Any) -> Any:
         raise _Seen(given)
 
-    own = vars(denoiser).get("forward")
-    denoiser.forward = see
     try:
-        with torch.no_grad():
+        with replaced(denoiser, "forward", see), torch.no_grad():
             runs = [Run(prompt) for prompt in prompts]
             model.pipe(**model.family.arguments(model.pipe, runs, call), output_type="pil")
     except _Seen as seen:
         given = seen.given
-    finally:
-        if own is None:
-            del denoiser.forward
-        else:
-            denoiser.forward = own
     found: Conditions = {}
     for name, value in given.items():
         if name in (latents, "timestep") or value is None:

@@ -24,6 +24,7 @@ from textloc.checkpoints.loading import Model, Upscaler
 from textloc.checkpoints.memory import call_size, free_cache, is_out_of_memory
 from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
 from textloc.patching.hooks import Patching, decoding, patched
+from textloc.replacing import replaced
 from textloc.runs import Run, Sampling
 
 MAX_ROWS = 32
@@ -195,7 +196,7 @@ def _sliced(model: Model, autoencoder: Any, most: list[int]) -> Iterator[None]:
     of one slice, lowered where that is too many."""
     import torch
 
-    original, own = autoencoder.decode, vars(autoencoder).get("decode")
+    original = autoencoder.decode
 
     def decode(code: Any, *args: Any, **kwargs: Any) -> Any:
         tried = 0  # with one row
@@ -219,14 +220,8 @@ def _sliced(model: Model, autoencoder: Any, most: list[int]) -> Iterator[None]:
             return (torch.cat([part[0] for part in parts]), *parts[0][1:])
         return type(parts[0])(sample=torch.cat([part.sample for part in parts]))
 
-    autoencoder.decode = decode
-    try:
+    with replaced(autoencoder, "decode", decode):
         yield
-    finally:
-        if own is None:
-            del autoencoder.decode
-        else:
-            autoencoder.decode = own
 
 
 def _check_steps(scheduler: Any, batch: Sequence[Run], steps: int) -> None:

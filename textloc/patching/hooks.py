@@ -41,6 +41,7 @@ from textloc.checkpoints.families import check_not_compiled, text_channels
 from textloc.checkpoints.families.common import attentions
 from textloc.errors import LayerError
 from textloc.layers import Place, TextChannel, TextLayer, check_layers
+from textloc.replacing import replaced
 from textloc.runs import Patch, Run
 
 
@@ -107,7 +108,6 @@ def patched(
     ragged = families.of_denoiser(denoiser).RAGGED
     rows = _Rows(tuple(runs), _aside(layers, runs, wanted), share, ragged)
     patcher = _Patcher(denoiser, layers, channels, rows, before_step, before_pass, scheduler)
-    own = vars(denoiser).get("forward")  # None: the forward is that of its class
     layer_of = {layer.name: layer for layer in layers}
     with ExitStack() as undo:
         for layer in layers:
@@ -130,8 +130,7 @@ def patched(
                 undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         if scheduler is not None:
             undo.enter_context(patcher.counting(scheduler))
-        undo.callback(_restore_forward, denoiser, own)
-        denoiser.forward = patcher.forward
+        undo.enter_context(replaced(denoiser, "forward", patcher.forward))
         yield patcher.state
 
 
@@ -146,7 +145,7 @@ def decoding(autoencoder: Any, runs: Sequence[Run], wanted: Collection[Run]) -> 
     if len(kept) == len(runs):
         yield
         return
-    original, own = autoencoder.decode, vars(autoencoder).get("decode")
+    original = autoencoder.decode
     place = {row: number for number, row in enumerate(kept)}
     narrow = _Picker(kept, 1, len(runs))
     widen = _Picker([place.get(row, 0) for row in range(len(runs))], 1, len(kept))
@@ -154,21 +153,8 @@ def decoding(autoencoder: Any, runs: Sequence[Run], wanted: Collection[Run]) -> 
     def decode(code: Tensor, *args: Any, **kwargs: Any) -> Any:
         return _map(original(narrow(code), *args, **kwargs), widen)
 
-    autoencoder.decode = decode
-    try:
+    with replaced(autoencoder, "decode", decode):
         yield
-    finally:
-        if own is None:
-            del autoencoder.decode
-        else:
-            autoencoder.decode = own
-
-
-def _restore_forward(denoiser: Any, own: Any) -> None:
-    if own is None:
-        del denoiser.forward
-    else:
-        denoiser.forward = own
 
 
 def _check_patch(
@@ -484,21 +470,15 @@ class _Patcher:
     @contextmanager
     def counting(self, scheduler: Any) -> Iterator[None]:
         """Count the scheduler's steps while the block lasts."""
-        original, own = scheduler.step, vars(scheduler).get("step")
+        original = scheduler.step
 
         @wraps(original)  # pipelines look at the signature before they pass a noise generator
         def step(*args: Any, **kwargs: Any) -> Any:
             self._looks += 1
             return original(*args, **kwargs)
 
-        scheduler.step = step
-        try:
+        with replaced(scheduler, "step", step):
             yield
-        finally:
-            if own is None:
-                del scheduler.step
-            else:
-                scheduler.step = own
 
     def _enter_step(self, timestep: Any) -> None:
         if self._scheduler is not None:  # in half precision its times are equal before they are
@@ -693,7 +673,6 @@ def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
     if isinstance(getattr(denoiser.forward, "__self__", None), (_Patcher, Blend)):
         raise LayerError("the denoiser is patched already; leave the other patched() block first")
     blend = Blend(denoiser, layers)
-    own = vars(denoiser).get("forward")  # None: the forward is that of its class
     with ExitStack() as undo:
         for layer in layers:
             for name in layer.parts:
@@ -703,8 +682,7 @@ def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
                 attention = denoiser.get_submodule(layer.name)
                 mask = attention.register_forward_pre_hook(blend._mask(layer), with_kwargs=True)
                 undo.callback(mask.remove)
-        undo.callback(_restore_forward, denoiser, own)
-        denoiser.forward = blend.forward
+        undo.enter_context(replaced(denoiser, "forward", blend.forward))
         yield blend
 
 
