@@ -216,7 +216,6 @@ def load(
     """
     if isinstance(model, Model):
         return model
-    from textloc.checkpoints import families
 
     if given.is_pipeline(model):
         if any(option is not None for option in (variant, offload)):
@@ -239,26 +238,43 @@ def load(
     variant = weights.variant_of(files, variant, str(model))
     device = _device(device)
     pipe = _pipeline(folder, variant, _dtype(dtype, device, entry))
+    about = (str(model), revision, weights.digest(folder, variant), folder, entry)
+    loaded = _model(pipe, *about, size, scheduler)
+    if second := upscaler or (entry.upscaler if entry is not None else None):
+        loaded.upscaler = _upscaler(pipe, loaded.family, second, device, offload)
+    place(pipe, device, offload)
+    return loaded
+
+
+def _model(
+    pipe: Any,
+    name: str,
+    revision: str | None,
+    digest: str,
+    folder: Path,
+    entry: KnownCheckpoint | None,
+    size: tuple[int, int] | None,
+    scheduler: str | None,
+) -> Model:
+    """The model of a pipeline that is read; `folder` is where its defaults and spelling stand."""
+    from textloc.checkpoints import families
+
     family = families.of_pipeline(pipe)
     if scheduler is not None:
         _set_scheduler(pipe, scheduler)
     switched_off = family.prepare(pipe)
-    second = upscaler or (entry.upscaler if entry is not None else None)
-    loaded = Model(
-        name=str(model),
+    return Model(
+        name=name,
         revision=revision,
-        digest=weights.digest(folder, variant),
+        digest=digest,
         pipe=pipe,
         family=family,
         layers=families.text_layers(getattr(pipe, family.DENOISER)),
         defaults=_sized(pipe, family, _defaults(folder, entry, pipe, family), size),
         spelling=read_spelling(folder),
         switched_off=switched_off,
-        upscaler=_upscaler(pipe, family, second, device, offload) if second else None,
         scheduler=type(pipe.scheduler).__name__ if scheduler is not None else None,
     )
-    place(pipe, device, offload)
-    return loaded
 
 
 def _dtype(asked: str | None, device: str, entry: KnownCheckpoint | None) -> Any:
@@ -283,31 +299,17 @@ def _single(
     offload: str | None,
 ) -> Model:
     """A checkpoint in one file (`original`)."""
-    from textloc.checkpoints import families, original
+    from textloc.checkpoints import original
 
     if variant is not None:
         raise CheckpointError(f"{path.name} is one file; leave variant out")
     device = _device(device)
     _be_quiet()
     pipe = original.load(path, _dtype(dtype, device, None))
-    family = families.of_pipeline(pipe)
-    if scheduler is not None:
-        _set_scheduler(pipe, scheduler)
-    switched_off = family.prepare(pipe)
     beside = path.parent if (path.parent / "model_index.json").is_file() else path / "none"
-    loaded = Model(
-        name=str(path),
-        revision=None,
-        digest=original.digest(path),
-        pipe=pipe,
-        family=family,
-        layers=families.text_layers(getattr(pipe, family.DENOISER)),
-        defaults=_sized(pipe, family, _defaults(beside, None, pipe, family), size),
-        spelling=read_spelling(beside),
-        switched_off=switched_off,
-        upscaler=_upscaler(pipe, family, upscaler, device, offload) if upscaler else None,
-        scheduler=type(pipe.scheduler).__name__ if scheduler is not None else None,
-    )
+    loaded = _model(pipe, str(path), None, original.digest(path), beside, None, size, scheduler)
+    if upscaler:
+        loaded.upscaler = _upscaler(pipe, loaded.family, upscaler, device, offload)
     place(pipe, device, offload)
     return loaded
 
@@ -328,22 +330,9 @@ def _given(
     given.check(pipe, str(getattr(pipe, "_execution_device", denoiser.device)), device, dtype)
     name, revision, folder, entry = given.origin(pipe)
     own = given.shared(pipe)
-    if scheduler is not None:
-        _set_scheduler(own, scheduler)
-    switched_off = family.prepare(own)
     own.set_progress_bar_config(disable=True)
-    model = Model(
-        name=name,
-        revision=revision,
-        digest=weights.digest(folder) if given.is_still(pipe, folder) else given.digest(pipe),
-        pipe=own,
-        family=family,
-        layers=families.text_layers(denoiser),
-        defaults=_sized(own, family, _defaults(folder, entry, own, family), size),
-        spelling=read_spelling(folder),
-        switched_off=switched_off,
-        scheduler=type(own.scheduler).__name__ if scheduler is not None else None,
-    )
+    digest = weights.digest(folder) if given.is_still(pipe, folder) else given.digest(pipe)
+    model = _model(own, name, revision, digest, folder, entry, size, scheduler)
     if upscaler:
         model.upscaler = _upscaler(own, family, upscaler, model.device, None)
     return model
