@@ -17,7 +17,7 @@ from textloc.results import export, store
 from textloc.ui.edit import order, picks, replay
 from textloc.ui.edit.tab import EditSession, EditTab
 from textloc.ui.pictures import Pictures
-from textloc.ui.serving.archive import Archive
+from textloc.ui.serving.files import ResultFiles
 from textloc.ui.stored import View
 
 
@@ -283,7 +283,7 @@ def test_looking_elsewhere_keeps_the_pick(results: Path) -> None:
 def test_a_result_is_served_as_an_archive(results: Path) -> None:
     document, images = edit_document()
     store.save(document, images)
-    client = TestClient(Archive(Starlette()))
+    client = TestClient(ResultFiles(Starlette()))
     found = client.get(f"/gradio_api/textloc/{document['id']}.zip")
     assert found.headers["content-type"] == "application/zip"
     head = client.head(f"/gradio_api/textloc/{document['id']}.zip")

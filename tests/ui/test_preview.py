@@ -14,14 +14,14 @@ from starlette.testclient import TestClient
 
 from tests.documents import edit_document, localize_document, lora_document
 from textloc.results import store
+from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
-from textloc.ui.serving.preview import Preview
 
 
 def client() -> TestClient:
     page = '<html><head><meta property="og:title" content="Gradio"></head><body></body></html>'
     app = Starlette(routes=[Route("/", lambda _request: HTMLResponse(page))])
-    return TestClient(EarlyScript(Preview(app)))
+    return TestClient(EarlyScript(ResultFiles(app)))
 
 
 @pytest.mark.parametrize("made", [localize_document, edit_document, lora_document])

@@ -15,9 +15,8 @@ from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
 from textloc.ui.serving import plotlyjs
-from textloc.ui.serving.archive import Archive
+from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
-from textloc.ui.serving.preview import Preview
 from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET
 from textloc.ui.theme import STATIC, STYLE, theme
@@ -64,9 +63,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     page.launch(
         theme=theme(),
         css_paths=[STYLE],
-        app_kwargs={
-            "middleware": [Middleware(EarlyScript), Middleware(Archive), Middleware(Preview)]
-        },
+        app_kwargs={"middleware": [Middleware(EarlyScript), Middleware(ResultFiles)]},
         footer_links=["settings"],
         run_history=False,
         **options,

@@ -1,15 +1,11 @@
 """What a chat shows of a link: a title, a sentence and a picture of the result that it names."""
 
 import io
-import re
 from functools import lru_cache
 from html import escape
-from typing import Any
 from urllib.parse import parse_qs
 
 from PIL import Image, ImageDraw, ImageFont
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse, Response
 
 from textloc.errors import StoreError
 from textloc.paths import FONTS
@@ -17,35 +13,19 @@ from textloc.results import store
 from textloc.results.sentences import headline, told
 from textloc.ui import stored
 
-_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.png")
 _SIZE = (1200, 630)
 _SIDE, _MOST = 340, 3  # of a picture in pixels; pictures
 _INK, _GROUND, _MUTED = "#1a1a1a", "#f6f7f9", "#5b6270"
 
 
-class Preview:
-    """ASGI middleware: answers for `gradio_api/textloc/<id>.png`, passes on the rest."""
+def picture(result_id: str) -> bytes:
+    """The picture of a stored result, as PNG.
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            if match := _PATH.fullmatch(path):
-                response = await run_in_threadpool(_answer, match[1])
-                await response(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-def _answer(result_id: str) -> Response:
-    try:
-        document = stored.stored_view(result_id).document
-        picture = _picture(result_id, str(document.get("digest")))
-    except StoreError as error:
-        return PlainTextResponse(str(error), status_code=404)
-    return Response(picture, media_type="image/png", headers={"Cache-Control": "max-age=86400"})
+    Raises:
+        StoreError: as `store.load`.
+    """
+    document = stored.stored_view(result_id).document
+    return _picture(result_id, str(document.get("digest")))
 
 
 def tags(query: bytes, address: str) -> str:
@@ -84,8 +64,8 @@ def _picture(result_id: str, _digest: str) -> bytes:
     for number, line in enumerate(_lines(headline(view.document), draw, font)[:3]):
         draw.text((50, 40 + 50 * number), line, _INK, font)
     for number, key in enumerate(_keys(view.document)):
-        if (picture := view.pictures.large(key)) is not None:
-            page.paste(picture.resize((_SIDE, _SIDE)), (50 + 375 * number, 200))
+        if (found := view.pictures.large(key)) is not None:
+            page.paste(found.resize((_SIDE, _SIDE)), (50 + 375 * number, 200))
     draw.text(
         (50, 565), _drawable(f"textloc · {view.document['checkpoint']['name']}"), _MUTED, small
     )

@@ -1,7 +1,8 @@
-"""Serves a stored result, with its pictures, as a ZIP file."""
+"""Serves what belongs to a stored result: its ZIP file, and the picture that a chat shows of it."""
 
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from starlette.responses import PlainTextResponse, Response
 
 from textloc.errors import StoreError
 from textloc.results import export
+from textloc.ui.serving import preview
 
-_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.zip")
+_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png)")
 
 
-class Archive:
-    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip`, passes on the rest."""
+class ResultFiles:
+    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip` and `.png`, passes on the rest."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -24,17 +26,29 @@ class Archive:
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             if match := _PATH.fullmatch(path):
-                response = await run_in_threadpool(_answer, match[1])
+                response = await run_in_threadpool(_answer, *match.groups())
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _answer(result_id: str) -> Response:
+def _answer(result_id: str, kind: str) -> Response:
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            data = export.export_zip(result_id, Path(folder) / "result.zip").read_bytes()
+        return _ANSWERS[kind](result_id)
     except StoreError as error:
         return PlainTextResponse(str(error), status_code=404)
+
+
+def _zip(result_id: str) -> Response:
+    with tempfile.TemporaryDirectory() as folder:
+        data = export.export_zip(result_id, Path(folder) / "result.zip").read_bytes()
     name = f'attachment; filename="textloc-{result_id}.zip"'
     return Response(data, media_type="application/zip", headers={"Content-Disposition": name})
+
+
+def _png(result_id: str) -> Response:
+    headers = {"Cache-Control": "max-age=86400"}
+    return Response(preview.picture(result_id), media_type="image/png", headers=headers)
+
+
+_ANSWERS: dict[str, Callable[[str], Response]] = {"zip": _zip, "png": _png}
