@@ -26,8 +26,7 @@ class TextLayer:
     them); where they are `mixed` the picture is projected by the same weights. static: whether the
     text states that enter do not depend on the image (cross-attention), so that nothing but the
     prompt decides the keys and values.
-    place: where text stands among the tokens that the projections see. sequence_first: whether
-    these come as (token, row, feature) instead of (row, token, feature). key_part, value_part:
+    place: where text stands among the tokens that the projections see. key_part, value_part:
     half-open range of the projection's features that are keys or values; None for all.
     mask: the argument of the attention module that says which tokens count as keys (rows first,
     tokens last), where there is one. mask_place: where text stands among the mask's tokens.
@@ -43,7 +42,6 @@ class TextLayer:
     kv_parameters: int
     static: bool
     place: Place = "all"
-    sequence_first: bool = False
     key_part: tuple[int, int] | None = None
     value_part: tuple[int, int] | None = None
     mask: str | None = None

@@ -362,8 +362,6 @@ class _Patcher:
             plan = self._plan
             if layer.index not in plan.moves:
                 return projected
-            if layer.sequence_first:
-                projected = projected.transpose(0, 1)
             moves = plan.moves[layer.index]
             # (pass, row, T, feature)
             old = projected.unflatten(0, (-1, len(plan.kept)))
@@ -382,7 +380,7 @@ class _Patcher:
                     where,
                 )
             moved: Tensor = new.flatten(0, 1)
-            return moved.transpose(0, 1) if layer.sequence_first else moved
+            return moved
 
         return hook
 

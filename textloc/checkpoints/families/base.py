@@ -107,10 +107,6 @@ class Family:
     EXTRA: Mapping[str, Any] = MappingProxyType({})
     """Other arguments of every call, such as those that leave the prompt as it is written."""
 
-    QUOTES: str | None = None
-    """Pairs of quotation marks between which the pipeline itself looks for text to write, such as
-    `''""`; None where it looks for none."""
-
     enlarge: Any = None
     """`enlarge(second, runs, images, generators)` puts pictures through the pipeline of a second
     stage; None where the family has none."""

@@ -19,7 +19,6 @@ class GlmImage(CogView4):
     """GLM-Image."""
 
     LENGTH = 2048
-    QUOTES = "''\"\"“”「」"
 
     def channels(self, denoiser: Any) -> list[TextChannel]:
         """The language model's sketch."""

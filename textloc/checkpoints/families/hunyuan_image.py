@@ -25,7 +25,6 @@ class HunyuanImage(Family):
     """HunyuanImage 2.1."""
 
     GUIDANCE = "distilled_guidance_scale"
-    QUOTES = "\"\"''‘’“”"
 
     def find(self, denoiser: Any) -> list[TextLayer]:
         """The attention of the double and single blocks.

@@ -17,7 +17,6 @@ from textloc.runs import Sampling
 class LongCatImage(OvisImage):
     """LongCat-Image."""
 
-    QUOTES = "''\"\"‘’“”"
     EXTRA = MappingProxyType({"enable_prompt_rewrite": False})
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
