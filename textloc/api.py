@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from textloc.checkpoints.loading import Model
     from textloc.jobs.guard import Guard
     from textloc.jobs.job import Event
+    from textloc.jobs.suppress import Fallback
     from textloc.prompts import Pair
     from textloc.results.result import Result
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     PairsLike: TypeAlias = str | PathLike[str] | Sequence[Pair | tuple[str, str]]
     LayersLike: TypeAlias = str | Sequence[int]
     ResultLike: TypeAlias = str | PathLike[str] | Result
-
-Fallback = Literal["refuse", "prompt-swap", "more-layers"]
 
 
 def localize(

@@ -6,6 +6,7 @@ is said in the picture's `notes`; what cannot be decided is refused.
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import warnings
@@ -358,3 +359,10 @@ def fit(picture: Image.Image, sampling: Sampling, cut: float = 0.34) -> Image.Im
     found = ImageOps.fit(whole, size, Image.Resampling.LANCZOS)
     found.info = {_NOTES: notes(whole)} if notes(whole) else {}
     return found
+
+
+def address(picture: Image.Image) -> str:
+    """A picture as a `data:` address, without loss."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

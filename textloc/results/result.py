@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from PIL import Image
 
 from textloc.errors import StoreError
 from textloc.files import write_new
+from textloc.pictures import address
 from textloc.results import export, sentences, store
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Result:
             said = escape(str(reads.get(key, {}).get("text", "")))
             lines.append(
                 '<figure style="display:inline-block;margin:4px;text-align:center">'
-                f'<img src="{_address(self.images[key])}" alt="{said or escape(key)}" '
+                f'<img src="{address(self.images[key])}" alt="{said or escape(key)}" '
                 'style="height:128px;image-rendering:pixelated">'
                 f"<figcaption><code>{escape(key)}</code><br>{said or '&nbsp;'}</figcaption>"
                 "</figure>"
@@ -184,9 +184,3 @@ def _reads(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, list):
         return [found for item in value for found in _reads(item)]
     return []
-
-
-def _address(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -24,9 +24,8 @@ def describe(document: Document) -> str:
         )
     if not document["complete"]:
         if document.get("shares") and not layers:
-            return (
-                f"{_first(describe_attribute(document))} Now sets of layers are patched and read."
-            )
+            said = parted(describe_attribute(document))[0]
+            return f"{said} Now sets of layers are patched and read."
         return _describe_partial(layers, len(document["request"]["layers"]))
     floor, ceiling = document.get("floor"), document.get("ceiling")
     if floor is None or ceiling is None:
@@ -384,8 +383,10 @@ def told(document: Document) -> str:
 
 def headline(document: Document) -> str:
     """The first sentence of `told`."""
-    return _first(told(document))
+    return parted(told(document))[0]
 
 
-def _first(text: str) -> str:
-    return re.split(r"(?<=[.])\s+(?=[A-Z0-9])", text, maxsplit=1)[0]
+def parted(text: str) -> tuple[str, str]:
+    """The first sentence of a text, and what follows it."""
+    first, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", text, maxsplit=1)
+    return first, rest[0] if rest else ""

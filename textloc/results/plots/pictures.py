@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Mapping
 
 import plotly.graph_objects as go
 from PIL import Image
 
+from textloc.pictures import address
 from textloc.results.plots.style import THEMES, Document, ThemeName, style
 
 _MOST = 24
@@ -32,7 +31,7 @@ def pictures_figure(
             row, column, kind = row + 1, 0, name
         places.append((row, column))
         figure.add_layout_image(
-            source=_address(images[key]),
+            source=address(images[key]),
             x=column,
             y=-1.35 * row,
             xref="x",
@@ -82,9 +81,3 @@ def _named(document: Document) -> Iterator[tuple[str, str, str]]:
     for method in document.get("methods", ()):
         for one in method["pictures"]:
             yield method["title"].lower(), one["read"], one["image"]
-
-
-def _address(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from textloc.ui.plain_picks import meant as meant
+from textloc.ui.plain_picks import said as said
+from textloc.ui.plain_picks import usual_pair as usual_pair
 from textloc.ui.stored import Document
 
 LOCALIZED = "localized"
@@ -84,21 +87,6 @@ def start_pick(start: int) -> str:
 def choices(document: Document) -> list[tuple[str, str]]:
     """(name, pick) of all that can be looked at."""
     return [(way.name, pick) for pick, way in entries(document).items()]
-
-
-def said(pick: str) -> dict[str, str]:
-    """What a link says of a pick."""
-    return {"view": pick}
-
-
-def meant(document: Document, told: Mapping[str, str]) -> str:
-    """The pick that a link means."""
-    return told.get("view", "")
-
-
-def usual_pair(document: Document) -> int:
-    """The pair or prompt that is shown first."""
-    return 0
 
 
 def usual_pick(document: Document) -> str:

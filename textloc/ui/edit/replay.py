@@ -3,7 +3,6 @@
 Every function takes complete and partial documents, and escapes what comes from outside.
 """
 
-import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image
 
 from textloc.layers import display_layers
 from textloc.pictures import read_picture, sentences
-from textloc.results.sentences import describe_edit
+from textloc.results.sentences import describe_edit, parted
 from textloc.ui import html
 from textloc.ui.edit.picks import LOCALIZED, Way, entries
 from textloc.ui.figure_data import drawn
@@ -24,10 +23,10 @@ from textloc.ui.stored import Document, View
 
 def headline(document: Document) -> str:
     """The claim as a heading, the evidence for it, and what was asked."""
-    claim, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", describe_edit(document), maxsplit=1)
+    claim, evidence = parted(describe_edit(document))
     layers = document["layers"]
     many = f"layer{'s' if len(layers) > 1 else ''} {display_layers(layers)} patched"
-    return html.claim(claim, rest[0] if rest else "", html.asked(document, many))
+    return html.claim(claim, evidence, html.asked(document, many))
 
 
 def nothing() -> str:

@@ -4,7 +4,7 @@ No Gradio, no torch. Functions take complete documents, those of `beside` partia
 escape what comes from outside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -14,6 +14,9 @@ from textloc.ui import html
 from textloc.ui.figure_data import drawn
 from textloc.ui.html import number
 from textloc.ui.letters import marked
+from textloc.ui.plain_picks import meant as meant
+from textloc.ui.plain_picks import said as said
+from textloc.ui.plain_picks import usual_pair as usual_pair
 from textloc.ui.stored import LORA, Document, View
 
 _Cell = tuple[str, str | None, str | None, str]  # title, key, what was read, what was wanted
@@ -28,21 +31,6 @@ def is_experiment(document: Document) -> bool:
 def entries(document: Document) -> dict[str, Any]:
     """There is nothing to pick: all is shown."""
     return {}
-
-
-def said(pick: str) -> dict[str, str]:
-    """What a link says of a pick."""
-    return {"view": pick}
-
-
-def meant(document: Document, told: Mapping[str, str]) -> str:
-    """The pick that a link means."""
-    return told.get("view", "")
-
-
-def usual_pair(document: Document) -> int:
-    """The pair or prompt that is shown first."""
-    return 0
 
 
 def usual_pick(document: Document) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from textloc.layers import display_layers
 from textloc.results import export
-from textloc.results.sentences import told
+from textloc.results.sentences import parted, told
 from textloc.ui import html
 from textloc.ui.figure_data import FigureName, drawn
 from textloc.ui.html import as_cells, number
@@ -78,10 +78,10 @@ def readings_figure(document: Document) -> dict[str, Any] | None:
 
 def headline(document: Document) -> str:
     """The claim as a heading, the evidence for it, and what was asked."""
-    claim, *rest = re.split(r"(?<=[.])\s+(?=[A-Z0-9])", told(document), maxsplit=1)
+    claim, evidence = parted(told(document))
     start = document["request"]["start_step"]
     more = [f"patched from step {start}"] if start else []
-    return html.claim(claim, rest[0] if rest else "", html.asked(document, *more))
+    return html.claim(claim, evidence, html.asked(document, *more))
 
 
 def nothing() -> str:

@@ -4,7 +4,7 @@ The documents name toxic words masked. Every function takes complete and partial
 escapes what comes from outside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -14,6 +14,9 @@ from textloc.layers import display_layers
 from textloc.toxicity import rewrite
 from textloc.ui import html, status
 from textloc.ui.html import number
+from textloc.ui.plain_picks import meant as meant
+from textloc.ui.plain_picks import said as said
+from textloc.ui.plain_picks import usual_pair as usual_pair
 from textloc.ui.stored import Document, View
 
 GUARDED = "guarded"
@@ -24,21 +27,6 @@ def entries(document: Document) -> dict[str, Document]:
     found = {GUARDED: document["guarded"]}
     found |= {method["name"]: method for method in document["methods"]}
     return {pick: way for pick, way in found.items() if way["pictures"]}
-
-
-def said(pick: str) -> dict[str, str]:
-    """What a link says of a pick."""
-    return {"view": pick}
-
-
-def meant(document: Document, told: Mapping[str, str]) -> str:
-    """The pick that a link means."""
-    return told.get("view", "")
-
-
-def usual_pair(document: Document) -> int:
-    """The pair or prompt that is shown first."""
-    return 0
 
 
 def usual_pick(document: Document) -> str:
