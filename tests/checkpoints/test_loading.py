@@ -205,3 +205,9 @@ def test_sampling_of_a_family_that_reads_long_texts(tmp_path: Path) -> None:
         model.check_prompt("a sign " * 10)
     longer = Sampling(1, 2.0, 16, 16, text_length=100)
     model.check_prompt("a sign " * 10, longer)
+
+
+def test_a_size_that_the_pipeline_refuses_is_told_in_its_words() -> None:
+    model = loading.load("tiny-sd3", size=(72, 72))
+    with pytest.raises(CheckpointError, match=r"(?s)Pipeline refuses this call: .*leave the size"):
+        list(generate(model, [Run('a red sign that says "STOP"')], model.defaults))

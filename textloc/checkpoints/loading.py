@@ -178,6 +178,21 @@ class Model:
         """What is to be said of a prompt before it is run (`spelling.advice`), or None."""
         return advice(self.name, self.spelling, prompt)
 
+    def call(self, **arguments: Any) -> Any:
+        """The pipeline's own call, as `family.arguments` writes it.
+
+        Raises:
+            CheckpointError: the pipeline refuses what it is given (ValueError), such as a size.
+        """
+        try:
+            return self.pipe(**arguments)
+        except ValueError as error:
+            said = " ".join(str(error).split()).rstrip(".")
+            raise CheckpointError(
+                f"{type(self.pipe).__name__} refuses this call: {said}; leave the size and other "
+                "settings of the call out to use those that suit the checkpoint"
+            ) from error
+
     def rows_that_fit(self, sampling: Sampling) -> int:
         """Rows of one call that should fit into the memory that is free (`memory`); at least 1. A
         call that does not fit after all is halved (`generation.generate`)."""

@@ -216,6 +216,6 @@ def _one_step(model: Model, rows: int, sampling: Sampling) -> None:
     own, model.pipe.scheduler = model.pipe.scheduler, kept
     try:
         with torch.no_grad():
-            model.pipe(**given, generator=noise, output_type="latent")
+            model.call(**given, generator=noise, output_type="latent")
     finally:
         model.pipe.scheduler = own

@@ -99,7 +99,7 @@ def _called(
     try:
         with replaced(denoiser, "forward", see), torch.no_grad():
             runs = [Run(prompt) for prompt in prompts]
-            model.pipe(**model.family.arguments(model.pipe, runs, call), output_type="pil")
+            model.call(**model.family.arguments(model.pipe, runs, call), output_type="pil")
     except _Seen as seen:
         given = seen.given
     found: Conditions = {}

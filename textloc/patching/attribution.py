@@ -287,7 +287,7 @@ def record(
     ):
         try:
             call = model.family.arguments(model.pipe, runs, sampling)
-            model.pipe(**call, generator=noise, output_type="pil")
+            model.call(**call, generator=noise, output_type="pil")
         except _Enough:
             pass
         rows = state.rows

@@ -294,7 +294,7 @@ def _call(
         for control in controls:
             rows = [row for row, run in enumerate(batch) if isinstance(run.control, control)]
             entered.enter_context(control.around(model, batch, rows, sampling))
-        out = model.pipe(
+        out = model.call(
             **model.family.arguments(model.pipe, batch, sampling),
             generator=noise,
             output_type="pil",
