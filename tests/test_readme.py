@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from textloc.checkpoints.loading import Model
-from textloc.paths import ROOT
+from textloc.paths import ROOT, SHIPPED_RESULTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.M | re.S)
@@ -29,8 +30,9 @@ def test_the_readme_has_examples() -> None:
 def test_an_example_runs_as_it_is(
     example: str, shipped: Model, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In an empty folder, with nothing but what an example may take for granted."""
+    """In an empty folder, with what ships and nothing but what an example may take for granted."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEXTLOC_RESULTS", os.pathsep.join((str(results), str(SHIPPED_RESULTS))))
     given: dict[str, Any] = {
         "pipe": shipped.pipe,
         "prompts": ['a red sign that says "STOP"', 'a blue mug that says "TEA"'],

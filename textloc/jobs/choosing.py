@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from textloc.checkpoints import known
@@ -10,6 +11,7 @@ from textloc.checkpoints.loading import Model
 from textloc.errors import AttributionError, LayerError
 from textloc.jobs.localize import localize_stream
 from textloc.layers import display_layers, parse_layers
+from textloc.paths import SHIPPED_RESULTS
 from textloc.prompts import Pair
 from textloc.results import store
 from textloc.results.judging import doubt
@@ -30,7 +32,7 @@ def layers_known(
 ) -> tuple[tuple[int, ...], str] | None:
     """The localized layers of a checkpoint and where they come from.
 
-    Those of a stored localization with the same weights, the one with most pictures among those
+    Those of a stored localization with the same weights, kept here or shipped, the one with most pictures among those
     that reach the share asked for, or among all where none does; else the
     published ones of its name; else those of a published checkpoint of the same architecture.
 
@@ -42,11 +44,25 @@ def layers_known(
         The layers, and `stored:<id>`, `published` or `as in <name>` (`told` says what that means);
         None where nothing is known.
     """
+    found = _stored(digest) or _stored(digest, SHIPPED_RESULTS)
+    if found is not None:
+        return found
+    entry = known.find(name)
+    if entry is not None and entry.localized:
+        return entry.localized, "published"
+    like = known.of_architecture(architecture) if architecture is not None else None
+    if like is None or like.localized is None:
+        return None
+    return like.localized, f"{_ALIKE}{like.name}"
+
+
+def _stored(digest: str | None, root: Path | None = None) -> tuple[tuple[int, ...], str] | None:
+    """Those of the best stored localization in `root` (None: where results are kept)."""
     best: tuple[tuple[bool, int], tuple[int, ...], str] | None = None
-    for summary in store.listing(only="textloc.localize"):
+    for summary in store.listing(root, only="textloc.localize"):
         if summary.damaged:
             continue
-        document = store.load(summary.id).document
+        document = store.load(summary.id, root).document
         if document["checkpoint"]["digest"] != digest or not document["selected"]:
             continue
         if doubt(document) is not None:
@@ -56,15 +72,7 @@ def layers_known(
         worth = (bool(document["selection"]["reached"]), pictures)
         if best is None or worth > best[0]:
             best = (worth, tuple(document["selected"]), f"stored:{summary.id}")
-    if best is not None:
-        return best[1:]
-    entry = known.find(name)
-    if entry is not None and entry.localized:
-        return entry.localized, "published"
-    like = known.of_architecture(architecture) if architecture is not None else None
-    if like is None or like.localized is None:
-        return None
-    return like.localized, f"{_ALIKE}{like.name}"
+    return best[1:] if best is not None else None
 
 
 def told(layers: Sequence[int], origin: str) -> str:
