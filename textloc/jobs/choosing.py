@@ -32,9 +32,10 @@ def layers_known(
 ) -> tuple[tuple[int, ...], str] | None:
     """The localized layers of a checkpoint and where they come from.
 
-    Those of a stored localization with the same weights, kept here or shipped, the one with most pictures among those
-    that reach the share asked for, or among all where none does; else the
-    published ones of its name; else those of a published checkpoint of the same architecture.
+    Those of a stored localization with the same weights, kept here or else shipped: the one with
+    most pictures among those that reach the share asked for, or among all where none does. Where
+    there is none, the published ones of its name; else those of a published checkpoint of the same
+    architecture.
 
     Args:
         name: known name, folder or Hub name. digest: `weights.digest` of its weights, or None.
