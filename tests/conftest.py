@@ -9,6 +9,11 @@ from pathlib import Path
 # threads. Give another number to try one; programs that tests start have the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A processor without AVX-512 has no AMX either, and PyTorch packs bfloat16 for AMX by asking the
+# processor, not this variable: the two are set alike.
+if os.environ.get("ATEN_CPU_CAPABILITY") in ("default", "avx2"):
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+
 import pytest
 import torch
 

@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -182,11 +183,16 @@ class Model:
         """The pipeline's own call, as `family.arguments` writes it.
 
         Raises:
-            CheckpointError: the pipeline refuses what it is given (ValueError), such as a size.
+            CheckpointError: diffusers or transformers refuse what they are given (ValueError), such
+                as a size.
         """
         try:
             return self.pipe(**arguments)
         except ValueError as error:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            raised_in = str(frames[-1].f_globals.get("__name__", ""))
+            if raised_in.partition(".")[0] not in ("diffusers", "transformers"):
+                raise
             said = " ".join(str(error).split()).rstrip(".")
             raise CheckpointError(
                 f"{type(self.pipe).__name__} refuses this call: {said}; leave the size and other "

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from textloc.ui import links, stored
+from textloc.ui import languages, links, stored
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.localize import replay
@@ -22,7 +22,8 @@ from textloc.ui.tab import QUIET
 from textloc.ui.theme import STATIC, STYLE, theme
 
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
-<span>finds the few layers of a text-to-image model that write the words</span></header>"""
+<span>finds the few layers of a text-to-image model that write the words</span>
+<nav class="tl-languages" aria-label="Language" translate="no">{languages}</nav></header>"""
 
 
 def build() -> gr.Blocks:
@@ -30,7 +31,10 @@ def build() -> gr.Blocks:
     with gr.Blocks(
         title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
     ) as page:
-        gr.HTML(_HEADER, apply_default_css=False)
+        named = languages.NAMES.items()
+        links_to = (f'<a href="?lang={code}" lang="{code}">{name}</a>' for code, name in named)
+        header = _HEADER.format(languages="".join(links_to))
+        gr.HTML(header, apply_default_css=False)
         with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
             with gr.Tab("Localize", id=stored.LOCALIZE):
                 LocalizeTab(page)

@@ -1,8 +1,9 @@
-"""Serves Plotly.js, and starts it with the page.
+"""Serves Plotly.js and the page's languages, and starts them with the page.
 
 Gradio puts what `launch(head=)` asks for into the page only after its front end has started. A
 script tag in the HTML itself lets the browser fetch and parse the library meanwhile. Where the HTML
-does not pass here (server-side rendering), `static/figure.js` asks for the library itself.
+does not pass here (server-side rendering), `static/figure.js` and `static/address.js` ask for them
+themselves.
 """
 
 import re
@@ -12,14 +13,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import URL, Headers
 from starlette.responses import Response
 
+from textloc.ui import languages
 from textloc.ui.serving import plotlyjs, preview
 
 Message = dict[str, Any]
+_LANGUAGE = re.compile(r"/gradio_api/textloc/([a-z]{2})\.js")
 _OWN = re.compile(rb"<meta\s[^>]*(?:property|name)=\"(?:og|twitter):[^>]*>")
 
 
 class EarlyScript:
-    """ASGI middleware: answers for Plotly.js, adds its tag to the HTML of `/`, passes on the rest.
+    """ASGI middleware: answers for Plotly.js and `gradio_api/textloc/<language>.js`, adds their tags
+    to the HTML of `/`, passes on the rest.
 
     The address changes with the version of Plotly, so browsers may keep the script for good.
     """
@@ -32,6 +36,10 @@ class EarlyScript:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             if path == f"/{self._address}":
                 await (await self._script(scope))(scope, receive, send)
+                return
+            match = _LANGUAGE.fullmatch(path)
+            if match and match[1] in languages.NAMES and match[1] != "en":
+                await _said(match[1])(scope, receive, send)
                 return
             if path == "/":
                 await self._page(scope, receive, send)
@@ -52,6 +60,8 @@ class EarlyScript:
     async def _page(self, scope: Message, receive: Any, send: Any) -> None:
         start: Message = {}
         body = bytearray()
+        query = bytes(scope.get("query_string", b"")).decode("latin-1")
+        language = languages.asked(query, Headers(scope=scope))
 
         async def collect(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -59,8 +69,12 @@ class EarlyScript:
             elif message["type"] == "http.response.body":
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    page = _tagged(bytes(body), self._tag + await self._preview(scope))
+                    page = _tagged(
+                        bytes(body), _first(language) + self._tag + await self._preview(scope)
+                    )
                     start["headers"] = _with_length(start["headers"], len(page))
+                    if "lang=" in query:
+                        start["headers"].append((b"set-cookie", _kept(language)))
                     await send(start)
                     await send({"type": "http.response.body", "body": page})
 
@@ -78,6 +92,22 @@ class EarlyScript:
     @property
     def _tag(self) -> str:
         return f'<script async data-plotly src="{self._address}"></script>'
+
+
+def _said(language: str) -> Response:
+    headers = {"Cache-Control": "max-age=3600"}
+    return Response(languages.script(language), headers=headers, media_type="text/javascript")
+
+
+def _first(language: str) -> str:
+    """The tag of a language, before all others: texts are to appear in it at once."""
+    if language == "en":
+        return ""
+    return f'<script data-language src="gradio_api/textloc/{language}.js"></script>'
+
+
+def _kept(language: str) -> bytes:
+    return f"{languages.COOKIE}={language}; Path=/; Max-Age=31536000; SameSite=Lax".encode()
 
 
 def _tagged(page: bytes, tags: str) -> bytes:

@@ -4,11 +4,29 @@
   const asked = () => new URLSearchParams(location.search);
   document.body.classList.toggle("tl-embed", asked().has("embed"));
   document.querySelector("#jobs")?.addEventListener("click", ({ target }) => {
-    const name = target.closest("[role=tab]")?.textContent.trim().toLowerCase();
+    const shown = target.closest("[role=tab]")?.textContent.trim();
+    const name = shown && (window.textloc?.source?.(shown) ?? shown).toLowerCase();
     if (!name || asked().has("embed")) return;
     const link = document.querySelector(`#${shares[name]} input`)?.value;
     history.replaceState(history.state, "", link || `${location.origin}${location.pathname}?tab=${name}`);
   });
+  // Another language, of the same view. Where the page came without its script (server-side
+  // rendering), it is asked for here.
+  document.querySelector(".tl-languages")?.addEventListener("click", (event) => {
+    const language = event.target.closest("a")?.lang;
+    if (!language) return;
+    event.preventDefault();
+    const to = new URL(location.href);
+    to.searchParams.set("lang", language);
+    location.assign(to);
+  });
+  const kept = /(?:^|; )textloc-language=(\w+)/.exec(document.cookie)?.[1];
+  const wanted = [asked().get("lang"), kept, ...navigator.languages].filter(Boolean);
+  const language = wanted.map((tag) => tag.slice(0, 2)).find((tag) => ["en", "pl", "ja"].includes(tag));
+  if (language && language !== "en" && !window.textloc?.language) {
+    document.head.append(
+      Object.assign(document.createElement("script"), { src: `gradio_api/textloc/${language}.js` }));
+  }
   // A step back or forth opens what that address shows.
   window.addEventListener("popstate", () => location.reload());
 }

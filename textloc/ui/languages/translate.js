@@ -1,0 +1,102 @@
+((language, catalog) => {
+  // Says the page in another language. Texts are looked up as they appear in the page, in English:
+  // whole ("Run"), or with gaps ("{} steps"), whose words stay unless the translation says {0:t}.
+  // A translation may be one a plural form of its first number. What people wrote or OCR read is left.
+  if (window.textloc?.language) return;
+  const LEFT = "code, pre, textarea, script, style, [translate=no], .tl-letters, .tl-prompts, .tl-own";
+  const WHOLE = ".tl-about p";  // looked up with their markup
+  const GAP = "((?:(?![.?!] [A-Z])[^])+?)";  // within one sentence
+  const NAMES = ["aria-label", "aria-valuetext", "title", "alt", "placeholder"];
+  const plural = new Intl.PluralRules(language);
+  const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const whole = new Map(), gaps = [], sources = new Map();
+  for (const [text, said] of Object.entries(catalog)) {
+    if (!text.includes("{}")) { whole.set(text, said); continue; }
+    const parts = text.split("{}");
+    gaps.push({
+      shape: new RegExp(`^${parts.map(escaped).join(GAP)}$`), said, weight: parts.join("").length,
+    });
+  }
+  gaps.sort((a, b) => b.weight - a.weight);
+
+  const numbers = (text) => text.replace(/^([\d,–\- ]+) and (\d[\d–]*)$/, `$1${catalog[" and "]}$2`);
+  const filled = (said, found) => {
+    found = found.map(numbers);
+    if (typeof said !== "string") {
+      const number = Number(found.find((part) => /^[\d.,]+$/.test(part)));
+      said = said[plural.select(number)] ?? said.other;
+    }
+    return said.replace(/\{(\d)(:t)?\}/g, (_, n, also) => (also ? translated(found[n]) : found[n]));
+  };
+  const looked = (text) => {
+    if (whole.has(text)) return whole.get(text);
+    for (const { shape, said } of gaps) {
+      const found = shape.exec(text);
+      if (found) return filled(said, found.slice(1));
+    }
+    for (const [cut, between] of [[" · ", " · "], [/(?<=[.?!]) (?=[A-Z])/, " "], ["; ", "; "]]) {
+      const parts = text.split(cut);
+      if (parts.length > 1) return parts.map(translated).join(between);
+    }
+    return text;
+  };
+  const known = new Map();
+  const translated = (text) => {
+    const core = text.trim().replace(/\s+/g, " ");
+    if (!/[A-Za-z]/.test(core) || sources.has(core)) return text;
+    if (!known.has(core)) {
+      if (known.size > 5000) known.clear();
+      const said = looked(core);
+      known.set(core, said);
+      if (said !== core) sources.set(said, core);
+    }
+    const said = known.get(core);
+    return said === core ? text : text.match(/^\s*/)[0] + said + text.match(/\s*$/)[0];
+  };
+
+  const left = (element) => !element || element.closest(LEFT);
+  const named = (element) => {
+    for (const name of NAMES) {
+      const text = element.getAttribute(name);
+      if (!text || left(element)) continue;
+      const said = translated(text);
+      if (said !== text) element.setAttribute(name, said);
+    }
+  };
+  const told = (node) => {
+    if (left(node.parentElement)) return;
+    const said = translated(node.data);
+    if (said !== node.data) node.data = said;
+  };
+  const walked = (root) => {
+    if (root.nodeType === Node.TEXT_NODE) { told(root); return; }
+    if (root.nodeType !== Node.ELEMENT_NODE) return;
+    named(root);
+    for (const element of root.querySelectorAll(WHOLE)) {
+      const said = whole.get(element.innerHTML.trim().replace(/\s+/g, " "));
+      if (said) element.innerHTML = said;
+    }
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const node = walker.currentNode;
+      if (node.nodeType === Node.TEXT_NODE) told(node);
+      else named(node);
+    }
+  };
+  window.textloc = {
+    ...window.textloc,
+    language,
+    source: (text) => sources.get(text.trim()) ?? text.trim(),
+  };
+  document.documentElement.lang = language;
+  walked(document.documentElement);
+  new MutationObserver((changes) => {
+    for (const { type, target, addedNodes } of changes) {
+      if (type === "characterData") told(target);
+      else if (type === "attributes") named(target);
+      else addedNodes.forEach(walked);
+    }
+  }).observe(document.documentElement, {
+    subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: NAMES,
+  });
+})
