@@ -4,9 +4,9 @@ The page is written in English. A catalog gives each of its texts, as it stands 
 another language; `translate.js` puts them in place in the browser, so that no tab knows of it. To
 add a language, add its catalog: `tests/browser/test_languages.py` says what it lacks.
 
-In a catalog `{}` is a gap that holds a number or a word (`"{} steps"`); the translation names gaps by
-their number, `{0}`, or `{0:t}` where what stands there is to be translated too. An object in place of a
-text gives plural forms by their CLDR names (`one`, `few`, `many`, `other`).
+In a catalog `{}` is a gap that holds a number or a word (`"{} steps"`); the translation names gaps
+by their number, `{0}`, or `{0:t}` where what stands there is to be translated too. An object in
+place of a text gives plural forms by their CLDR names (`one`, `few`, `many`, `other`).
 """
 
 import json

@@ -22,8 +22,8 @@ _OWN = re.compile(rb"<meta\s[^>]*(?:property|name)=\"(?:og|twitter):[^>]*>")
 
 
 class EarlyScript:
-    """ASGI middleware: answers for Plotly.js and `gradio_api/textloc/<language>.js`, adds their tags
-    to the HTML of `/`, passes on the rest.
+    """ASGI middleware: answers for Plotly.js and `gradio_api/textloc/<language>.js`, adds their
+    tags to the HTML of `/`, passes on the rest.
 
     The address changes with the version of Plotly, so browsers may keep the script for good.
     """
