@@ -41,7 +41,7 @@ def localize(
     start_step: int = 0,
     layers: LayersLike = "all",
     share: float = 0.9,
-    search: Literal["attribution", "sweep"] = "attribution",
+    search: Literal["auto", "attribution", "sweep"] = "auto",
     alone: LayersLike = (),
     ocr: str = "auto",
     lora: str | None = None,
@@ -74,7 +74,8 @@ def localize(
         layers: that the set is made of: numbers, text such as `50-60`, or `all`.
         share: of what all layers change that the chosen set must reach, in (0, 1].
         search: `attribution` orders the layers by their shares, in seconds, and cuts the order
-            where the words come out; `sweep` patches each layer alone (the paper's).
+            where the words come out; `sweep` patches each layer alone (the paper's); `auto` does
+            the first, or the second where no gradients can be taken between the two texts.
         alone: layers that `attribution` patches alone as well, as `layers`; `sweep` does so with
             all of them.
         ocr: `rapidocr`, `easyocr`, or `auto`.

@@ -48,10 +48,10 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument(
         "--search",
-        default="attribution",
-        choices=("attribution", "sweep"),
+        default="auto",
+        choices=("auto", "attribution", "sweep"),
         help="attribution: order the layers by their shares; sweep: patch each alone, as the paper "
-        "does (default: %(default)s)",
+        "does; auto (default): by their shares, or a sweep where no gradients can be taken",
     )
     verb.add_argument(
         "--alone", help="layers that attribution patches alone as well, such as 8-10 or all"

@@ -23,14 +23,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from textloc.checkpoints import loading
 from textloc.checkpoints.loading import Model
-from textloc.errors import LayerError, PromptError
+from textloc.errors import LayerError, NoWayError, PromptError
 from textloc.jobs import growing
 from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
 from textloc.jobs.readings import Readings, Set
@@ -39,7 +39,7 @@ from textloc.prompts import Pair
 from textloc.results.judging import doubt
 
 SCHEMA = "textloc.localize/1"
-SEARCHES = ("attribution", "sweep")
+SEARCHES = ("auto", "attribution", "sweep")
 """Ways to find the set: by the shares of the layers, or by each layer alone."""
 CONTROLS = 3
 """Random layer sets patched for comparison."""
@@ -81,7 +81,8 @@ def localize_stream(
         ocr: engine, or `auto`.
         share: of the all-layers effect that the chosen set must reach, in (0, 1].
         search: `sweep` patches each layer alone and grows the set from that (the paper's);
-            `attribution` orders the layers by their shares (`layer_search`).
+            `attribution` orders the layers by their shares (`layer_search`); `auto` does so where
+            gradients can be taken between the two texts, and else as `sweep`.
         alone: layers that `attribution` patches alone as well; `sweep` does so with all `layers`.
         chunk_rows: rows a pipeline call at most; smaller ones give partial results sooner.
         on_step: called with (steps done, steps) within each call.
@@ -126,7 +127,19 @@ def localize_stream(
         return Sweep(**asked).run()
     from textloc.jobs.layer_search import SearchByShares
 
-    return SearchByShares(**asked, alone=tuple(sorted(set(alone)))).run()
+    by_shares = SearchByShares(**asked, alone=tuple(sorted(set(alone)))).run()
+    return by_shares if search == "attribution" else _else_sweep(by_shares, asked)
+
+
+def _else_sweep(by_shares: Iterator[Event], asked: dict[str, Any]) -> Iterator[Event]:
+    """A localization by shares, or, where there is no way for them, by a sweep."""
+    try:
+        yield from by_shares
+        return
+    except NoWayError as error:
+        why = str(error).partition("; ")[0]
+    for event in Sweep(**asked).run():
+        yield replace(event, message=event.message if event.document["complete"] else why)
 
 
 @dataclass(kw_only=True)

@@ -297,6 +297,24 @@ def encode_shifted(pipe: Any, pictures: Sequence[Image.Image], sampling: Samplin
     return (code - (config.shift_factor or 0.0)) * config.scaling_factor
 
 
+def encode_frame(pipe: Any, pictures: Sequence[Image.Image]) -> Any:
+    """The same of video autoencoders, which take pictures as one frame: (N, C, h, w)."""
+    code, config = coded(pipe.vae, pixels(pipe, pictures)[:, :, None])[:, :, 0], pipe.vae.config
+    mean, std = (
+        code.new_tensor(values)[:, None, None]
+        for values in (config.latents_mean, config.latents_std)
+    )
+    return (code - mean) / std
+
+
+def normed(vae: Any, code: Any, least: float | None = None) -> Any:
+    """Latents patched two by two (N, 4 C, h, w) by the batch norm of FLUX.2's autoencoder. least:
+    what is added to the variance; None takes what the autoencoder's config says."""
+    usual = (vae.bn.running_mean, vae.bn.running_var)
+    mean, variance = (values.view(1, -1, 1, 1).to(code) for values in usual)
+    return (code - mean) / (variance + (least or vae.config.batch_norm_eps)).sqrt()
+
+
 def coded(vae: Any, pictures: Any) -> Any:
     """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives, in its
     number format. Where its config says `force_upcast` it runs in float32, as in diffusers' own

@@ -78,8 +78,4 @@ class Flux2(Family):
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents patched two by two, normed and packed: (N, hw / 4, 4 C)."""
         code = pipe._patchify_latents(common.coded(pipe.vae, common.pixels(pipe, pictures)))
-        norm = pipe.vae.bn
-        usual = (norm.running_mean, norm.running_var)
-        mean, variance = (values.view(1, -1, 1, 1).to(code) for values in usual)
-        code = (code - mean) / (variance + pipe.vae.config.batch_norm_eps).sqrt()
-        return pipe._pack_latents(code)
+        return pipe._pack_latents(common.normed(pipe.vae, code))

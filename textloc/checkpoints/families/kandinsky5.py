@@ -9,7 +9,10 @@ from a row of its own. The pooled state enters by the time embedding: a channel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
@@ -68,3 +71,7 @@ class Kandinsky5(Family):
         """Qwen's tokenizer at the call's length."""
         tokenizer = common.plain_tokenizer(pipe.tokenizer)
         return [(tokenizer, sampling.text_length or self.LENGTH)]
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of one frame, features last: (N, 1, h, w, C)."""
+        return common.encode(pipe, pictures, sampling).movedim(1, -1)[:, None]

@@ -68,13 +68,7 @@ class QwenImage(Family):
 
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents of the video autoencoder's one frame, packed by two by two: (N, hw / 4, 4 C)."""
-        code = common.coded(pipe.vae, common.pixels(pipe, pictures)[:, :, None])
-        mean, std = (
-            code.new_tensor(values)[:, None, None, None]
-            for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
-        )
-        code = (code - mean) / std
-        return pipe._pack_latents(code, len(code), code.shape[1], *code.shape[-2:])
+        return common.packed(pipe, common.encode_frame(pipe, pictures))
 
     def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
         """What follows the pipeline's instruction."""
