@@ -365,15 +365,28 @@ class Reader:
         return self.tokenizer(f"{self.before}{prompt}{self.after}")
 
 
-def templated(tokenizer: Any, **options: Any) -> Reader:
-    """A reader of a chat model's tokenizer whose template holds one message of the user."""
+def templated(
+    tokenizer: Any, system: str | None = None, generate: bool = True, **options: Any
+) -> Reader:
+    """A reader of a chat model's tokenizer whose template holds one message of the user.
+
+    Args:
+        tokenizer: also a processor. system: what the pipeline says before, where it does, each
+            message then a list of parts. generate: whether the template ends with the beginning of
+            an answer.
+    """
     prompt = "\N{OBJECT REPLACEMENT CHARACTER}"
-    messages = [{"role": "user", "content": prompt}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
+    if system is not None:
+        said = (("system", system), ("user", prompt))
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": text}]} for role, text in said
+        ]
     written = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True, **options
+        messages, tokenize=False, add_generation_prompt=generate, **options
     )
     before, _, after = written.partition(prompt)
-    return Reader(tokenizer, before, after)
+    return Reader(plain_tokenizer(tokenizer), before, after)
 
 
 def plain_tokenizer(processor: Any) -> Any:
