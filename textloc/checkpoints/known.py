@@ -296,11 +296,11 @@ KNOWN = (
     KnownCheckpoint(
         "z-image-turbo",
         "Tongyi-MAI/Z-Image-Turbo",
-        "Z-Image Turbo: nine steps, no guidance",
+        "Z-Image Turbo: eight steps, no guidance",
         "apache-2.0",
         20.5,
         dtype="bfloat16",
-        steps=9,
+        steps=8,
         guidance=0.0,
         size=1024,
     ),

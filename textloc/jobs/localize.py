@@ -28,6 +28,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from textloc.checkpoints import loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, NoWayError, PromptError
@@ -58,6 +60,7 @@ def localize_stream(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
     guidance: float | None = None,
+    image: Image.Image | None = None,
     start_step: int = 0,
     layers: Sequence[int] | None = None,
     ocr: str = "auto",
@@ -75,6 +78,7 @@ def localize_stream(
         pairs: prompt pairs (`prompts.parse_pair`).
         seeds: noise seeds; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.
+        image: a picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2).
         start_step: patch from this denoising step on, from 0; equal to `steps` patches nothing.
             (The paper's t_s is steps - start_step.)
         layers: layers that the set is made of; None takes all. The ceiling always patches all.
@@ -102,7 +106,7 @@ def localize_stream(
         raise PromptError(f"the share {share} is outside (0, 1]; 0.9 is usual")
     began = time.perf_counter()
     loaded = loading.load(model)
-    sampling = asked_sampling(loaded, steps, guidance, start_step)
+    sampling = asked_sampling(loaded, steps, guidance, start_step, image)
     chosen = tuple(range(len(loaded.layers))) if layers is None else tuple(sorted(set(layers)))
     check_layers(chosen, len(loaded.layers))
     if not chosen:

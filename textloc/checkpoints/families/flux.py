@@ -22,7 +22,7 @@ from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Run, Sampling
+from textloc.runs import Reference, Run, Sampling
 
 
 class Flux(Family):
@@ -106,3 +106,7 @@ class FluxKontext(Flux):
         if sampling.height is None or sampling.width is None:
             return asked
         return asked | {"max_area": sampling.height * sampling.width}
+
+    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+        """The picture to change, in its own size."""
+        return {"image": reference.picture, "_auto_resize": False}
