@@ -1,9 +1,9 @@
 """Qwen-Image: a vision-language model as text encoder, joint attention with a mask over the text.
 
-Reads `diffusers.QwenImageTransformer2DModel`. Each block joins a text stream, projected by
-`add_k_proj` and `add_v_proj`, to the image stream; `encoder_hidden_states_mask` leaves out the
-padding of shorter texts. The text stream depends on the image, so the layers are not static.
-There is no other way for the text.
+Reads `diffusers.QwenImageTransformer2DModel`. Tokens are [text, image]. Each block joins a text
+stream, projected by `add_k_proj` and `add_v_proj`, to the image stream;
+`encoder_hidden_states_mask` leaves out the padding of shorter texts. The text stream depends on the
+image, so the layers are not static. There is no other way for the text.
 
 Guidance is a second pass with the negative prompt, an empty one where none is set.
 """
