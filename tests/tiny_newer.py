@@ -192,6 +192,8 @@ def hunyuan_image(heads: int = 3, blocks: int = 1, single: int = 2) -> Any:
         ocr_guider=AdaptiveProjectedMixGuidance(),
     )
     pipe.tokenizer_max_length = 80
+    pipe.prompt_template_encode = "Draw: {}<|im_end|>"  # in bytes, not in Qwen's tokens
+    pipe.prompt_template_encode_start_idx = 6
     return pipe
 
 
@@ -768,6 +770,8 @@ def kandinsky5(blocks: int = 3) -> Any:
         scheduler=_flow(),
     )
     pipe.resolutions = [(16, 16)]
+    pipe.prompt_template = "Draw: {}<|im_end|>"  # in bytes, not in Qwen's tokens
+    pipe.prompt_template_encode_start_idx = 6
     return pipe
 
 

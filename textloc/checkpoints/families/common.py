@@ -349,6 +349,10 @@ def coded(vae: Any, pictures: Any) -> Any:
     return code
 
 
+PROMPT = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands for a prompt in a template."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """A tokenizer that reads prompts within the pipeline's template; called as tokenizers are.
@@ -366,26 +370,31 @@ class Reader:
 
 
 def templated(
-    tokenizer: Any, system: str | None = None, generate: bool = True, **options: Any
+    tokenizer: Any,
+    system: str | None = None,
+    generate: bool = True,
+    parts: bool = False,
+    **options: Any,
 ) -> Reader:
     """A reader of a chat model's tokenizer whose template holds one message of the user.
 
     Args:
-        tokenizer: also a processor. system: what the pipeline says before, where it does, each
-            message then a list of parts. generate: whether the template ends with the beginning of
-            an answer.
+        tokenizer: also a processor. system: what the pipeline says before, where it does.
+            generate: whether the template ends with the beginning of an answer. parts: whether
+            messages are lists of parts, as where there is a `system`.
     """
-    prompt = "\N{OBJECT REPLACEMENT CHARACTER}"
-    messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
-    if system is not None:
-        said = (("system", system), ("user", prompt))
-        messages = [
-            {"role": role, "content": [{"type": "text", "text": text}]} for role, text in said
-        ]
+    said = [("user", PROMPT)] if system is None else [("system", system), ("user", PROMPT)]
+    messages = [
+        {
+            "role": role,
+            "content": [{"type": "text", "text": text}] if parts or system is not None else text,
+        }
+        for role, text in said
+    ]
     written = tokenizer.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=generate, **options
     )
-    before, _, after = written.partition(prompt)
+    before, _, after = written.partition(PROMPT)
     return Reader(plain_tokenizer(tokenizer), before, after)
 
 

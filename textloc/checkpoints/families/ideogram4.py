@@ -78,3 +78,8 @@ class Ideogram4(Family):
         code = pixel_unshuffle(code, patch).unflatten(1, (channels, patch**2))
         code = code.transpose(1, 2).flatten(1, 2)  # (N, place in the patch * C, h, w)
         return common.normed(pipe.vae, code).flatten(2).transpose(1, 2)
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length, within its template."""
+        reader = common.templated(pipe.tokenizer, parts=True)
+        return [(reader, sampling.text_length or self.LENGTH)]

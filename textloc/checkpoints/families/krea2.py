@@ -64,3 +64,14 @@ class Krea2(Family):
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents of the video autoencoder's one frame, packed: (N, hw / 4, 4 C)."""
         return common.packed(pipe, common.encode_frame(pipe, pictures))
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length, after the pipeline's instruction; what the pipeline
+        writes after a prompt takes some of it."""
+        reader = common.Reader(
+            common.plain_tokenizer(pipe.tokenizer), pipe.prompt_template_encode_prefix
+        )
+        around = (
+            pipe.prompt_template_encode_start_idx - pipe.prompt_template_encode_num_suffix_tokens
+        )
+        return [(reader, (sampling.text_length or self.LENGTH) + around)]
