@@ -62,6 +62,7 @@ def placed_tokenizer() -> Any:
 
         def __init__(self) -> None:
             self._own = tokenizer("left")
+            self.all_special_ids, self.decode = self._own.all_special_ids, self._own.decode
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             found = self._own(*args, **kwargs)

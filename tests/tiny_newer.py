@@ -21,7 +21,7 @@ def _calm(unet: Any) -> Any:
     return unet
 
 
-def _vae_deep() -> Any:
+def _vae_deep(**more: Any) -> Any:
     """An autoencoder that reduces eightfold."""
     from diffusers import AutoencoderKL
 
@@ -33,6 +33,7 @@ def _vae_deep() -> Any:
         latent_channels=4,
         norm_num_groups=4,
         mid_block_add_attention=False,
+        **more,
     )
 
 
@@ -55,15 +56,16 @@ def _vae_flux2(channels: int) -> Any:
     ).eval()
 
 
-def _vae_qwen() -> Any:
+def _vae_qwen(deep: int = 2) -> Any:
+    """A video autoencoder that halves a side so many times."""
     from diffusers import AutoencoderKLQwenImage
 
     return AutoencoderKLQwenImage(
-        base_dim=24,
+        base_dim=24 if deep == 2 else 8,
         z_dim=4,
-        dim_mult=[1, 2, 4],
+        dim_mult=[1, 2, 4] if deep == 2 else [1] * (deep + 1),
         num_res_blocks=1,
-        temperal_downsample=[False, True],
+        temperal_downsample=[False, *[True] * (deep - 1)],
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
     )
@@ -190,6 +192,8 @@ def hunyuan_image(heads: int = 3, blocks: int = 1, single: int = 2) -> Any:
         ocr_guider=AdaptiveProjectedMixGuidance(),
     )
     pipe.tokenizer_max_length = 80
+    pipe.prompt_template_encode = "Draw: {}<|im_end|>"  # in bytes, not in Qwen's tokens
+    pipe.prompt_template_encode_start_idx = 6
     return pipe
 
 
@@ -244,7 +248,7 @@ def lumina2(heads: int = 4, blocks: int = 3) -> Any:
     )
     pipe = Lumina2Pipeline(
         scheduler=_flow(),
-        vae=_vae(shift_factor=0.0),
+        vae=_vae_deep(shift_factor=0.0),
         text_encoder=encoders.gemma2(16),
         tokenizer=encoders.tokenizer(),
         transformer=_matter(transformer, "to_k", "to_v", "norm_out"),
@@ -552,10 +556,10 @@ def bria_fibo(heads: int = 2, blocks: int = 1, single: int = 2) -> Any:
     vae = AutoencoderKLWan(
         base_dim=8,
         z_dim=16,
-        dim_mult=[1, 1, 1, 1],
+        dim_mult=[1] * 5,
         num_res_blocks=1,
-        temperal_downsample=[False, True, True],
-        scale_factor_spatial=8,
+        temperal_downsample=[False, True, True, True],
+        scale_factor_spatial=16,
     )
     return BriaFiboPipeline(
         scheduler=_flow(),
@@ -659,7 +663,7 @@ def qwen_image_21(heads: int = 3, blocks: int = 3) -> Any:
     )
     pipe = QwenImage21Pipeline(
         scheduler=_flow(),
-        vae=_vae_qwen(),
+        vae=_vae_qwen(4),
         text_encoder=encoders.qwen3_vl(16, 2, causal=True),
         processor=_processor(),
         transformer=_matter(
@@ -691,7 +695,7 @@ def lumina(heads: int = 4, blocks: int = 3) -> Any:
             layer.gate.fill_(1.0)
     return LuminaPipeline(
         scheduler=_flow(),
-        vae=_vae(),
+        vae=_vae_deep(),
         text_encoder=encoders.gemma(16),
         tokenizer=encoders.tokenizer(),
         transformer=_matter(transformer, "attn2", "norm_out"),
@@ -733,7 +737,7 @@ def hunyuan_dit(heads: int = 3, blocks: int = 4) -> Any:
 
 def kandinsky5(blocks: int = 3) -> Any:
     """`Kandinsky5T2IPipeline`."""
-    from diffusers import AutoencoderKL, Kandinsky5T2IPipeline, Kandinsky5Transformer3DModel
+    from diffusers import Kandinsky5T2IPipeline, Kandinsky5Transformer3DModel
 
     torch.manual_seed(0)
     transformer = Kandinsky5Transformer3DModel(
@@ -754,17 +758,8 @@ def kandinsky5(blocks: int = 3) -> Any:
         for name, weight in transformer.named_parameters():
             if "modulation" in name and name.endswith("weight"):
                 weight.normal_(0, 0.2)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=4,
-        mid_block_add_attention=False,
-    )
     pipe = Kandinsky5T2IPipeline(
-        vae=vae,
+        vae=_vae_deep(),
         text_encoder=encoders.qwen25_vl(16),
         tokenizer=encoders.tokenizer(),
         text_encoder_2=encoders.clip(32),
@@ -775,6 +770,8 @@ def kandinsky5(blocks: int = 3) -> Any:
         scheduler=_flow(),
     )
     pipe.resolutions = [(16, 16)]
+    pipe.prompt_template = "Draw: {}<|im_end|>"  # in bytes, not in Qwen's tokens
+    pipe.prompt_template_encode_start_idx = 6
     return pipe
 
 

@@ -38,10 +38,11 @@ def localize(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
     guidance: float | None = None,
+    image: Image.Image | None = None,
     start_step: int = 0,
     layers: LayersLike = "all",
     share: float = 0.9,
-    search: Literal["attribution", "sweep"] = "attribution",
+    search: Literal["auto", "attribution", "sweep"] = "auto",
     alone: LayersLike = (),
     ocr: str = "auto",
     lora: str | None = None,
@@ -70,11 +71,14 @@ def localize(
         pairs: several instead of one: (source, target) tuples, or a file of them.
         seeds: noise seeds, 0 or greater; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.
+        image: picture that the pipeline is given beside every prompt, as FLUX.1 Kontext and FLUX.2
+            take one; cut to the size of the pictures.
         start_step: patch from this denoising step on, from 0 (the paper's t_s is steps minus it).
         layers: that the set is made of: numbers, text such as `50-60`, or `all`.
         share: of what all layers change that the chosen set must reach, in (0, 1].
         search: `attribution` orders the layers by their shares, in seconds, and cuts the order
-            where the words come out; `sweep` patches each layer alone (the paper's).
+            where the words come out; `sweep` patches each layer alone (the paper's); `auto` does
+            the first, or the second where no gradients can be taken between the two texts.
         alone: layers that `attribution` patches alone as well, as `layers`; `sweep` does so with
             all of them.
         ocr: `rapidocr`, `easyocr`, or `auto`.
@@ -120,6 +124,7 @@ def localize(
             seeds=_seeds(seeds),
             steps=_whole(steps),
             guidance=guidance,
+            image=image,
             start_step=_whole(start_step),
             layers=chosen,
             ocr=ocr,
@@ -141,6 +146,7 @@ def attribute(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
     guidance: float | None = None,
+    image: Image.Image | None = None,
     steps_at: Sequence[int] | None = None,
     points: int | None = None,
     tolerance: float | None = None,
@@ -167,8 +173,8 @@ def attribute(
         shares.figure("letters").show()
 
     Args:
-        model, source, target, pairs, seeds, steps, guidance, lora, lora_scale, device, dtype, size,
-            scheduler, variant, offload, progress: as `localize`.
+        model, source, target, pairs, seeds, steps, guidance, image, lora, lora_scale, device,
+            dtype, size, scheduler, variant, offload, progress: as `localize`.
         steps_at: denoising steps to look at, from 0; None takes the first and two later ones.
         points: points on the way at a step, at most; None is usual.
         tolerance: how far the shares of a step may sum to something else than 1; None is 0.05.
@@ -204,6 +210,7 @@ def attribute(
             seeds=_seeds(seeds),
             steps=_whole(steps),
             guidance=guidance,
+            image=image,
             steps_at=steps_at,
             points=POINTS if points is None else points,
             tolerance=TOLERANCE if tolerance is None else tolerance,

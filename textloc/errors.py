@@ -25,6 +25,10 @@ class AttributionError(TextlocError):
     """A change that cannot be divided among layers: none is there, or no gradient can be taken."""
 
 
+class NoWayError(AttributionError):
+    """A checkpoint, or a pair of its texts, between which no gradients can be taken."""
+
+
 class OCRError(TextlocError):
     """An OCR engine that is unknown, not installed, or without its weights."""
 

@@ -7,6 +7,7 @@ is said in the picture's `notes`; what cannot be decided is refused.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 import warnings
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from textloc.errors import PromptError
-from textloc.runs import Sampling
+from textloc.runs import Reference, Sampling
 
 LARGEST = 40_000_000
 """Pixels of the largest picture that is opened."""
@@ -359,6 +360,13 @@ def fit(picture: Image.Image, sampling: Sampling, cut: float = 0.34) -> Image.Im
     found = ImageOps.fit(whole, size, Image.Resampling.LANCZOS)
     found.info = {_NOTES: notes(whole)} if notes(whole) else {}
     return found
+
+
+def reference(picture: Image.Image, sampling: Sampling) -> Reference:
+    """The picture as what a call is given beside its prompts: at its size (`fit`)."""
+    fitted = fit(picture, sampling)
+    pixels = hashlib.sha256(f"{fitted.size}".encode() + fitted.tobytes()).hexdigest()
+    return Reference(f"sha256:{pixels}", fitted)
 
 
 def address(picture: Image.Image) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 from textloc.errors import LayerError, PromptError
@@ -107,12 +107,24 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A picture that the pipeline is given beside every prompt.
+
+    digest: of its pixels. picture: RGB, of the size that the call makes.
+    """
+
+    digest: str
+    picture: Any = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Sampling:
     """What all rows of a call share.
 
     steps: denoising steps. guidance: classifier-free guidance scale (1 or less: none).
     height, width: pixels; None leaves the pipeline's own. text_length: longest text in tokens,
-    where the call takes one (`max_sequence_length`); None leaves the pipeline's own.
+    where the call takes one (`max_sequence_length`); None leaves the pipeline's own. reference: a
+    picture that the call is given, or None.
     """
 
     steps: int
@@ -120,6 +132,7 @@ class Sampling:
     height: int | None = None
     width: int | None = None
     text_length: int | None = None
+    reference: Reference | None = None
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ A new release of diffusers shows here what is missing.
 from __future__ import annotations
 
 import inspect
+import re
 
 import diffusers
 import pytest
@@ -119,30 +120,64 @@ def test_siblings_of_a_known_pipeline_are_patched_alike(name: str) -> None:
     assert apart(again[2], moved) < TOLERANCE
 
 
-@pytest.mark.parametrize(
-    ("config", "title"),
-    [
-        (lambda: diffusers.FirstBlockCacheConfig(), "first-block cache"),
-        (lambda: diffusers.MagCacheConfig(calibrate=True), "MagCache"),
-        (lambda: diffusers.TaylorSeerCacheConfig(), "TaylorSeer"),
-        (
-            lambda: diffusers.PyramidAttentionBroadcastConfig(
-                spatial_attention_block_skip_range=2, current_timestep_callback=lambda: 1
-            ),
-            "pyramid attention broadcast",
-        ),
-    ],
-)
-def test_caches_of_diffusers_are_refused_by_name(config: object, title: str) -> None:
+def _now() -> int:
+    return 1
+
+
+CACHES: dict[str, tuple[str, dict[str, object]]] = {
+    "FasterCacheConfig": (
+        "FasterCache",
+        {
+            "spatial_attention_block_skip_range": 2,
+            "current_timestep_callback": _now,
+            "tensor_format": "BCHW",
+            "is_guidance_distilled": True,
+        },
+    ),
+    "FirstBlockCacheConfig": ("first-block cache", {}),
+    "MagCacheConfig": ("MagCache", {"calibrate": True}),
+    "PyramidAttentionBroadcastConfig": (
+        "pyramid attention broadcast",
+        {"spatial_attention_block_skip_range": 2, "current_timestep_callback": _now},
+    ),
+    "SeaCacheConfig": ("SeaCache", {}),
+    "TaylorSeerCacheConfig": ("TaylorSeer", {}),
+    "TextKVCacheConfig": ("cache of text keys and values", {}),
+}
+"""What `enable_cache` takes, to its name in an error and what it is made with."""
+
+
+def test_every_cache_of_diffusers_is_in_the_table() -> None:
+    from diffusers.models import cache_utils
+
+    source = inspect.getsource(cache_utils.CacheMixin.enable_cache)
+    assert set(re.findall(r"isinstance\(config, (\w+)\)", source)) == CACHES.keys()
+
+
+@pytest.mark.parametrize("config", CACHES)
+def test_caches_of_diffusers_are_refused_by_name(config: str) -> None:
     from tests.tiny_families import flux
 
-    denoiser = flux().transformer
+    title, options = CACHES[config]
+    of_text = config == "TextKVCacheConfig"  # for one denoiser
+    denoiser = (tiny_newer.nucleus() if of_text else flux()).transformer
     layers = families.text_layers(denoiser)
-    denoiser.enable_cache(config())  # type: ignore[operator]
+    denoiser.enable_cache(getattr(diffusers, config)(**options))
     with pytest.raises(LayerError, match=f"{title}.*disable_cache"):
         families.text_layers(denoiser)
     denoiser.disable_cache()
     assert families.text_layers(denoiser) == layers
+
+
+def test_weights_held_in_fewer_bits_are_patched_alike() -> None:
+    """Layerwise casting skips no layer."""
+    torch.set_num_threads(1)
+    model = tiny_newer.model("flux2")
+    model.denoiser.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32)
+    runs = [SOURCE, TARGET, SOURCE.patched(whole(model, TARGET))]
+    (source, target, moved), _ = pictures(model, runs, steps=2, share=False)
+    assert apart(moved, target) < TOLERANCE
+    assert apart(source, target) > TOLERANCE
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

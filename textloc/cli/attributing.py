@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli.common import (
+    add_image,
     add_json,
     add_loading,
     add_model,
     advise,
     followed,
+    given_image,
     kept,
     loaded,
     opened,
@@ -42,6 +44,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--steps", type=int, help="denoising steps (default: the checkpoint's)")
     verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
+    add_image(verb)
     verb.add_argument(
         "--steps-at",
         metavar="NUMBERS",
@@ -193,6 +196,7 @@ def _attribute(options: argparse.Namespace) -> None:
 
     from textloc.jobs.attribute import attribute_stream
 
+    image = given_image(options)
     model = loaded(options)
     advise(model, (pair.source for pair in pairs))
     with tqdm(unit="step", disable=None, file=sys.stderr) as bar:
@@ -204,6 +208,7 @@ def _attribute(options: argparse.Namespace) -> None:
                 seeds=seeds,
                 steps=options.steps,
                 guidance=options.guidance,
+                image=image,
                 steps_at=steps_at,
                 points=options.points,
                 tolerance=options.tolerance,

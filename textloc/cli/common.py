@@ -59,6 +59,27 @@ def add_loading(verb: Any, trained: bool = False) -> None:
     verb.add_argument("--upscaler", help="second stage of DeepFloyd IF, a folder or Hub name")
 
 
+def add_image(verb: Any) -> None:
+    """The option `--image` of verbs that draw beside a picture."""
+    verb.add_argument(
+        "--image",
+        type=Path,
+        help="picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2)",
+    )
+
+
+def given_image(options: argparse.Namespace) -> Image.Image | None:
+    """The picture of `--image`, what was decided about it told, or None."""
+    from textloc.pictures import read_picture, sentences
+
+    if options.image is None:
+        return None
+    picture = read_picture(options.image)
+    for said in sentences(picture):
+        print(said, file=sys.stderr)
+    return picture
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """Read a size such as `512`, or height and width as `512x768`.
 

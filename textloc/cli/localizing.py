@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli.common import (
+    add_image,
     add_json,
     add_model,
     advise,
     followed,
+    given_image,
     kept,
     kept_aside,
     loaded,
@@ -41,6 +43,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--steps", type=int, help="denoising steps (default: the checkpoint's)")
     verb.add_argument("--guidance", type=float, help="guidance scale (default: the checkpoint's)")
+    add_image(verb)
     verb.add_argument("--start-step", type=int, default=0, help="patch from this step on, from 0")
     verb.add_argument("--layers", help="layers to try, such as 0-10 or 3,7 (default: all)")
     verb.add_argument(
@@ -48,10 +51,10 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument(
         "--search",
-        default="attribution",
-        choices=("attribution", "sweep"),
+        default="auto",
+        choices=("auto", "attribution", "sweep"),
         help="attribution: order the layers by their shares; sweep: patch each alone, as the paper "
-        "does (default: %(default)s)",
+        "does; auto (default): by their shares, or a sweep where no gradients can be taken",
     )
     verb.add_argument(
         "--alone", help="layers that attribution patches alone as well, such as 8-10 or all"
@@ -80,6 +83,7 @@ def _localize(options: argparse.Namespace) -> None:
     from textloc.jobs.localize import localize_stream
     from textloc.layers import parse_layers
 
+    image = given_image(options)
     model = loaded(options)
     advise(model, (pair.source for pair in pairs))
     count = len(model.layers)
@@ -96,6 +100,7 @@ def _localize(options: argparse.Namespace) -> None:
                 seeds=seeds,
                 steps=options.steps,
                 guidance=options.guidance,
+                image=image,
                 start_step=options.start_step,
                 layers=layers,
                 ocr=options.ocr,

@@ -23,6 +23,9 @@ def add(verbs: Any) -> None:
     add_json(compare)
     compare.set_defaults(run=_compare)
     models = verbs.add_parser("models", help="list the known checkpoints")
+    models.add_argument(
+        "--families", action="store_true", help="list the families of checkpoints that work"
+    )
     add_json(models)
     models.set_defaults(run=_models)
     serve = verbs.add_parser("serve", help="open the page, as `python app.py` does")
@@ -87,6 +90,11 @@ def _models(options: argparse.Namespace) -> None:
     from textloc.checkpoints.known import KNOWN
     from textloc.layers import format_layers
 
+    if options.families:
+        from textloc.checkpoints.families import table
+
+        printed([asdict(row) for row in table.rows()], options.json, table.markdown)
+        return
     rows = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
     if written(rows, options.json):
         return
@@ -101,7 +109,8 @@ def _models(options: argparse.Namespace) -> None:
     print(
         "\nGB: weights in memory, in the usual number format; twice that in float32, as on a CPU."
         "\nLayers: published ones that write the words; `textloc localize` finds them for any."
-        "\nAny diffusers folder or Hub name (owner/model) of these families works as well."
+        "\nAny diffusers folder or Hub name (owner/model) of a family works as well: "
+        "`textloc models --families`."
     )
 
 

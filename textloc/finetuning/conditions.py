@@ -53,7 +53,7 @@ def check_trained(pipe: Any) -> str:
             return TRAINED[cls.__name__]
     raise TrainingError(
         f"{type(pipe).__name__} cannot be fine-tuned here; the pipelines that can are "
-        f"{', '.join(TRAINED)}"
+        f"{', '.join(TRAINED)}. A LoRA that was trained elsewhere is carried by --lora"
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from textloc.checkpoints import loading
 from textloc.checkpoints.loading import Model
@@ -103,6 +104,7 @@ def attribute_stream(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
     guidance: float | None = None,
+    image: Image.Image | None = None,
     steps_at: Sequence[int] | None = None,
     points: int = POINTS,
     tolerance: float = TOLERANCE,
@@ -110,11 +112,12 @@ def attribute_stream(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """The same, an event after each step of each pair; the last is complete. Arguments and errors
-    as `attribute`, and `cancelled`: asked between passes; True stops with `Cancelled`."""
+    as `attribute`, and `image`: a picture that the pipeline is given beside every prompt (FLUX.1
+    Kontext, FLUX.2); `cancelled`: asked between passes; True stops with `Cancelled`."""
     check_asked(pairs, seeds)
     began = time.perf_counter()
     loaded = loading.load(model)
-    sampling = asked_sampling(loaded, steps, guidance)
+    sampling = asked_sampling(loaded, steps, guidance, image=image)
     looked = check_steps_at(steps_at, sampling.steps)
     if points < 1:
         raise LayerError("give at least one point at a step, such as 8")

@@ -8,7 +8,7 @@ from typing import Any
 
 from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
-from textloc.errors import AttributionError, LayerError
+from textloc.errors import LayerError
 from textloc.jobs.localize import localize_stream
 from textloc.layers import display_layers, parse_layers
 from textloc.paths import SHIPPED_RESULTS
@@ -131,12 +131,8 @@ def choose(
         )
     event = None
     options: dict[str, Any] = {"ocr": engine, "cancelled": cancelled}
-    try:
-        for event in localize_stream(model, pairs[:1], search="attribution", **options):
-            on_progress(event.done, event.total)
-    except AttributionError:  # a denoiser that gives no gradient, say
-        for event in localize_stream(model, pairs[:1], **options):
-            on_progress(event.done, event.total)
+    for event in localize_stream(model, pairs[:1], search="auto", **options):
+        on_progress(event.done, event.total)
     assert event is not None
     if (why := doubt(event.document)) is not None:
         raise LayerError(f"{why} Take words that {model.name} draws legibly, or name the layers")

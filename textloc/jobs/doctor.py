@@ -126,6 +126,11 @@ class _Patient:
         made = self.make({"all": SOURCE.patched(every)})["all"]
         apart = np.abs(self.pictures["source"] - self.pictures["target"]).max()
         ok, said = self._close(made, self.pictures["target"], "all patched and the target prompt")
+        if not apart:
+            return False, (
+                "the two prompts give the same picture, so nothing can be said of patching; is the "
+                "end of a prompt cut off?"
+            )
         return ok, f"{said} (the two prompts differ by {apart})"
 
     def restored(self) -> tuple[bool | None, str]:

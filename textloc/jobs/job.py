@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
 from textloc.patching.generation import generate
+from textloc.pictures import reference
 from textloc.prompts import Pair
 from textloc.reading import ocr
 from textloc.reading.ocr import Reading
@@ -78,12 +81,18 @@ def check_methods(methods: Sequence[str], known: Mapping[str, Any]) -> tuple[str
 
 
 def asked_sampling(
-    model: Model, steps: int | None, guidance: float | None, start_step: int = 0
+    model: Model,
+    steps: int | None,
+    guidance: float | None,
+    start_step: int = 0,
+    image: Image.Image | None = None,
 ) -> Sampling:
-    """The checkpoint's usual call with these steps and guidance, None leaving its own.
+    """The checkpoint's usual call with these steps and guidance, None leaving its own, and a
+    picture that it is given beside every prompt.
 
     Raises:
         LayerError: no step, or a start step that does not lie in 0 to the number of steps.
+        PromptError: a picture where the pipeline takes none.
     """
     usual = model.defaults
     sampling = replace(
@@ -104,6 +113,9 @@ def asked_sampling(
         raise LayerError(
             f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
         )
+    if image is not None:
+        sampling = replace(sampling, reference=reference(image, sampling))
+        model.family.arguments(model.pipe, [Run("")], sampling)  # raises where it takes none
     return sampling
 
 
@@ -244,6 +256,9 @@ class Job(ABC):
             "guidance": float(self.sampling.guidance),
             "height": self.sampling.height,
             "width": self.sampling.width,
+            **(
+                {} if self.sampling.reference is None else {"image": self.sampling.reference.digest}
+            ),
             **({} if self.engine is None else {"ocr": ocr.describe(self.engine)}),
             "dtype": self.model.dtype,
             **self.request(),

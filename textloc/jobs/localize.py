@@ -23,14 +23,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from textloc.checkpoints import loading
 from textloc.checkpoints.loading import Model
-from textloc.errors import LayerError, PromptError
+from textloc.errors import LayerError, NoWayError, PromptError
 from textloc.jobs import growing
 from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
 from textloc.jobs.readings import Readings, Set
@@ -39,7 +41,7 @@ from textloc.prompts import Pair
 from textloc.results.judging import doubt
 
 SCHEMA = "textloc.localize/1"
-SEARCHES = ("attribution", "sweep")
+SEARCHES = ("auto", "attribution", "sweep")
 """Ways to find the set: by the shares of the layers, or by each layer alone."""
 CONTROLS = 3
 """Random layer sets patched for comparison."""
@@ -58,6 +60,7 @@ def localize_stream(
     seeds: Sequence[int] = (0,),
     steps: int | None = None,
     guidance: float | None = None,
+    image: Image.Image | None = None,
     start_step: int = 0,
     layers: Sequence[int] | None = None,
     ocr: str = "auto",
@@ -75,13 +78,15 @@ def localize_stream(
         pairs: prompt pairs (`prompts.parse_pair`).
         seeds: noise seeds; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.
+        image: a picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2).
         start_step: patch from this denoising step on, from 0; equal to `steps` patches nothing.
             (The paper's t_s is steps - start_step.)
         layers: layers that the set is made of; None takes all. The ceiling always patches all.
         ocr: engine, or `auto`.
         share: of the all-layers effect that the chosen set must reach, in (0, 1].
         search: `sweep` patches each layer alone and grows the set from that (the paper's);
-            `attribution` orders the layers by their shares (`layer_search`).
+            `attribution` orders the layers by their shares (`layer_search`); `auto` does so where
+            gradients can be taken between the two texts, and else as `sweep`.
         alone: layers that `attribution` patches alone as well; `sweep` does so with all `layers`.
         chunk_rows: rows a pipeline call at most; smaller ones give partial results sooner.
         on_step: called with (steps done, steps) within each call.
@@ -101,7 +106,7 @@ def localize_stream(
         raise PromptError(f"the share {share} is outside (0, 1]; 0.9 is usual")
     began = time.perf_counter()
     loaded = loading.load(model)
-    sampling = asked_sampling(loaded, steps, guidance, start_step)
+    sampling = asked_sampling(loaded, steps, guidance, start_step, image)
     chosen = tuple(range(len(loaded.layers))) if layers is None else tuple(sorted(set(layers)))
     check_layers(chosen, len(loaded.layers))
     if not chosen:
@@ -126,7 +131,19 @@ def localize_stream(
         return Sweep(**asked).run()
     from textloc.jobs.layer_search import SearchByShares
 
-    return SearchByShares(**asked, alone=tuple(sorted(set(alone)))).run()
+    by_shares = SearchByShares(**asked, alone=tuple(sorted(set(alone)))).run()
+    return by_shares if search == "attribution" else _else_sweep(by_shares, asked)
+
+
+def _else_sweep(by_shares: Iterator[Event], asked: dict[str, Any]) -> Iterator[Event]:
+    """A localization by shares, or, where there is no way for them, by a sweep."""
+    try:
+        yield from by_shares
+        return
+    except NoWayError as error:
+        why = str(error).partition("; ")[0]
+    for event in Sweep(**asked).run():
+        yield replace(event, message=event.message if event.document["complete"] else why)
 
 
 @dataclass(kw_only=True)

@@ -37,9 +37,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from textloc.checkpoints import families
+from textloc.checkpoints.families import common
 from textloc.checkpoints.loading import Model
 from textloc.checkpoints.memory import is_out_of_memory
-from textloc.errors import AttributionError, Cancelled, LayerError, OutOfMemoryError
+from textloc.errors import AttributionError, Cancelled, LayerError, NoWayError, OutOfMemoryError
 from textloc.patching.hooks import Blend, blended, leaves_watched, patched
 from textloc.patching.tokens import Token, tokens_of
 from textloc.runs import Run, Sampling
@@ -52,6 +53,9 @@ POINTS = 32
 """Points at a step at most, where none are asked for."""
 INSTEAD = "or use `--search sweep`, which needs no gradient"
 
+_NARROW = 2.0**-12
+"""Intervals that are not divided further: f jumps within one, as where experts are chosen, and no
+derivative tells of it."""
 _FIRST = 3
 """Points of a Gauss-Legendre rule with which a step begins."""
 _ROWS = 4
@@ -250,7 +254,6 @@ def record(
         AttributionError: equal text states. Cancelled: `cancelled` said so.
     """
     family = families.of_denoiser(model.denoiser)
-    shared = family.SHARED
     found: dict[int, Recorded] = {}
     same = AttributionError(
         f"{model.name} reads {source.prompt[:80]!r} and {target.prompt[:80]!r} as the same text, "
@@ -261,10 +264,10 @@ def record(
         _check_going(cancelled)
         if any(asked < step and asked not in found for asked in steps):
             raise same
-        row = _conditional(arguments, family.TEXT) if step in steps and step not in found else None
+        row = _conditional(arguments, family) if step in steps and step not in found else None
         if row is None:
             return
-        source_row, target_row = (_row(arguments, row + n, shared) for n in (0, 1))
+        source_row, target_row = (_row(arguments, row + n, family) for n in (0, 1))
         latents = next(iter(arguments))
         target_row[latents] = source_row[latents]
         found[step] = Recorded(step, source_row, target_row)
@@ -296,48 +299,64 @@ def record(
     return [found[step] for step in sorted(found)], rows
 
 
-def _conditional(arguments: dict[str, Any], text: str) -> int | None:
+def _conditional(arguments: dict[str, Any], family: Any) -> int | None:
     """The batch row of the source in the guidance pass in which the texts of both runs differ."""
-    texts = arguments[text]
+    texts = arguments[family.TEXT]
+    if family.TEXT in family.SECOND:
+        texts = texts.transpose(0, 1)
     for row in reversed(range(0, len(texts), 2)):
         if not torch.equal(texts[row], texts[row + 1]):
             return row
     return None
 
 
-def _row(arguments: dict[str, Any], row: int, shared: Sequence[str]) -> dict[str, Any]:
+def _row(arguments: dict[str, Any], row: int, family: Any) -> dict[str, Any]:
     """One row of a batch as a batch of one."""
     rows = len(next(iter(arguments.values())))
 
-    def pick(value: Tensor) -> Tensor:
+    def pick(value: Any) -> Any:
+        if isinstance(value, list):
+            return [value[row]]
         return value[[row]].clone() if value.ndim and len(value) == rows else value
 
-    return _mapped(arguments, pick, shared)
+    return _mapped(arguments, pick, family)
 
 
-def _repeat(arguments: dict[str, Any], times: int, shared: Sequence[str]) -> dict[str, Any]:
+def _repeat(arguments: dict[str, Any], times: int, family: Any) -> dict[str, Any]:
     """A batch of one as a batch of `times` equal rows."""
 
-    def repeat(value: Tensor) -> Tensor:
+    def repeat(value: Any) -> Any:
+        if isinstance(value, list):
+            return value * times
         one = value.ndim and len(value) == 1
         return value.repeat(times, *[1] * (value.ndim - 1)) if one else value
 
-    return _mapped(arguments, repeat, shared)
+    return _mapped(arguments, repeat, family)
 
 
-def _mapped(
-    arguments: dict[str, Any], change: Callable[[Tensor], Tensor], shared: Sequence[str]
-) -> dict[str, Any]:
-    """`change` applied to every tensor but those that all rows share."""
+def _mapped(arguments: dict[str, Any], change: Callable[[Any], Any], family: Any) -> dict[str, Any]:
+    """`change` applied to every tensor, rows first, and list of rows, but those that all rows
+    share."""
 
     def mapped(value: Any) -> Any:
         if isinstance(value, Tensor):
             return change(value)
         if isinstance(value, dict):
             return {name: mapped(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(mapped, value))
         return value
 
-    return {n: value if n in shared else mapped(value) for n, value in arguments.items()}
+    def changed(name: str, value: Any) -> Any:
+        if name in family.SHARED:
+            return value
+        if name in family.LISTS:
+            return change(value)
+        if name in family.SECOND:
+            return change(value.transpose(0, 1)).transpose(0, 1)
+        return mapped(value)
+
+    return {name: changed(name, value) for name, value in arguments.items()}
 
 
 def _check_going(cancelled: Callable[[], bool]) -> None:
@@ -364,7 +383,7 @@ class TextPath:
 
     def __init__(self, model: Model, blend: Blend, recorded: Recorded) -> None:
         self._model, self.blend, self._recorded = model, blend, recorded
-        self._shared = families.of_denoiser(model.denoiser).SHARED
+        self._family = families.of_denoiser(model.denoiser)
         self._given = 0  # bytes that the modules give in one pass of a row
         self.row_passes = 0
         blend.keep, blend.factors = 0, None
@@ -405,7 +424,7 @@ class TextPath:
         """pred at these points, (point, ...), in float32."""
         self.blend.factors = self.factors(points)
         with torch.no_grad():
-            found = _wide(self._call(_repeat(self._recorded.source, len(points), self._shared)))
+            found = _wide(self._call(_repeat(self._recorded.source, len(points), self._family)))
         self.row_passes += len(points)
         return found
 
@@ -419,7 +438,7 @@ class TextPath:
 
     def factors(self, points: Sequence[float]) -> list[Tensor]:
         """By layer (point, T, head), all alike at a point."""
-        device = next(iter(self._recorded.source.values())).device
+        device = common.device(self._model.denoiser)
         along = torch.tensor(points, dtype=torch.float32, device=device)[:, None, None]
         return [along.repeat(1, self.blend.tokens, layer.heads) for layer in self._model.layers]
 
@@ -441,7 +460,7 @@ class TextPath:
             factors = [factor.requires_grad_() for factor in self.factors(points)]
             self.blend.factors = factors
             with torch.enable_grad():
-                arguments = _repeat(self._recorded.source, len(points), self._shared)
+                arguments = _repeat(self._recorded.source, len(points), self._family)
                 moved = _wide(self._call(arguments)) - self.start
                 along = (moved * self.change).flatten(1).sum(1)  # f * <d, d>
                 gradients = torch.autograd.grad(along.sum() * (scale / top), factors)
@@ -450,7 +469,7 @@ class TextPath:
             found = [np.asarray(g.double().cpu()) * unit for g in gradients]
             if all(np.isfinite(layer).all() for layer in found):
                 return found, (along.detach().double() / self.length).tolist()
-        raise AttributionError(
+        raise NoWayError(
             f"the gradient of {self._model.name} is not finite in {self._model.dtype}; load it in "
             f"float32 or bfloat16 (--dtype), {INSTEAD}"
         )
@@ -458,6 +477,8 @@ class TextPath:
     def _call(self, arguments: dict[str, Any]) -> Tensor:
         """The denoiser's prediction (row, ...), without the variance that some give beside it."""
         prediction: Tensor = self._model.denoiser(**arguments)[0]
+        if self._family.LISTS:
+            return torch.stack(list(prediction))
         channels = next(iter(arguments.values())).shape[1]
         if prediction.ndim == 4 and prediction.shape[1] == 2 * channels:
             return prediction[:, :channels]
@@ -525,7 +546,9 @@ class Points:
     def next(self, most: int) -> list[float]:
         """The middles of the intervals with the largest errors, `most` at most."""
         sizes = np.abs(self.errors())
-        worst = [int(n) for n in np.argsort(-sizes)[:most] if sizes[n] >= sizes.max() / 2]
+        sizes[np.diff(self.edges) < _NARROW] = 0.0
+        least = sizes.max() / 2
+        worst = [int(n) for n in np.argsort(-sizes)[:most] if sizes[n] >= least > 0]
         return [(self.edges[n] + self.edges[n + 1]) / 2 for n in worst]
 
 
@@ -654,10 +677,10 @@ class _Work:
         self.checked = True
         return found
 
-    def _no_gradient(self, stopping: Sequence[str]) -> AttributionError:
+    def _no_gradient(self, stopping: Sequence[str]) -> NoWayError:
         kinds = (type(self.model.denoiser.get_submodule(name)).__name__ for name in stopping)
         where = f" at {stopping[0]} ({next(kinds)})" if stopping else ""
-        return AttributionError(
+        return NoWayError(
             f"{self.model.name} gives no gradient{where}, as quantized or inference-only weights "
             f"do not; load it in float32, float16 or bfloat16, {INSTEAD}"
         )

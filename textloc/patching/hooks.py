@@ -39,7 +39,7 @@ from torch import Tensor
 from textloc.checkpoints import families
 from textloc.checkpoints.families import check_not_compiled, text_channels
 from textloc.checkpoints.families.common import attentions
-from textloc.errors import LayerError
+from textloc.errors import LayerError, NoWayError
 from textloc.layers import Place, TextChannel, TextLayer, check_layers
 from textloc.replacing import replaced
 from textloc.runs import Patch, Run
@@ -664,7 +664,8 @@ def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
         What is put in place; until it has factors, nothing.
 
     Raises:
-        LayerError: as `patched`, or a denoiser whose texts have no common places.
+        LayerError: as `patched`. NoWayError: a denoiser whose texts have no common places; while
+        the block lasts, two texts of other lengths where these decide where the tokens stand.
     """
     check_not_compiled(denoiser)
     _check_blendable(denoiser, layers)
@@ -676,22 +677,21 @@ def blended(denoiser: Any, layers: Sequence[TextLayer]) -> Iterator[Blend]:
             for name in layer.parts:
                 projection = denoiser.get_submodule(name)
                 undo.callback(projection.register_forward_hook(blend._hook(layer, name)).remove)
-            if layer.mask is not None:
+            if layer.mask is not None or layer.rotary is not None:
                 attention = denoiser.get_submodule(layer.name)
-                mask = attention.register_forward_pre_hook(blend._mask(layer), with_kwargs=True)
-                undo.callback(mask.remove)
+                beside = blend._mask if layer.mask_place == "all" else blend._alike
+                hook = attention.register_forward_pre_hook(beside(layer), with_kwargs=True)
+                undo.callback(hook.remove)
         undo.enter_context(replaced(denoiser, "forward", blend.forward))
         yield blend
 
 
 def _check_blendable(denoiser: Any, layers: Sequence[TextLayer]) -> None:
-    """Check that two texts of any length have the same places in every layer and its mask."""
-    family = families.of_denoiser(denoiser)
-    own = any(la.place == "rows" or la.rotary or la.mask_place != "all" for la in layers)
-    if own or family.LISTS or family.SECOND:
-        raise LayerError(
-            f"{type(denoiser).__name__} gives texts of other lengths other places, so there is no "
-            "way from one to the other along which to take gradients; use `--search sweep`"
+    """Check that two texts can have the same places in every layer."""
+    if any(layer.place == "rows" for layer in layers):
+        raise NoWayError(
+            f"{type(denoiser).__name__} gives every text places of its own, so there is no way "
+            "from one to the other along which to take gradients; use `--search sweep`"
         )
 
 
@@ -703,7 +703,8 @@ class Blend:
     None leaves everything as it is. Both in between are exact at 0 and 1. A text token that counts
     in one of the two texts only has the weight `factor` (or 1 - `factor`) in the attention: the
     logarithm of it is added to the attention to it. Where a model's mask has no heads (Qwen-Image),
-    that weight is the mean over heads.
+    that weight is the mean over heads. Where the mask is of the picture's tokens as well, or tokens
+    are told where they stand, both texts must have as many tokens.
     """
 
     def __init__(self, denoiser: Any, layers: Sequence[TextLayer]) -> None:
@@ -717,7 +718,7 @@ class Blend:
         self._denoiser, self._family = denoiser, families.of_denoiser(denoiser)
         self._expected = [name for layer in layers for name in layer.parts]
         self._kept: dict[str, Tensor] = {}  # projection -> (T, head * d)
-        self._masks: dict[int, Tensor | None] = {}  # layer -> (..., T)
+        self._masks: dict[int, Any] = {}  # layer -> (..., T), or all that must be alike
         self._fired: Counter[str] = Counter()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -725,7 +726,8 @@ class Blend:
         must then be those of the pass."""
         call = self._signature.bind(*args, **kwargs)
         self.tokens = self._family.tokens(self._denoiser, call.arguments)
-        self._dtype = call.arguments[self._family.TEXT].dtype
+        texts = call.arguments[self._family.TEXT]
+        self._dtype = (texts[0] if isinstance(texts, list) else texts).dtype
         self._fired.clear()
         output = self._original(*args, **kwargs)
         _check_fired(self._expected, self._fired)
@@ -754,6 +756,8 @@ class Blend:
                 self._kept[name] = text[self.keep].detach().clone()
             if self.factors is None:
                 return None
+            if self._kept[name].shape[0] != text.shape[1]:
+                raise self._other_places()
             factor = self.factors[layer.index][..., None]  # (row, T, head, 1)
             between = text
             for part in parts:
@@ -766,6 +770,29 @@ class Blend:
             return torch.cat([side for side in sides if side.shape[1]], 1)
 
         return hook
+
+    def _alike(self, layer: TextLayer) -> Callable[[Any, Any, dict[str, Any]], None]:
+        """The forward pre-hook of an attention whose mask, and where its tokens stand, must be the
+        same for both texts."""
+        attention = self._denoiser.get_submodule(layer.name)
+        names = tuple(inspect.signature(attention.forward).parameters)
+
+        def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+            named = dict(zip(names, args, strict=False)) | kwargs
+            told = [named.get(str(name)) for name in (layer.mask, layer.rotary)]
+            if self.keep is not None:
+                self._masks[layer.index] = _map(told, lambda one: one[[self.keep]].clone())
+            if self.factors is not None and not _same(self._masks[layer.index], told):
+                raise self._other_places()
+
+        return hook
+
+    def _other_places(self) -> NoWayError:
+        return NoWayError(
+            f"{type(self._denoiser).__name__} gives texts of other lengths other places, so there "
+            "is no way between them along which to take gradients; take words of as many tokens, "
+            "or use `--search sweep`"
+        )
 
     @staticmethod
     def _between(text: Tensor, kept: Tensor, features: slice, heads: int, factor: Tensor) -> Tensor:
@@ -792,6 +819,16 @@ class Blend:
             return args, {**kwargs, str(layer.mask): between}
 
         return hook
+
+
+def _same(kept: Any, told: Any) -> bool:
+    """Whether nested tensors of several rows are, each row, those that were kept of one."""
+    if isinstance(kept, Tensor):
+        alike = isinstance(told, Tensor) and kept.shape[1:] == told.shape[1:]
+        return alike and bool((kept == told).all())
+    if isinstance(kept, (list, tuple)):
+        return len(kept) == len(told) and all(map(_same, kept, told))
+    return bool(kept == told)
 
 
 def _replaced(states: Tensor, features: slice, new: Tensor) -> Tensor:

@@ -580,14 +580,15 @@ class _Carrier(TorchFunctionMode):
 
     def _hook(self) -> None:
         """Hook the projections; anew, and with nothing kept, those that were exchanged."""
-        for name, (_layer, attention, own) in self._places.items():
+        for name, (layer, attention, own) in self._places.items():
             module = getattr(attention, own)
             if name in self._hooks:
                 if self._hooks[name][0] is module:
                     continue
                 self._hooks[name][1].remove()
                 self._kept.clear()
-            self._hooks[name] = module, module.register_forward_hook(self.project(name))
+            hook = self.project(name, layer.parts[name])
+            self._hooks[name] = module, module.register_forward_hook(hook)
 
     def run(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """The denoiser's pass, the layers reading the other text."""
@@ -641,16 +642,22 @@ class _Carrier(TorchFunctionMode):
             )
         return result
 
-    def project(self, name: str) -> Callable[[Any, Any, Tensor], Tensor | None]:
+    def project(
+        self, name: str, parts: Sequence[tuple[int, int] | None]
+    ) -> Callable[[Any, Any, Tensor], Tensor | None]:
         """The forward hook of a chosen layer's projection: keep what it makes of the other text,
-        or give what was kept. Text is first, also among picture tokens (FLUX)."""
+        or give what was kept, of the features that are keys or values. Text is first, also among
+        picture tokens (FLUX)."""
 
         def hook(_module: Any, _args: Any, output: Tensor) -> Tensor | None:
             rows, tokens = list(self._now.rows), self._tokens
             if self._again:
                 self._unread.discard(name)
                 output = output.clone()
-                output[rows, : self._again] = self._now.projected[name].to(output)
+                kept = self._now.projected[name].to(output)
+                for part in parts:
+                    features = slice(None) if part is None else slice(*part)
+                    output[rows, : self._again, features] = kept[..., features]
                 return output
             if tokens:
                 self._now.projected[name] = output[rows, tokens : 2 * tokens].clone()

@@ -296,6 +296,7 @@ def architecture(denoiser: Any, layers: Sequence[TextLayer]) -> str:
     """Short name of what a denoiser is built like, 16 hex digits: class, text layers, and what
     tells SD3.5 from SD3. Equal for a checkpoint and its fine-tunes."""
     traits = [denoiser.config.get(name) for name in ("dual_attention_layers", "qk_norm")]
-    lines = [type(denoiser).__name__, *(f"{list(t) if t else ''}" for t in traits)]
+    told = [list(t) if isinstance(t, (str, list, tuple)) else t for t in traits]
+    lines = [type(denoiser).__name__, *(f"{t or ''}" for t in told)]
     lines += [f"{layer.name} {layer.heads} {layer.kv_parameters}" for layer in layers]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

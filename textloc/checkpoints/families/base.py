@@ -16,7 +16,7 @@ from PIL import Image
 from textloc.checkpoints.families import common
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Run, Sampling
+from textloc.runs import Reference, Run, Sampling
 
 
 class Family:
@@ -129,7 +129,20 @@ class Family:
         elif any(run.negative_prompt is not None for run in runs):
             raise PromptError(f"{type(pipe).__name__} takes no negative prompt; leave it out")
         asked |= self.EXTRA
+        if sampling.reference is not None:
+            asked |= self.referred(pipe, sampling.reference)
         return {name: value for name, value in asked.items() if name in taken}
+
+    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+        """A picture that all rows are given, as the call takes it.
+
+        Raises:
+            PromptError: it takes none.
+        """
+        raise PromptError(
+            f"{type(pipe).__name__} takes no picture beside its prompt here; leave the picture "
+            "out, or take FLUX.1 Kontext or FLUX.2"
+        )
 
     def negative(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """The negative prompts of a call that takes them, one a row."""

@@ -8,12 +8,16 @@ Padding is masked. Guidance is a second half of the batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import time, zeros
 from textloc.layers import TextLayer
+from textloc.runs import Sampling
 
 
 class BriaFibo(Family):
@@ -49,3 +53,8 @@ class BriaFibo(Family):
             "txt_ids": zeros(denoiser, 1, 3),
             "return_dict": False,
         }
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of the video autoencoder's one frame, as a list of places: (N, hw, C)."""
+        code = common.encode_frame(pipe, pictures)
+        return pipe._pack_latents_no_patch(code, *code.shape)

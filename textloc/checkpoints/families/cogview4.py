@@ -49,4 +49,6 @@ class CogView4(Family):
 class CogView3Plus(CogView4):
     """CogView3+: the same with a T5, whose texts are all as long."""
 
+    TEXT_FIRST = True
+    """Whether text stands before the picture in the joint attention."""
     LENGTH = 224

@@ -297,6 +297,24 @@ def encode_shifted(pipe: Any, pictures: Sequence[Image.Image], sampling: Samplin
     return (code - (config.shift_factor or 0.0)) * config.scaling_factor
 
 
+def encode_frame(pipe: Any, pictures: Sequence[Image.Image]) -> Any:
+    """The same of video autoencoders, which take pictures as one frame: (N, C, h, w)."""
+    code, config = coded(pipe.vae, pixels(pipe, pictures)[:, :, None])[:, :, 0], pipe.vae.config
+    mean, std = (
+        code.new_tensor(values)[:, None, None]
+        for values in (config.latents_mean, config.latents_std)
+    )
+    return (code - mean) / std
+
+
+def normed(vae: Any, code: Any, least: float | None = None) -> Any:
+    """Latents patched two by two (N, 4 C, h, w) by the batch norm of FLUX.2's autoencoder. least:
+    what is added to the variance; None takes what the autoencoder's config says."""
+    usual = (vae.bn.running_mean, vae.bn.running_var)
+    mean, variance = (values.view(1, -1, 1, 1).to(code) for values in usual)
+    return (code - mean) / (variance + (least or vae.config.batch_norm_eps)).sqrt()
+
+
 def coded(vae: Any, pictures: Any) -> Any:
     """Pictures (N, 3, H, W) through the autoencoder's encoder: the mean of what it gives, in its
     number format. Where its config says `force_upcast` it runs in float32, as in diffusers' own
@@ -331,6 +349,10 @@ def coded(vae: Any, pictures: Any) -> Any:
     return code
 
 
+PROMPT = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands for a prompt in a template."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """A tokenizer that reads prompts within the pipeline's template; called as tokenizers are.
@@ -347,15 +369,33 @@ class Reader:
         return self.tokenizer(f"{self.before}{prompt}{self.after}")
 
 
-def templated(tokenizer: Any, **options: Any) -> Reader:
-    """A reader of a chat model's tokenizer whose template holds one message of the user."""
-    prompt = "\N{OBJECT REPLACEMENT CHARACTER}"
-    messages = [{"role": "user", "content": prompt}]
+def templated(
+    tokenizer: Any,
+    system: str | None = None,
+    generate: bool = True,
+    parts: bool = False,
+    **options: Any,
+) -> Reader:
+    """A reader of a chat model's tokenizer whose template holds one message of the user.
+
+    Args:
+        tokenizer: also a processor. system: what the pipeline says before, where it does.
+            generate: whether the template ends with the beginning of an answer. parts: whether
+            messages are lists of parts, as where there is a `system`.
+    """
+    said = [("user", PROMPT)] if system is None else [("system", system), ("user", PROMPT)]
+    messages = [
+        {
+            "role": role,
+            "content": [{"type": "text", "text": text}] if parts or system is not None else text,
+        }
+        for role, text in said
+    ]
     written = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True, **options
+        messages, tokenize=False, add_generation_prompt=generate, **options
     )
-    before, _, after = written.partition(prompt)
-    return Reader(tokenizer, before, after)
+    before, _, after = written.partition(PROMPT)
+    return Reader(plain_tokenizer(tokenizer), before, after)
 
 
 def plain_tokenizer(processor: Any) -> Any:

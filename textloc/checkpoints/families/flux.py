@@ -1,8 +1,8 @@
 """FLUX.1: a CLIP text encoder for the pooled state, a T5 for the tokens, and a transformer with two
 streams at first and one later.
 
-Reads `diffusers.FluxTransformer2DModel`. The double blocks project their text stream by
-`add_k_proj` and `add_v_proj`. In the single blocks text and image are one stream, text first, and
+Reads `diffusers.FluxTransformer2DModel`. Tokens are [text, image]. The double blocks project their
+text stream by `add_k_proj` and `add_v_proj`. In the single blocks text and image are one stream and
 share `to_k` and `to_v`: these layers are mixed. No layer is static. The pooled state of the CLIP
 encoder enters by the time embedding: a channel.
 
@@ -22,7 +22,7 @@ from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Run, Sampling
+from textloc.runs import Reference, Run, Sampling
 
 
 class Flux(Family):
@@ -106,3 +106,7 @@ class FluxKontext(Flux):
         if sampling.height is None or sampling.width is None:
             return asked
         return asked | {"max_area": sampling.height * sampling.width}
+
+    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+        """The picture to change, in its own size."""
+        return {"image": reference.picture, "_auto_resize": False}

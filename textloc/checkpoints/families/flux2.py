@@ -21,13 +21,15 @@ from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextLayer
-from textloc.runs import Sampling
+from textloc.runs import Reference, Sampling
 
 
 class Flux2(Family):
     """FLUX.2 and FLUX.2 Klein."""
 
     SHARED = ("img_ids", "txt_ids")
+    TEXT_FIRST = True
+    """Whether text stands before the picture in the joint attention."""
 
     def find(self, denoiser: Any) -> list[TextLayer]:
         """The attention of the double and single blocks.
@@ -68,18 +70,25 @@ class Flux2(Family):
 
     def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
         """Those of the language model's tokenizer."""
-        return [common.Text("tokenizer", common.plain_tokenizer(pipe.tokenizer))]
+        reader = self._reader(pipe)
+        return [common.Text("tokenizer", reader.tokenizer, 0, reader.before, reader.after)]
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The language model's tokenizer within its template."""
-        tokenizer = common.plain_tokenizer(pipe.tokenizer)
-        return [(tokenizer, sampling.text_length or self.LENGTH)]
+        return [(self._reader(pipe), sampling.text_length or self.LENGTH)]
+
+    @staticmethod
+    def _reader(pipe: Any) -> common.Reader:
+        system = getattr(pipe, "system_message", None)  # FLUX.2's; Klein has none
+        if system is None:
+            return common.templated(pipe.tokenizer, enable_thinking=False)
+        return common.templated(pipe.tokenizer, system, generate=False)
+
+    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+        """One picture of reference, for all rows."""
+        return {"image": [reference.picture]}
 
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents patched two by two, normed and packed: (N, hw / 4, 4 C)."""
         code = pipe._patchify_latents(common.coded(pipe.vae, common.pixels(pipe, pictures)))
-        norm = pipe.vae.bn
-        usual = (norm.running_mean, norm.running_var)
-        mean, variance = (values.view(1, -1, 1, 1).to(code) for values in usual)
-        code = (code - mean) / (variance + pipe.vae.config.batch_norm_eps).sqrt()
-        return pipe._pack_latents(code)
+        return pipe._pack_latents(common.normed(pipe.vae, code))

@@ -33,6 +33,11 @@ class HunyuanDiT(Family):
         found = common.attentions(denoiser, "blocks.*.attn2")
         return [text_layer(name, m, "to_k", "to_v", static=False) for name, m in found]
 
+    def tokens(self, denoiser: Any, arguments: dict[str, Any]) -> int:
+        """BERT's and T5's."""
+        both = (self.TEXT, f"{self.TEXT}_t5")
+        return sum(int(arguments[name].shape[1]) for name in both)
+
     def channels(self, denoiser: Any) -> list[TextChannel]:
         """The T5's states, pooled."""
         return [TextChannel("pooled", "time_extra_emb")]

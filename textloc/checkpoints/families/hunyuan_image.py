@@ -75,5 +75,6 @@ class HunyuanImage(Family):
         return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-        """The tokenizer at the pipeline's length."""
-        return [(pipe.tokenizer, int(pipe.tokenizer_max_length))]
+        """The tokenizer at the pipeline's length, after its instruction."""
+        reader = common.Reader(pipe.tokenizer, pipe.prompt_template_encode.partition("{}")[0])
+        return [(reader, int(pipe.tokenizer_max_length + pipe.prompt_template_encode_start_idx))]

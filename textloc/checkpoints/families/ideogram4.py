@@ -7,13 +7,17 @@ and `image_rotary_emb` tells where tokens stand. Guidance is by a second denoise
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, zeros
 from textloc.layers import TextLayer
+from textloc.runs import Sampling
 
 
 class Ideogram4(Family):
@@ -64,3 +68,18 @@ class Ideogram4(Family):
             "indicator": numbers,
             "return_dict": False,
         }
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents patched two by two and normed, places as a list: (N, hw / 4, 4 C)."""
+        from torch.nn.functional import pixel_unshuffle
+
+        code = common.coded(pipe.vae, common.pixels(pipe, pictures))
+        patch, channels = pipe.patch_size, code.shape[1]
+        code = pixel_unshuffle(code, patch).unflatten(1, (channels, patch**2))
+        code = code.transpose(1, 2).flatten(1, 2)  # (N, place in the patch * C, h, w)
+        return common.normed(pipe.vae, code).flatten(2).transpose(1, 2)
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length, within its template."""
+        reader = common.templated(pipe.tokenizer, parts=True)
+        return [(reader, sampling.text_length or self.LENGTH)]

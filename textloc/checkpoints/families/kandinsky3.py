@@ -8,12 +8,16 @@ channel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextChannel, TextLayer
+from textloc.runs import Sampling
 
 
 class Kandinsky3(Family):
@@ -62,3 +66,7 @@ class Kandinsky3(Family):
     def prepare(self, pipe: Any) -> dict[str, str | None]:
         """Nothing to switch off."""
         return {"safety_checker": None, "watermark": None}
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents as the decoder takes them, without quantizing."""
+        return common.coded(pipe.movq, common.pixels(pipe, pictures))

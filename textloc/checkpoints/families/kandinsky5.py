@@ -9,7 +9,10 @@ from a row of its own. The pooled state enters by the time embedding: a channel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
@@ -65,6 +68,12 @@ class Kandinsky5(Family):
         return [common.Text("tokenizer", tokenizer, before=before, after=after, dropped=dropped)]
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-        """Qwen's tokenizer at the call's length."""
+        """Qwen's tokenizer at the call's length, after the pipeline's instruction."""
         tokenizer = common.plain_tokenizer(pipe.tokenizer)
-        return [(tokenizer, sampling.text_length or self.LENGTH)]
+        reader = common.Reader(tokenizer, pipe.prompt_template.partition("{}")[0])
+        length = sampling.text_length or self.LENGTH
+        return [(reader, length + int(pipe.prompt_template_encode_start_idx))]
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of one frame, features last: (N, 1, h, w, C)."""
+        return common.encode(pipe, pictures, sampling).movedim(1, -1)[:, None]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from PIL import Image
+
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, zeros
@@ -58,3 +60,18 @@ class Krea2(Family):
     def negative(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """Empty ones where none is set; the pipeline guides from above 0 on."""
         return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of the video autoencoder's one frame, packed: (N, hw / 4, 4 C)."""
+        return common.packed(pipe, common.encode_frame(pipe, pictures))
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length, after the pipeline's instruction; what the pipeline
+        writes after a prompt takes some of it."""
+        reader = common.Reader(
+            common.plain_tokenizer(pipe.tokenizer), pipe.prompt_template_encode_prefix
+        )
+        around = (
+            pipe.prompt_template_encode_start_idx - pipe.prompt_template_encode_num_suffix_tokens
+        )
+        return [(reader, (sampling.text_length or self.LENGTH) + around)]

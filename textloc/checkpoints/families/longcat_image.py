@@ -1,8 +1,8 @@
 """LongCat-Image: Qwen2.5-VL as text encoder, to which text in quotation marks is spelt letter by
 letter; two streams, then one.
 
-Reads `diffusers.LongCatImageTransformer2DModel`, which is laid out as Ovis-Image's. The prompt is
-not rewritten by the language model. Guidance is a separate call.
+Reads `diffusers.LongCatImageTransformer2DModel`, which is laid out as Ovis-Image's. Tokens are
+[text, image]. The prompt is not rewritten by the language model. Guidance is a separate call.
 """
 
 from __future__ import annotations

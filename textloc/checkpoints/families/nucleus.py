@@ -8,7 +8,10 @@ is a separate call.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
@@ -66,6 +69,12 @@ class Nucleus(Family):
         return [common.Text("processor", common.plain_tokenizer(pipe.processor))]
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
-        """The tokenizer at the call's length."""
-        tokenizer = common.plain_tokenizer(pipe.processor)
-        return [(tokenizer, sampling.text_length or int(pipe.default_max_sequence_length))]
+        """The tokenizer at the call's length, after the pipeline's instruction."""
+        before, _, _ = pipe._format_prompt(common.PROMPT).partition(common.PROMPT)
+        reader = common.Reader(common.plain_tokenizer(pipe.processor), before)
+        return [(reader, sampling.text_length or int(pipe.default_max_sequence_length))]
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of the video autoencoder's one frame, packed: (N, hw / 4, 4 C)."""
+        code = common.encode_frame(pipe, pictures)
+        return pipe._pack_latents(code, *code.shape, pipe.transformer.config.patch_size)

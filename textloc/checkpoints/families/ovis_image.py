@@ -51,3 +51,13 @@ class OvisImage(Family):
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents of the autoencoder, packed by two by two: (N, hw / 4, 4 C)."""
         return common.packed(pipe, common.encode_shifted(pipe, pictures, sampling))
+
+    def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
+        """The tokenizer at the call's length, after the pipeline's instruction, if it has one."""
+        length = sampling.text_length or self.LENGTH
+        said = getattr(pipe, "system_prompt", None)
+        if said is None:  # Bria's T5
+            return [(pipe.tokenizer, length)]
+        template = common.templated(pipe.tokenizer, enable_thinking=False)
+        reader = common.Reader(template.tokenizer, template.before + said)
+        return [(reader, length + int(pipe.user_prompt_begin_id))]

@@ -1,9 +1,9 @@
 """Qwen-Image: a vision-language model as text encoder, joint attention with a mask over the text.
 
-Reads `diffusers.QwenImageTransformer2DModel`. Each block joins a text stream, projected by
-`add_k_proj` and `add_v_proj`, to the image stream; `encoder_hidden_states_mask` leaves out the
-padding of shorter texts. The text stream depends on the image, so the layers are not static.
-There is no other way for the text.
+Reads `diffusers.QwenImageTransformer2DModel`. Tokens are [text, image]. Each block joins a text
+stream, projected by `add_k_proj` and `add_v_proj`, to the image stream;
+`encoder_hidden_states_mask` leaves out the padding of shorter texts. The text stream depends on the
+image, so the layers are not static. There is no other way for the text.
 
 Guidance is a second pass with the negative prompt, an empty one where none is set.
 """
@@ -68,13 +68,7 @@ class QwenImage(Family):
 
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents of the video autoencoder's one frame, packed by two by two: (N, hw / 4, 4 C)."""
-        code = common.coded(pipe.vae, common.pixels(pipe, pictures)[:, :, None])
-        mean, std = (
-            code.new_tensor(values)[:, None, None, None]
-            for values in (pipe.vae.config.latents_mean, pipe.vae.config.latents_std)
-        )
-        code = (code - mean) / std
-        return pipe._pack_latents(code, len(code), code.shape[1], *code.shape[-2:])
+        return common.packed(pipe, common.encode_frame(pipe, pictures))
 
     def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
         """What follows the pipeline's instruction."""

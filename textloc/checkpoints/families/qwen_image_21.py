@@ -8,8 +8,11 @@ a step. Guidance is a second pass with the negative prompt, an empty one where n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
+
+from PIL import Image
 
 from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
@@ -66,3 +69,7 @@ class QwenImage21(Family):
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """None: no prompt is cut off."""
         return []
+
+    def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
+        """Latents of the video autoencoder's one frame, as a list of places: (N, hw, C)."""
+        return common.packed(pipe, common.encode_frame(pipe, pictures))

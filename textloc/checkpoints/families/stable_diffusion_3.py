@@ -1,10 +1,10 @@
 """Stable Diffusion 3 and 3.5: two CLIP text encoders and a T5, a joint-attention transformer.
 
-Reads `diffusers.SD3Transformer2DModel`. Each block joins a text stream, projected by `add_k_proj`
-and `add_v_proj`, to the image stream; the last block drops its text output, its text keys and
-values count. The second attention `attn2` of the dual blocks of SD3.5 sees only the image. The
-text stream depends on the image, so the layers are not static. The pooled states of the CLIP
-encoders enter by the time embedding: a channel.
+Reads `diffusers.SD3Transformer2DModel`. Tokens are [image, text]. Each block joins a text stream,
+projected by `add_k_proj` and `add_v_proj`, to the image stream; the last block drops its text
+output, its text keys and values count. The second attention `attn2` of the dual blocks of SD3.5
+sees only the image. The text stream depends on the image, so the layers are not static. The pooled
+states of the CLIP encoders enter by the time embedding: a channel.
 
 The text tokens are those of the CLIP encoders, side by side, followed by those of T5.
 """

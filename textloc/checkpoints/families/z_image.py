@@ -68,6 +68,11 @@ class ZImage(Family):
             "return_dict": False,
         }
 
+    def texts(self, pipe: Any, sampling: Sampling) -> list[common.Text]:
+        """Those of the tokenizer, within its template."""
+        reader = common.templated(pipe.tokenizer, enable_thinking=True)
+        return [common.Text("tokenizer", reader.tokenizer, 0, reader.before, reader.after)]
+
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The tokenizer within its template."""
         reader = common.templated(pipe.tokenizer, enable_thinking=True)

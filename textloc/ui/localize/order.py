@@ -77,7 +77,7 @@ class LocalizeOrder:
             guidance=self.guidance,
             start_step=self.start_step,
             layers=chosen,
-            search="attribution",
+            search="auto",
             alone=chosen if chosen is not None else _alone(len(model.layers)),
             chunk_rows=CHUNK_ROWS,
             on_step=on_step,

@@ -1,0 +1,104 @@
+"""The whole way from a saved pipeline of a newer family: commands, and as the page asks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests import tiny_newer
+from textloc.cli import main
+from textloc.results import store
+
+FAMILIES = {"flux2": 1100, "flux2-klein": 160, "qwen-image-21": None, "z-image": 160}
+"""Longest texts in bytes: room for the pipelines' own templates."""
+SOURCE = 'a mug that says "CAT"'
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    make, side, _ = tiny_newer.NEWER[request.param]
+    folder = tmp_path_factory.mktemp("saved") / request.param
+    make().save_pretrained(folder)
+    usual = {"num_inference_steps": 2, "guidance_scale": 2.0, "height": side, "width": side}
+    usual["max_sequence_length"] = FAMILIES[request.param]
+    (folder / "call_defaults.json").write_text(json.dumps(usual), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(store.RESULTS_VARIABLE, str(tmp_path / "results"))
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """What a verb writes as JSON."""
+    assert main([*arguments, "--json", "-"]) in (0, None)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_doctor_finds_nothing_wrong(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "doctor", "--model", str(saved))["failed"] == []
+
+
+def test_localize_and_attribute(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--model", str(saved), "--source", SOURCE, "--target", "DOG")
+    found = told(capsys, "localize", *asked)
+    assert found["complete"]
+    assert found["request"]["search"] == "attribution"
+    shares = told(capsys, "attribute", *asked, "--steps-at", "0")["shares"]
+    assert shares["reached"]
+    letters = [entry["letter"] for entry in shares["by_letter"]]
+    assert letters == [0, 1, 2]  # of a byte tokenizer, within the pipeline's template
+    most = [max(abs(share[0]) for share in entry["shares"]) for entry in shares["by_letter"]]
+    assert max(most) > 0
+
+
+def test_edit_with_a_lora_that_is_carried(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from textloc.checkpoints.loading import load
+
+    layer = (model := load(saved)).layers[0]
+    noise = torch.Generator().manual_seed(0)
+    weights = {}
+    for place in layer.parts:
+        rows, columns = model.denoiser.get_submodule(place).weight.shape
+        down, up = ((2, columns), (rows, 2))
+        weights[f"transformer.{place}.lora_A.weight"] = torch.randn(down, generator=noise)
+        weights[f"transformer.{place}.lora_B.weight"] = torch.randn(up, generator=noise)
+    file = tmp_path / "lora.safetensors"
+    save_file(weights, file)
+    asked = ("--model", str(saved), "--source", SOURCE, "--target-text", "DOG", "--layers", "0")
+    plain, changed = (
+        told(capsys, "edit", *asked, "--start-step", "0", *more)
+        for more in ((), ("--lora", str(file)))
+    )
+    assert changed["request"]["checkpoint"]["lora"]["base"] == plain["checkpoint"]["digest"]
+    assert changed["id"] != plain["id"]
+
+
+def test_suppress(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "words.txt").write_text("cat\n", encoding="utf-8")
+    found = told(
+        capsys, "suppress", "--model", str(saved), "--prompt", SOURCE, "--layers", "0",
+        "--words", str(tmp_path / "words.txt"), "--out", str(tmp_path / "out"),
+    )  # fmt: skip
+    assert len(found["guarded"]["pictures"]) == 1
+    assert list((tmp_path / "out").glob("*.png"))
+
+
+def test_as_the_page_asks(saved: Path) -> None:
+    from textloc.checkpoints.loading import load
+    from textloc.ui.localize import order
+
+    asked = order.read(str(saved), SOURCE, "DOG", "0", 2, 2.0, 0, "")
+    assert asked.before() is None
+    *_, last = asked.stream(load(asked.model), lambda *_: None, lambda *_: None, lambda: False)
+    assert last.document["complete"]
+    assert len(last.document["layers"]) == 3
