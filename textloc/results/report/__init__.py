@@ -68,7 +68,7 @@ def to_html(
         claim=claim,
         evidence=evidence,
         prompts=_prompts(document),
-        more=max(0, len(document["request"].get("pairs", ())) - 1),
+        more=max(0, len(document.get("request", {}).get("pairs", ())) - 1),
         title=_title(document),
         made=made(document, _LONGEST),
         link=link if link and link.startswith(("http://", "https://")) else None,
@@ -119,7 +119,7 @@ def _title(document: Document) -> str:
 
 def _prompts(document: Document) -> list[str]:
     """The first pair of prompts, or the first prompt."""
-    request = document["request"]
+    request = document.get("request", {})
     if request.get("pairs"):
         first = request["pairs"][0]
         return [first["source"], first["target"]]

@@ -16,7 +16,7 @@ def made(document: Document, longest: int) -> list[tuple[str, list[Term]]]:
     """(title, terms) of all that a document says of it. longest: characters of a value that is not
     folded."""
     parts = (
-        ("Asked", document["request"]),
+        ("Asked", document.get("request", {})),
         ("Checkpoint", document.get("checkpoint", {})),
         ("Made with", document.get("environment", {})),
         ("Cost", {**document.get("costs", {}), **document.get("timing", {})}),

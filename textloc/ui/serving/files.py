@@ -4,10 +4,11 @@ shows of it."""
 import re
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
+import anyio.to_thread
 from starlette.datastructures import URL
 from starlette.responses import PlainTextResponse, Response
 
@@ -16,6 +17,8 @@ from textloc.results import export, opening, report, store
 from textloc.ui.serving import preview
 
 _PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png|html)")
+_AT_ONCE = anyio.CapacityLimiter(4)
+"""Files that are made at the same time; other requests wait without holding a thread."""
 
 
 class ResultFiles:
@@ -31,7 +34,8 @@ class ResultFiles:
             if match := _PATH.fullmatch(path):
                 page = URL(scope=scope).replace(query="", fragment="")
                 home = str(page.replace(path=page.path.removesuffix(match[0]) + "/"))
-                response = await run_in_threadpool(_answer, match[1], match[2], home)
+                answer = partial(_answer, match[1], match[2], home)
+                response = await anyio.to_thread.run_sync(answer, limiter=_AT_ONCE)
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
