@@ -79,15 +79,21 @@ def suppression() -> tuple[dict[str, Any], dict[str, Image.Image]]:
 
     guarded = [picture("guarded", 0, 0, "LOVER"), picture("guarded", 0, 1, "L***R", kept=False)]
     plain = [picture("plain", 0, seed, "L***R") for seed in (0, 1)]
-    finding = {"text": "L***R", "reason": "insult", "score": 0.9}
+    finding = {"text": "L***R", "start": 8, "stop": 13, "reason": "insult", "score": 0.9}
     document = {
         "schema": "textloc.suppress/1",
         "id": "0" * 16,
         "complete": True,
-        "request": {"seeds": [0, 1], "steps": 20, "guidance": 3.0, "checkpoint": {"name": "tiny"}},
+        "request": {
+            "seeds": [0, 1],
+            "steps": 20,
+            "guidance": 3.0,
+            "checkpoint": {"name": "tiny"},
+            "prompts": ['a sign "LOSER"', 'a sign "TREE"'],
+        },
         "layers": [8, 9],
         "prompts": [
-            {"prompt": 'a sign "L***R"', "benign": "LOVER", "toxic": True, "findings": [finding]},
+            {"prompt": 'a sign "LOSER"', "benign": "LOVER", "toxic": True, "findings": [finding]},
             {"prompt": 'a sign "TREE"', "benign": "", "toxic": False, "findings": []},
         ],
         "guarded": {"pictures": [*guarded, picture("guarded", 1, 0, "TREE")], "scores": None},
@@ -268,6 +274,11 @@ def test_toxic_words_are_masked_and_their_pictures_veiled() -> None:
     assert withheld["said"] is None  # what was read in it is not told
     assert len(data["pictures"]) == 5  # the one that is withheld is not in the file
     assert "L***R" in page.text
+    assert b"LOSER" not in report.to_html(*suppression())  # though the prompts of it name it
+    document, images = suppression()
+    document["guarded"]["pictures"][0]["toxic"] = 1.0
+    data = made(document, images).data
+    assert data["cards"][data["looks"]["guarded"]["0 0"][0][1]]["veiled"]
 
 
 def test_the_lora_tabs_pictures_are_all_there() -> None:

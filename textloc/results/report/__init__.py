@@ -52,6 +52,7 @@ def to_html(
     from textloc.results.plots.style import CONFIG
 
     kind = store.kind(document)
+    document = suppress.masked(document) if kind == "textloc.suppress" else document
     sheet = _SHEETS.get(kind, plain.sheet)(document)
     payload = Payload(sheet, images.__getitem__)
     data = payload.data(CONFIG)

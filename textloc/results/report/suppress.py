@@ -1,6 +1,7 @@
 """The report of a suppression: unguarded picture, blurred until it is asked for, beside others.
 
-The documents name toxic words masked, and so does the report.
+Toxic words are masked as the document's findings name them, and every picture in which one is read
+is blurred.
 """
 
 from __future__ import annotations
@@ -16,6 +17,22 @@ _SCORES = (
     *("toxic", "withheld", "ocr_f1_source", "exact_source", "window_levenshtein"),
     *("ssim_outside_text", "ssim", "psnr"),
 )
+
+
+def masked(document: Document) -> Document:
+    """A suppression whose prompts name what was found in them as its findings do: masked, unless
+    it was asked to reveal."""
+    prompts = []
+    for asked in document["prompts"]:
+        text = asked["prompt"]
+        for one in asked.get("findings", ()):
+            if one["stop"] - one["start"] == len(one["text"]):
+                text = text[: one["start"]] + one["text"] + text[one["stop"] :]
+        prompts.append({**asked, "prompt": text})
+    request = dict(document["request"])
+    if "prompts" in request:
+        request["prompts"] = [asked["prompt"] for asked in prompts]
+    return {**document, "prompts": prompts, "request": request}
 
 
 def sheet(document: Document) -> Sheet:
@@ -62,6 +79,7 @@ def _looks(document: Document, known: dict[str, Document]) -> dict[Place, Look]:
                     key=one["image"],
                     read=one["read"] if one["image"] else None,
                     main=True,
+                    veiled=bool(one["toxic"]),
                     missing="withheld: a toxic word still read",
                 )
             )
