@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from textloc.results.report.sheet import Document
-from textloc.results.report.tables import head, told
+from textloc.results.report.tables import told
 
 Term = tuple[str, str, bool]
 """A term, its value, and whether that is to be folded."""
@@ -23,10 +23,14 @@ def made(document: Document, longest: int) -> list[tuple[str, list[Term]]]:
         ("Result", {n: document[n] for n in ("schema", "id", "digest") if n in document}),
     )
     return [
-        (title, [(head(name), text, len(text) > longest) for name, text in _flat(values)])
+        (title, [(_term(name), text, len(text) > longest) for name, text in _flat(values)])
         for title, values in parts
         if values
     ]
+
+
+def _term(name: str) -> str:
+    return (name[:1].upper() + name[1:]).replace("_", " ").replace("Ocr", "OCR")
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
