@@ -216,6 +216,9 @@ def test_figures_follow_the_scheme_and_print_light(report: Opened) -> None:
     page.wait_for_function(f"({ink})() === 'rgb(26, 26, 26)'")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.set_viewport_size({"width": 720, "height": 1000})  # about a sheet of A4
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
     expect(page.locator(".choice")).to_be_hidden()
     expect(page.locator("#cards")).to_be_visible()
 
