@@ -14,9 +14,9 @@ from tests.documents import Document, Images, edit_document
 from textloc.baselines import BASELINES
 from textloc.errors import CheckpointError, LayerError, PromptError, TextlocError
 from textloc.results import export, store
+from textloc.results.inlined import Pictures
 from textloc.ui.edit import order, picks, replay
 from textloc.ui.edit.tab import EditSession, EditTab
-from textloc.ui.pictures import Pictures
 from textloc.ui.serving.files import ResultFiles
 from textloc.ui.stored import View
 

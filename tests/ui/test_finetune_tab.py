@@ -15,9 +15,9 @@ from textloc.cli import main
 from textloc.errors import Cancelled, CheckpointError, LayerError, PromptError
 from textloc.jobs.lora_trial import trial_stream
 from textloc.results import export, plots, sentences, store
+from textloc.results.inlined import Pictures
 from textloc.ui.finetune import order, replay
 from textloc.ui.finetune.tab import LoraSession, LoraTab
-from textloc.ui.pictures import Pictures
 from textloc.ui.stored import View
 
 PROMPTS = ('a sign "AB"', 'a mug "CD"')

@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 import pytest
 
 from tests.documents import edit_document, localize_document
+from textloc.results.inlined import Pictures
 from textloc.ui import links
 from textloc.ui.edit.tab import EditSession
 from textloc.ui.localize.tab import LocalizeSession
-from textloc.ui.pictures import Pictures
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 

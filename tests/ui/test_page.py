@@ -18,10 +18,10 @@ from tests.documents import Document, Images, edit_document, localize_document
 from textloc.errors import CheckpointError, LayerError, PromptError, TextlocError
 from textloc.paths import ROOT
 from textloc.results import store
+from textloc.results.inlined import Pictures
 from textloc.ui import fields, stored
 from textloc.ui.letters import differences, marked, spoken
 from textloc.ui.localize import order, picks, replay
-from textloc.ui.pictures import Pictures
 from textloc.ui.serving import plotlyjs
 from textloc.ui.serving.plotly_first import EarlyScript
 

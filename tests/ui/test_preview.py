@@ -49,3 +49,24 @@ def test_other_links_are_as_gradio_made_them(results: Path, asked: str) -> None:
 def test_no_picture_of_what_is_not_there(results: Path) -> None:
     assert client().get("/gradio_api/textloc/0123456789abcdef.png").status_code == 404
     assert client().get("/gradio_api/textloc/..%2f..%2fx.png").status_code == 404
+
+
+def test_a_result_is_served_as_one_html_file_to_save(results: Path) -> None:
+    document, images = localize_document()
+    store.save(document, images)
+    address = f"/gradio_api/textloc/{document['id']}.html"
+    answer = client().get(address)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-disposition"] == (  # it is not opened in the page's own place
+        f'attachment; filename="textloc-{document["id"]}.html"'
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert f'href="http://testserver/?r={document["id"]}"' in answer.text
+    head = client().head(address)
+    assert (head.content, head.headers["content-length"]) == (b"", str(len(answer.content)))
+    under = TestClient(ResultFiles(Starlette()), root_path="/under", base_url="http://page.test")
+    assert (
+        f'href="http://page.test/under/?r={document["id"]}"' in under.get(f"/under{address}").text
+    )
+    assert client().get("/gradio_api/textloc/0123456789abcdef.html").status_code == 404
+    assert client().get("/gradio_api/textloc/..%2f..%2fx.html").status_code == 404

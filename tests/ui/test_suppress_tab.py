@@ -11,7 +11,7 @@ from PIL import Image
 from textloc.baselines import SUPPRESSING
 from textloc.errors import CheckpointError, LayerError, PromptError, ToxicityError
 from textloc.jobs.suppress import FALLBACKS
-from textloc.ui.pictures import Pictures
+from textloc.results.inlined import Pictures
 from textloc.ui.stored import View
 from textloc.ui.suppress import order, replay
 from textloc.ui.suppress.tab import SuppressSession, SuppressTab

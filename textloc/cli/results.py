@@ -44,15 +44,21 @@ def _add_show(verbs: Any) -> None:
     add_json(verb, "write the whole document as JSON; - for standard output")
     verb.add_argument("--csv", action="store_true", help="the scores of all layers or edits as CSV")
     verb.add_argument("--zip", type=Path, metavar="FILE", help="pack it with its pictures")
+    verb.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write it as one HTML file that opens without a server and keeps the clicks",
+    )
     verb.set_defaults(run=_show)
 
 
 def _show(options: argparse.Namespace) -> None:
-    from textloc.results import export, store
+    from textloc.results import export, opening, store
 
     if options.last and options.id is not None:
         raise PromptError("give an ID or --last, not both")
-    if options.id is None and not options.last and (options.csv or options.zip):
+    if options.id is None and not options.last and (options.csv or options.zip or options.html):
         raise PromptError("give the ID of a result (`textloc show` lists them), or --last")
     if options.id is None and not options.last:
         rows = [{**vars(one), "request": dict(one.request)} for one in store.listing()]
@@ -71,7 +77,12 @@ def _show(options: argparse.Namespace) -> None:
     if options.zip is not None:
         where = export.export_zip(document["id"], options.zip, stored.folder.parent)
         print(f"wrote {where}", file=sys.stderr)
-    elif options.csv:
+    if options.html is not None:
+        where = opening.opened(stored).save_html(options.html)
+        print(f"wrote {where}", file=sys.stderr)
+    if options.zip is not None or options.html is not None:
+        return
+    if options.csv:
         print(export.to_csv(document), end="")
     elif not written(document, options.json):
         _PRINT[store.kind(document)](document)

@@ -49,6 +49,9 @@ def add(verbs: Any) -> None:
     verb.add_argument("--guidance", type=float)
     verb.add_argument("--ocr", default="auto")
     add_json(verb, "write the result as JSON; - for standard output")
+    verb.add_argument(
+        "--html", type=Path, metavar="FILE", help="write it as one HTML file, toxic pictures veiled"
+    )
     verb.set_defaults(run=_suppress)
 
 
@@ -61,6 +64,7 @@ def _suppress(options: argparse.Namespace) -> None:
     from textloc.baselines import SUPPRESSING
     from textloc.jobs import choosing
     from textloc.jobs.suppress import suppress_stream
+    from textloc.results.result import Result
     from textloc.toxicity import lexicon, rewrite
 
     detect: dict[str, Any] = {
@@ -108,6 +112,8 @@ def _suppress(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for key, image in event.images.items():
         image.save(options.out / f"{key}.png")
+    if options.html is not None:
+        print(f"wrote {Result(document, event.images).save_html(options.html)}", file=sys.stderr)
     told = _with_paths(document, options.out)
     if not written(told, options.json):
         print_result(told)

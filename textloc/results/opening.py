@@ -67,24 +67,25 @@ def open_result(where: str | Path) -> Result:
     if path.is_file():
         return _of_zip(path)
     if re.fullmatch(r"[0-9a-f]{16}", text):
-        return _opened(store.load(text))
+        return opened(store.load(text))
     raise StoreError(
         f"there is no result {text[:80]!r}: give an ID (`textloc show` lists them), a folder that "
         "holds result.json, a ZIP file, or a link with ?r=<id>"
     )
 
 
-def _opened(stored: store.Stored, keeper: object = None) -> Result:
+def opened(stored: store.Stored, keeper: object = None) -> Result:
+    """A stored result with its pictures. keeper: what keeps its folder there."""
     return Result(stored.document, StoredImages(stored, keeper))
 
 
 def _of_folder(folder: Path) -> Result:
     document = _document(folder / "result.json")
     if folder.name == document:
-        return _opened(store.load(folder.name, folder.parent))
+        return opened(store.load(folder.name, folder.parent))
     keeper = tempfile.TemporaryDirectory(prefix="textloc-result-")
     shutil.copytree(folder, Path(keeper.name) / store.check_id(document))
-    return _opened(store.load(document, Path(keeper.name)), keeper)
+    return opened(store.load(document, Path(keeper.name)), keeper)
 
 
 def _document(file: Path) -> str:
@@ -101,8 +102,8 @@ def _document(file: Path) -> str:
 
 
 def _of_zip(file: Path) -> Result:
-    with file.open("rb") as opened:
-        return _unpacked(opened)
+    with file.open("rb") as archive:
+        return _unpacked(archive)
 
 
 def _unpacked(file: BinaryIO) -> Result:
@@ -128,7 +129,7 @@ def _unpacked(file: BinaryIO) -> Result:
                         out.write(block)
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
         raise StoreError(f"the archive cannot be unpacked: {error}") from error
-    return _opened(store.load(name, root), keeper)
+    return opened(store.load(name, root), keeper)
 
 
 def _inside(filename: str, name: str) -> str:
@@ -147,7 +148,7 @@ def _linked(link: str) -> Result:
     named = parse_qs(parts.query).get("r", [""])[0]
     result = store.check_id(named)
     try:
-        return _opened(store.load(result))
+        return opened(store.load(result))
     except StoreError:
         pass
     return _fetched(_page(link), result)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from textloc.errors import StoreError
-from textloc.files import write_new
+from textloc.files import replace_file, write_new
 from textloc.pictures import address
 from textloc.results import export, sentences, store
 
@@ -140,6 +140,36 @@ class Result:
                 store.save(self.document, self.images, Path(new)).rename(place)
         except OSError as error:
             raise _unwritable(place, error) from error
+        return place
+
+    def save_html(self, path: str | Path, link: str | None = None) -> Path:
+        """Write the result as one HTML file that opens in a browser without a server or network and
+        keeps the clicks: pictures, what was read in them, figures, tables, and how it was made.
+
+        Args:
+            path: of the file; one that is there is replaced.
+            link: address of the result in a page that is open to whom the file is for; None takes
+                `link`.
+
+        Returns:
+            The path.
+
+        Raises:
+            StoreError: it cannot be written there.
+        """
+        from textloc.results import report
+
+        place = Path(path).expanduser()
+        if not str(path).strip() or place.is_dir():
+            raise StoreError('name the HTML file to write, such as save_html("result.html")')
+        content = report.to_html(self.document, self.images, link or self.link)
+        try:
+            replace_file(place, lambda file: file.write_bytes(content))
+        except OSError as error:
+            raise StoreError(
+                f"Could not write {path}: {error.strerror or error}. Choose a folder that can be "
+                "written."
+            ) from error
         return place
 
     def __repr__(self) -> str:

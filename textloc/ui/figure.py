@@ -49,7 +49,7 @@ def picking(elem_id: str, value: str = "") -> Any:
 
 
 def share(elem_id: str) -> Any:
-    """Buttons that copy the link and save files, the ZIP with the pictures.
+    """Buttons that copy the link and save files, ZIP and HTML with the pictures.
 
     value: as `stored.share` makes it. place: what the link says beside the result.
     """
@@ -66,7 +66,8 @@ _SHARE = """<div class="tl-share">
 <div><button type="button" data-copy disabled>Copy link</button>
 <button type="button" data-save="json" disabled>Save JSON</button>
 <button type="button" data-save="csv" disabled>Save CSV</button>
-<button type="button" data-archive disabled>Save ZIP</button>
+<button type="button" data-archive="zip" disabled>Save ZIP</button>
+<button type="button" data-archive="html" disabled>Save HTML</button>
 <button type="button" data-embed disabled>Copy iframe</button></div>
 <input readonly hidden aria-label="Link to this result">
 <p role="status"></p></div>"""

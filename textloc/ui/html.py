@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from textloc.results import facts
+from textloc.results.inlined import STRIP, Pictures
 from textloc.ui.letters import marked
-from textloc.ui.pictures import STRIP, Pictures
 from textloc.ui.stored import Document
 
 
@@ -27,37 +28,13 @@ def asked(document: Document, *more: str) -> str:
     request = document["request"]
     first, *others = request["pairs"]
     rest = f" and {len(others)} more pair{'s' if len(others) > 1 else ''}" if others else ""
-    seeds = request["seeds"]
-    facts = [
-        str(document["checkpoint"]["name"]),
-        *lora_of(document),
-        f"{request['steps']} steps",
-        *more,
-        f"guidance {request['guidance']:g}",
-        f"seed{'s' if len(seeds) > 1 else ''} {_some(seeds)}",
-    ]
-    if request.get("ocr"):
-        facts.append(f"read by {request['ocr']['engine']} {request['ocr']['version']}")
+    told = facts.asked(document, *more)
     return (
         f'<p class="tl-prompts"><span>{escape(first["source"])}</span>'
         f'<span class="tl-arrow" aria-label="becomes">→</span>'
         f"<span>{escape(first['target'])}</span>{escape(rest)}</p>"
-        f'<p class="tl-facts">{" · ".join(escape(fact) for fact in facts)}</p>'
+        f'<p class="tl-facts">{" · ".join(map(escape, told))}</p>'
     )
-
-
-def lora_of(document: Document) -> list[str]:
-    """The LoRA that a result was made with, if any."""
-    lora = document["checkpoint"].get("lora")
-    if not lora:
-        return []
-    scale = f" at {lora['scale']:g}" if lora["scale"] != 1 else ""
-    return [f"with the LoRA {lora['name']}{scale}"]
-
-
-def _some(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:6]))
-    return shown if len(numbers) <= 6 else f"{shown} and {len(numbers) - 6} more"
 
 
 def picture(

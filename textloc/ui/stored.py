@@ -14,7 +14,7 @@ from textloc.checkpoints.known import find
 from textloc.errors import StoreError
 from textloc.paths import CHECKPOINTS
 from textloc.results import export, store
-from textloc.ui.pictures import Pictures
+from textloc.results.inlined import Pictures
 
 Document = Mapping[str, Any]
 LOCALIZE, EDIT, LORA = "textloc.localize", "textloc.edit", "textloc.lora"

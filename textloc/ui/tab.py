@@ -13,9 +13,9 @@ import gradio as gr
 
 from textloc.errors import TextlocError
 from textloc.results import store
+from textloc.results.inlined import Pictures
 from textloc.ui import fields, links, live, status, stored
 from textloc.ui.figure import share
-from textloc.ui.pictures import Pictures
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 

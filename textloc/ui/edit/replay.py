@@ -12,12 +12,12 @@ from PIL import Image
 
 from textloc.layers import display_layers
 from textloc.pictures import read_picture, sentences
+from textloc.results.inlined import encoded
 from textloc.results.sentences import describe_edit, parted
 from textloc.ui import html
 from textloc.ui.edit.picks import LOCALIZED, Way, entries
 from textloc.ui.figure_data import drawn
 from textloc.ui.html import number
-from textloc.ui.pictures import encoded
 from textloc.ui.stored import Document, View
 
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from textloc.layers import display_layers
+from textloc.results import facts
+from textloc.results.picks.lora import SIDES, Cell, rows
+from textloc.results.picks.lora import is_experiment as is_experiment
 from textloc.results.sentences import describe_beside, describe_lora
 from textloc.ui import html
 from textloc.ui.figure_data import drawn
@@ -17,15 +19,7 @@ from textloc.ui.letters import marked
 from textloc.ui.plain_picks import meant as meant
 from textloc.ui.plain_picks import said as said
 from textloc.ui.plain_picks import usual_pair as usual_pair
-from textloc.ui.stored import LORA, Document, View
-
-_Cell = tuple[str, str | None, str | None, str]  # title, key, what was read, what was wanted
-_SIDES = {"base": "Base", "lora": "With the LoRA"}
-
-
-def is_experiment(document: Document) -> bool:
-    """Whether it is a comparison of trainings, or else of pictures without and with one LoRA."""
-    return str(document["schema"]).startswith(f"{LORA}/")
+from textloc.ui.stored import Document, View
 
 
 def entries(document: Document) -> dict[str, Any]:
@@ -45,73 +39,20 @@ def nothing() -> str:
 
 def headline(document: Document) -> str:
     """What it says, and what was asked."""
-    if not is_experiment(document):
-        request = document["request"]
-        first, _, rest = describe_beside(document).partition(". ")
-        facts = [
-            str(document["checkpoint"]["name"]),
-            f"LoRA {_name(request['lora']['name'])} × {request['lora']['scale']:g}",
-            f"{request['steps']} steps",
-            f"guidance {request['guidance']:g}",
-        ]
-        return html.claim(first.rstrip(".") + ".", rest, _facts(facts))
-    request = document["request"]
-    settings = request["settings"]
-    first, _, rest = describe_lora(document).partition(". ")
-    facts = [
-        str(document["checkpoint"]["name"]),
-        str(request["data"]),
-        f"{settings['steps']} steps of {settings['batch']}",
-        f"rank {settings['rank']}",
-        f"seeds {', '.join(map(str, request['seeds']))}",
-        f"localized: {display_layers(request['localized'])}",
-    ]
-    return html.claim(first.rstrip(".") + ".", rest, _facts(facts))
-
-
-def _facts(facts: Sequence[str]) -> str:
-    return f'<p class="tl-facts">{" · ".join(escape(fact) for fact in facts)}</p>'
-
-
-def _name(path: str) -> str:
-    """The last part of a path or Hub name."""
-    return path.replace("\\", "/").rstrip("/").split("/")[-1]
+    experiment = is_experiment(document)
+    told = facts.trained(document) if experiment else facts.tried(document)
+    said = describe_lora(document) if experiment else describe_beside(document)
+    first, _, rest = said.partition(". ")
+    shown = f'<p class="tl-facts">{" · ".join(map(escape, told))}</p>'
+    return html.claim(first.rstrip(".") + ".", rest, shown)
 
 
 def panel(view: View) -> str:
     """All pictures: a row a prompt, a column a choice, or without and with the LoRA."""
-    document = view.document
-    if is_experiment(document):
-        titles = {choice["name"]: choice["title"] for choice in document["choices"]}
-        rows: list[tuple[str, list[_Cell]]] = [
-            (
-                f"{row['group']}: {row['prompt']}",
-                [(titles[one["choice"]], one["image"], None, "") for one in row["by_choice"]],
-            )
-            for row in document["pictures"]
-        ]
-    else:
-        rows = _sides(document)
-    return "".join(_row(view, prompt, cells) for prompt, cells in rows)
+    return "".join(_row(view, prompt, cells) for prompt, cells in rows(view.document))
 
 
-def _sides(document: Document) -> list[tuple[str, list[_Cell]]]:
-    made = {(side, one["prompt"], one["seed"]): one for side in _SIDES for one in document[side]}
-    request = document["request"]
-    many = len(request["seeds"]) > 1
-    rows = []
-    for place, prompt in enumerate(request["prompts"]):
-        for seed in request["seeds"]:
-            cells: list[_Cell] = []
-            for side, title in _SIDES.items():
-                one = made.get((side, place, seed))
-                told = (one["image"], one["read"], one["text"]) if one else (None, None, "")
-                cells.append((title, *told))
-            rows.append((f"{prompt} (seed {seed})" if many else prompt, cells))
-    return rows
-
-
-def _row(view: View, prompt: str, cells: Sequence[_Cell]) -> str:
+def _row(view: View, prompt: str, cells: Sequence[Cell]) -> str:
     figures = []
     for title, key, read, wanted in cells:
         address = view.pictures.address(key) if key else None
@@ -173,7 +114,7 @@ def _beside_table(document: Document) -> str:
     if document["scores"] is None:
         return ""
     rows = []
-    for side, title in _SIDES.items():
+    for side, title in SIDES.items():
         scores = document["scores"][side]
         cells = [_interval(scores[name]) for name in ("exact", "ocr_f1")]
         rows.append(f'<tr><th scope="row">{title}</th>{html.as_cells(cells)}</tr>')

@@ -12,10 +12,10 @@ import gradio as gr
 
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
+from textloc.results.inlined import Pictures
 from textloc.ui import fields, live, status, stored, typed
 from textloc.ui.figure import figure, picking
 from textloc.ui.localize import cells, order, picks, replay
-from textloc.ui.pictures import Pictures
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 from textloc.ui.tab import BARE, DEVICE, QUIET, Tab, model_of, places, skips

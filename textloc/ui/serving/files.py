@@ -1,23 +1,29 @@
-"""Serves what belongs to a stored result: its ZIP file, and the picture that a chat shows of it."""
+"""Serves what belongs to a stored result: its ZIP file, its report, and the picture that a chat
+shows of it."""
 
 import re
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
+import anyio.to_thread
+from starlette.datastructures import URL
 from starlette.responses import PlainTextResponse, Response
 
 from textloc.errors import StoreError
-from textloc.results import export
+from textloc.results import export, opening, report, store
 from textloc.ui.serving import preview
 
-_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png)")
+_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png|html)")
+_AT_ONCE = anyio.CapacityLimiter(4)
+"""Files that are made at the same time; other requests wait without holding a thread."""
 
 
 class ResultFiles:
-    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip` and `.png`, passes on the rest."""
+    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip`, `.html` and `.png`, passes on the
+    rest."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -26,29 +32,44 @@ class ResultFiles:
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             if match := _PATH.fullmatch(path):
-                response = await run_in_threadpool(_answer, *match.groups())
+                page = URL(scope=scope).replace(query="", fragment="")
+                home = str(page.replace(path=page.path.removesuffix(match[0]) + "/"))
+                answer = partial(_answer, match[1], match[2], home)
+                response = await anyio.to_thread.run_sync(answer, limiter=_AT_ONCE)
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _answer(result_id: str, kind: str) -> Response:
+def _answer(result_id: str, kind: str, home: str) -> Response:
+    """home: address of the page."""
     try:
-        return _ANSWERS[kind](result_id)
+        return _ANSWERS[kind](result_id, home)
     except StoreError as error:
         return PlainTextResponse(str(error), status_code=404)
 
 
-def _zip(result_id: str) -> Response:
+def _zip(result_id: str, _home: str) -> Response:
     with tempfile.TemporaryDirectory() as folder:
         data = export.export_zip(result_id, Path(folder) / "result.zip").read_bytes()
-    name = f'attachment; filename="textloc-{result_id}.zip"'
-    return Response(data, media_type="application/zip", headers={"Content-Disposition": name})
+    return Response(data, media_type="application/zip", headers=_attached(result_id, "zip"))
 
 
-def _png(result_id: str) -> Response:
+def _html(result_id: str, home: str) -> Response:
+    result = opening.opened(store.load(result_id))
+    data = report.to_html(result.document, result.images, export.permalink(home, result_id))
+    return Response(data, media_type="text/html", headers=_attached(result_id, "html"))
+
+
+def _attached(result_id: str, kind: str) -> dict[str, str]:
+    """To be saved, not opened in the page's place."""
+    name = f'attachment; filename="textloc-{result_id}.{kind}"'
+    return {"Content-Disposition": name, "X-Content-Type-Options": "nosniff"}
+
+
+def _png(result_id: str, _home: str) -> Response:
     headers = {"Cache-Control": "max-age=86400"}
     return Response(preview.picture(result_id), media_type="image/png", headers=headers)
 
 
-_ANSWERS: dict[str, Callable[[str], Response]] = {"zip": _zip, "png": _png}
+_ANSWERS: dict[str, Callable[[str, str], Response]] = {"zip": _zip, "png": _png, "html": _html}

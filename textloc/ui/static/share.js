@@ -4,7 +4,7 @@ const status = element.querySelector("[role=status]");
 const field = element.querySelector("input");
 const copy = element.querySelector("[data-copy]");
 const embed = element.querySelector("[data-embed]");
-const archive = element.querySelector("[data-archive]");
+const archives = [...element.querySelectorAll("[data-archive]")];
 const load = (address, name) => {
   const link = document.createElement("a");
   link.href = address;
@@ -17,7 +17,7 @@ const show = () => {
   const value = props.value;
   for (const button of element.querySelectorAll("button")) button.disabled = !value;
   const link = value?.id ? `${here()}?r=${value.id}${props.place ?? ""}` : "";
-  copy.disabled = archive.disabled = embed.disabled = !link;
+  for (const button of [copy, embed, ...archives]) button.disabled = !link;
   field.value = link;
   field.hidden = !link;
   const unlinked = value?.complete
@@ -60,9 +60,12 @@ for (const button of element.querySelectorAll("[data-save]")) {
     setTimeout(() => URL.revokeObjectURL(address), 1000);
   });
 }
-archive.addEventListener("click", () => {
-  const { id, name } = props.value;
-  load(`gradio_api/textloc/${id}.zip`, `${name}.zip`);
-});
+for (const button of archives) {
+  button.addEventListener("click", () => {
+    const { id, name } = props.value;
+    const kind = button.dataset.archive;
+    load(`gradio_api/textloc/${id}.${kind}`, `${name}.${kind}`);
+  });
+}
 watch(["value", "place"], show);
 show();

@@ -11,6 +11,11 @@ from typing import Any
 from textloc import toxicity
 from textloc.errors import TextlocError
 from textloc.layers import display_layers
+from textloc.results.picks.suppress import GUARDED as GUARDED
+from textloc.results.picks.suppress import choices as choices
+from textloc.results.picks.suppress import entries as entries
+from textloc.results.picks.suppress import name_of as name_of
+from textloc.results.picks.suppress import usual_pick as usual_pick
 from textloc.toxicity import rewrite
 from textloc.ui import html, status
 from textloc.ui.html import number
@@ -18,32 +23,6 @@ from textloc.ui.plain_picks import meant as meant
 from textloc.ui.plain_picks import said as said
 from textloc.ui.plain_picks import usual_pair as usual_pair
 from textloc.ui.stored import Document, View
-
-GUARDED = "guarded"
-
-
-def entries(document: Document) -> dict[str, Document]:
-    """Pick → pictures, in the order in which they are offered."""
-    found = {GUARDED: document["guarded"]}
-    found |= {method["name"]: method for method in document["methods"]}
-    return {pick: way for pick, way in found.items() if way["pictures"]}
-
-
-def usual_pick(document: Document) -> str:
-    """What is shown before anything is picked."""
-    return next(iter(entries(document)), "")
-
-
-def choices(document: Document) -> list[tuple[str, str]]:
-    """(name, pick) of all that can be looked at."""
-    return [(name_of(document, pick), pick) for pick in entries(document)]
-
-
-def name_of(document: Document, pick: str) -> str:
-    """`Localized patching`, or the title of another method."""
-    titles = {method["name"]: str(method["title"]) for method in document["methods"]}
-    return titles.get(pick, "Localized patching")
-
 
 # ---------------------------------------------------------------------------- words
 

@@ -1,4 +1,4 @@
-"""Pictures of a result as `data:` addresses, so that a page needs no files on the server."""
+"""Pictures of a result as `data:` addresses, so that a page needs no files beside it."""
 
 import base64
 import io
