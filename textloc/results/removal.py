@@ -19,13 +19,14 @@ def delete(result_id: str, root: Path | None = None) -> None:
     """
     home = root or store.roots()[0]
     folder = home / store.check_id(result_id)
+    gone = f"There is no result {result_id} to delete: it is gone already."
     if folder.is_symlink() or not folder.is_dir():
-        raise StoreError(f"There is no result {result_id} to delete: it is gone already.")
+        raise StoreError(gone)
     aside = home / f".deleted-{result_id}-{secrets.token_hex(8)}"
     try:
         folder.rename(aside)
     except FileNotFoundError as error:
-        raise StoreError(f"There is no result {result_id} to delete: it is gone already.") from error
+        raise StoreError(gone) from error
     except OSError as error:
         raise StoreError(
             f"The result {result_id} cannot be deleted ({error.strerror or error}); its folder is "

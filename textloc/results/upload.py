@@ -33,8 +33,10 @@ _DEEPEST, _MOST_VALUES = 24, 1_000_000
 _KEY = re.compile(r"[\w .:+/-]{0,100}")
 _NOT_PLAIN = re.compile(r"[<>&\"'`]")
 _TEXTS = frozenset(
-    ("source", "target", "source_text", "target_text", "prompt", "text", "letter")
-    + ("read", "read_source", "read_edit")
+    {
+        *("source", "target", "source_text", "target_text", "prompt", "text", "letter"),
+        *("read", "read_source", "read_edit"),
+    }
 )
 """Names of what people wrote and OCR read: the only texts that may hold signs of HTML. The page
 escapes them wherever it shows them."""

@@ -1,8 +1,8 @@
 """Whose result is it? Who made one here may delete it, as long as nobody else asked for the same.
 
-A run that stores a new result gives its browser a receipt; the server remembers its hash, in memory
-alone. Whoever asks for the same result afterwards has it too: then nobody may delete it. What ships,
-what the command line made and what was made before the last start has no receipt.
+A run that stores a new result gives its browser a receipt; the server remembers its hash, in
+memory alone. Whoever asks for the same result afterwards has it too: then nobody may delete it.
+What ships, what the command line made and what was made before the last start has no receipt.
 """
 
 import hashlib
