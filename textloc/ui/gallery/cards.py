@@ -230,6 +230,7 @@ def _figure(card: Card, picture: Picture, imported: View | None) -> str:
     read = picture.read
     said = "" if read is None else f": the picture reads {read or 'nothing'}"
     alt = escape(f"{picture.title}{said}")
+    unread = "" if read is not None else ' class="tl-unread"'
     below = escape(read) if read else ("–" if read is not None else escape(picture.title))
     if imported is None:
         source = f"gradio_api/textloc/{card.id}/{picture.key}.png"
@@ -243,7 +244,7 @@ def _figure(card: Card, picture: Picture, imported: View | None) -> str:
         source = address[0]
     return (
         f'<figure><img src="{source}" alt="{alt}" loading="lazy" width="96" height="96">'
-        f'<figcaption aria-hidden="true">{below}</figcaption></figure>'
+        f'<figcaption aria-hidden="true"{unread}>{below}</figcaption></figure>'
     )
 
 

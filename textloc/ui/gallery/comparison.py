@@ -11,7 +11,7 @@ from textloc.results.sentences import describe_compare, parted, told
 from textloc.ui import html, stored
 from textloc.ui.figure_data import drawn
 from textloc.ui.gallery.cards import JOBS, Card, card_of
-from textloc.ui.stored import View
+from textloc.ui.stored import Document, View
 
 Row = tuple[str, Sequence[Any] | None, Sequence[Any] | None]
 _MEASURES = (
@@ -51,7 +51,7 @@ def beside(first: View, second: View) -> tuple[str, dict[str, Any] | None]:
 
 def _side(view: View, card: Card) -> str:
     claim, evidence = parted(told(view.document))
-    words = (view.document["request"].get("pairs") or ({},))[0]
+    words: Document = (view.document["request"].get("pairs") or ({},))[0]
     pictures = "".join(
         html.picture(
             view.pictures,
@@ -153,7 +153,9 @@ def _edits(both: tuple[View, View]) -> Found:
     same = asked[0] == asked[1]
     said = "Both edit the same prompts." if same else "They edit different prompts."
     scores = [view.document["scores"] for view in both]
-    rows: list[Row] = [(title, *(one.get(name) for one in scores)) for name, title in _MEASURES]
+    rows: list[Row] = [
+        (title, scores[0].get(name), scores[1].get(name)) for name, title in _MEASURES
+    ]
     return said, rows, None
 
 
@@ -167,7 +169,7 @@ def _trainings(both: tuple[View, View]) -> Found:
         for view in both
     ]
     names = list(dict.fromkeys([*tables[0], *tables[1]]))
-    rows: list[Row] = [(name, *(table.get(name) for table in tables)) for name in names]
+    rows: list[Row] = [(name, tables[0].get(name), tables[1].get(name)) for name in names]
     return "Two comparisons of LoRA trainings.", rows, None
 
 

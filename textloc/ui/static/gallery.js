@@ -82,8 +82,27 @@ const options = (name, pairs) => {
 const compare = (step) => {
   pair = chosen.join(",");
   place(step);
+  const old = document.querySelector("#gallery-beside h2");
+  if (old) old.dataset.old = "";
   trigger("compare", { first: chosen[0], second: chosen[1] });
+  look(100);
 };
+
+// Goes to the comparison as soon as it is there.
+const look = (times) => {
+  const said = document.querySelector("#gallery-beside h2:not([data-old]), #gallery-notice [role=alert]");
+  if (!said && times) return setTimeout(look, 100, times - 1);
+  said?.scrollIntoView({ block: "center" });
+  said?.focus({ preventScroll: true });
+  if (said?.matches("h2")) said.closest(".tl-card")?.scrollIntoView({ block: "start" });
+};
+
+// The comparison was closed.
+document.addEventListener("click", ({ target }) => {
+  if (!target.closest("#gallery-beside [data-pick=close]")) return;
+  pair = "";
+  place();
+});
 
 const draw = () => {
   if (!props.value) return;
