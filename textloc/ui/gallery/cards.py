@@ -36,11 +36,13 @@ _MOST_WORDS = 400
 
 @dataclass(frozen=True)
 class Picture:
-    """A small picture on a card: whose it is, its key, and what OCR reads in it (None: unread)."""
+    """A picture on a card: whose it is, its key, what OCR reads in it (None: unread), and the word
+    that it was to have."""
 
     title: str
     key: str
     read: str | None
+    wanted: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,15 @@ def _of_localize(document: Document) -> list[Picture]:
     pair, seed = picks.usual_pair(document), document["request"]["seeds"][0]
     references = document["references"]
     name = picks.name_of(document, pick).partition(" (")[0] if pick else ""
+    words = document["request"]["pairs"][pair]
     entries = [
-        ("Source prompt", references.get("source")),
-        (f"{name} patched", known.get(pick)),
-        ("Target prompt", references.get("target")),
+        ("Source prompt", references.get("source"), words["source_text"]),
+        (f"{name} patched", known.get(pick), words["target_text"]),
+        ("Target prompt", references.get("target"), words["target_text"]),
     ]
     return [
-        Picture(title, read["image"], read["text"])
-        for title, entry in entries
+        Picture(title, read["image"], read["text"], wanted)
+        for title, entry, wanted in entries
         for read in (entry["read"] if entry else ())
         if (read["pair"], read["seed"]) == (pair, seed)
     ]
@@ -124,9 +127,12 @@ def _of_edit(document: Document) -> list[Picture]:
     source = next(iter(document["sources"]), None)
     if source is None:
         return []
-    shown = [Picture("Source", source["image"], source["read"])]
+    words = document["request"]["pairs"][source["pair"]]
+    shown = [Picture("Source", source["image"], source["read"], words["source_text"])]
     edit = way.edits.get((source["pair"], source["seed"])) if way else None
-    return [*shown, Picture("Edit", edit["image"], edit["read_edit"])] if edit else shown
+    if edit is not None:
+        shown.append(Picture("Edit", edit["image"], edit["read_edit"], words["target_text"]))
+    return shown
 
 
 def _of_lora(document: Document) -> list[Picture]:

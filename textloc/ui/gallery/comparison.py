@@ -11,7 +11,7 @@ from textloc.results.sentences import describe_compare, parted, told
 from textloc.ui import html, stored
 from textloc.ui.figure_data import drawn
 from textloc.ui.gallery.cards import JOBS, Card, card_of
-from textloc.ui.stored import Document, View
+from textloc.ui.stored import View
 
 Row = tuple[str, Sequence[Any] | None, Sequence[Any] | None]
 _MEASURES = (
@@ -51,12 +51,10 @@ def beside(first: View, second: View) -> tuple[str, dict[str, Any] | None]:
 
 def _side(view: View, card: Card) -> str:
     claim, evidence = parted(told(view.document))
-    words: Document = (view.document["request"].get("pairs") or ({},))[0]
     pictures = "".join(
         html.picture(
             view.pictures,
-            *(one.title, "", one.key, one.read or ""),
-            str(words.get("source_text" if number == 0 else "target_text", "")),
+            *(one.title, "", one.key, one.read, one.wanted),
             main=number == 1,
         )
         if one.read is not None

@@ -32,9 +32,10 @@ pictures. Only you see it, until you leave this page.</p>"""
 
 @dataclass
 class GallerySession:
-    """What one visitor has in the gallery: `imported` views by ID."""
+    """What one visitor has in the gallery: `imported` views by ID. `sent`: what the browser has."""
 
     imported: dict[str, View] = field(default_factory=dict)
+    sent: object = None
 
     def view(self, ref: object) -> View:
         """The view of a card. Raises `StoreError` where there is none."""
@@ -116,8 +117,12 @@ class GalleryTab:
     def listed(self, session: GallerySession) -> list[Any]:
         """All cards, and a note on what is damaged."""
         summaries = store.listing()
-        value = cards.value(cards.listed(summaries), session.imported)
-        return [value, stored.damaged(summaries)]
+        found = cards.listed(summaries)
+        now = (found, tuple(session.imported))
+        if now == session.sent:
+            return [gr.skip(), stored.damaged(summaries)]
+        session.sent = now
+        return [cards.value(found, session.imported), stored.damaged(summaries)]
 
     # -- a card ----------------------------------------------------------------------------
 
