@@ -80,7 +80,7 @@ save.addEventListener("click", async () => {
   const layout = { ...figure.layout, width, height: high };
   const link = document.createElement("a");
   link.href = await window.Plotly.toImage({ data: figure.data, layout }, { format: "png", width, height: high, scale: 2 });
-  link.download = `textloc-${element.closest("[id]")?.id ?? "figure"}.png`;
+  link.download = `textloc-${element.closest("[id]:not([id^='html-'])")?.id ?? "figure"}.png`;
   link.click();
 });
 watch(["value", "picked"], draw);
