@@ -92,7 +92,7 @@ def test_a_run_that_cannot_be_stored_is_still_shown(
     def save(*_: Any) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(store, "save", save)
+    monkeypatch.setattr(store, "save_new", save)
     last = list(live.Job(asked()).updates())[-1]
     assert last.state == "complete"
     assert last.document is not None
@@ -162,13 +162,13 @@ def test_the_last_update_of_the_page_says_all_again(
 ) -> None:
     """Gradio's client can lose what an update set when the next one follows at once."""
     made_up(monkeypatch)
-    save = store.save
+    save = store.save_new
 
-    def save_slowly(*result: Any) -> None:
+    def save_slowly(*result: Any) -> Any:
         time.sleep(0.3)
-        save(*result)
+        return save(*result)
 
-    monkeypatch.setattr(store, "save", save_slowly)
+    monkeypatch.setattr(store, "save_new", save_slowly)
     with gr.Blocks() as page:
         tab = LocalizeTab(page)
     session = LocalizeSession(job=live.Job(asked()), waiting=True)

@@ -6,10 +6,13 @@ result is: nothing else in it is read, and nothing is written beside it.
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
+import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -107,29 +110,62 @@ def _of_zip(file: Path) -> Result:
 
 
 def _unpacked(file: BinaryIO) -> Result:
-    """The one result in an archive: `<id>/result.json` and `<id>/images/<key>.png`."""
+    """The one result in an archive."""
     keeper = tempfile.TemporaryDirectory(prefix="textloc-result-")
-    root = Path(keeper.name)
+    name = unpack(file, Path(keeper.name))
+    return opened(store.load(name, Path(keeper.name)), keeper)
+
+
+def unpack(file: BinaryIO, root: Path, largest: int | None = None, most: int = MOST_FILES) -> str:
+    """Unpack an archive of one result, `<id>/result.json` and `<id>/images/<key>.png`, into `root`.
+
+    largest: bytes that it may have unpacked, `LARGEST` unless given. most: files that it may have.
+
+    Returns:
+        Its ID; nothing in it is verified yet.
+
+    Raises:
+        StoreError: anything else is in it, it is damaged, encrypted or too large.
+    """
+    left = limit = LARGEST if largest is None else largest
     try:
         with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            found = {PurePosixPath(entry.filename).parts[0] for entry in entries}
-            if len(found) != 1 or len(entries) > MOST_FILES:
+            found = {(PurePosixPath(entry.filename).parts or ("",))[0] for entry in entries}
+            if len(found) != 1 or len(entries) > most:
                 raise StoreError("the archive does not hold one result; make it by `show ID --zip`")
             name = store.check_id(found.pop())
-            left = LARGEST
             for entry in entries:
                 path = root / name / _inside(entry.filename, name)
+                if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+                    raise StoreError("the archive holds a link or device, no part of a result")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as packed, path.open("xb") as out:
                     while block := packed.read(2**20):
                         left -= len(block)
                         if left < 0:
-                            raise StoreError("the archive unpacks to more than 2 GiB; not opened")
+                            raise StoreError(
+                                f"the archive unpacks to more than {_size(limit)}; not opened"
+                            )
                         out.write(block)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
-        raise StoreError(f"the archive cannot be unpacked: {error}") from error
-    return opened(store.load(name, root), keeper)
+    except _UNPACKABLE as error:
+        raise StoreError(f"the archive cannot be unpacked: {_reason(error)}") from error
+    return name
+
+
+_UNPACKABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    *(ValueError, RuntimeError),  # encrypted, or packed in a way that is not known here
+)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with an archive, without a path of this machine."""
+    return (error.strerror or "") if isinstance(error, OSError) else str(error)
+
+
+def _size(limit: int) -> str:
+    return f"{limit // 2**30} GiB" if limit >= 2**30 else f"{limit / 2**20:.3g} MiB"
 
 
 def _inside(filename: str, name: str) -> str:

@@ -152,9 +152,16 @@ def save(
     already there stays as it is; a damaged one is replaced. Raises `StoreError` for an incomplete
     or inconsistent document, and where the disk cannot be written.
     """
+    return save_new(document, images, root)[0]
+
+
+def save_new(
+    document: Mapping[str, Any], images: Mapping[str, Image.Image], root: Path | None = None
+) -> tuple[Path, bool]:
+    """`save`, and whether the result is new: False where a good one was there already."""
     content = plain(document, "document")
     assert isinstance(content, dict)
-    _check_document(content)
+    check_document(content)
     for key in images:
         check_image_key(key)
     if missing := sorted(_named_images(content) - set(images)):
@@ -178,13 +185,13 @@ def save(
         write_new(temporary / _RESULT, f"{text}\n".encode())
         sync_folder(temporary / _IMAGES)
         sync_folder(temporary)
-        _put(temporary, folder)
+        new = _put(temporary, folder)
         sync_folder(home)
     except OSError as error:
         raise _unwritable(home, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return folder, new
 
 
 def check_writable(root: Path | None = None) -> None:
@@ -209,12 +216,12 @@ def _unwritable(home: Path, error: OSError) -> StoreError:
     )
 
 
-def _put(temporary: Path, folder: Path) -> None:
-    """Rename `temporary` to `folder`, unless a good result is there already."""
+def _put(temporary: Path, folder: Path) -> bool:
+    """Rename `temporary` to `folder`, unless a good result is there already: then False."""
     for _ in range(20):
         try:
             temporary.rename(folder)
-            return
+            return True
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EACCES):
                 raise
@@ -224,7 +231,7 @@ def _put(temporary: Path, folder: Path) -> None:
                 continue  # another job moved it away meanwhile
         try:
             load(folder.name, folder.parent)
-            return
+            return False
         except StoreError:
             aside = folder.with_name(f".damaged-{folder.name}-{secrets.token_hex(8)}")
         try:
@@ -248,7 +255,7 @@ def _named_images(value: object) -> set[str]:
     return set()
 
 
-def _check_document(document: dict[str, Any]) -> None:
+def check_document(document: Mapping[str, Any]) -> None:
     """Raise `StoreError` unless this is a complete document of a known schema with its own ID."""
     name, _ = _schema(document)
     for key, kind in (_ALWAYS | _REQUIRED[name]).items():
@@ -327,7 +334,7 @@ def load(result_id: str, root: Path | None = None) -> Stored:
         if not folder.is_dir():
             continue
         try:
-            return Stored(_migrate(_verified(folder)), folder)
+            return Stored(migrate(_verified(folder)), folder)
         except StoreError as error:
             damaged = damaged or error
     if damaged is not None:
@@ -383,12 +390,15 @@ def _verified(folder: Path) -> dict[str, Any]:
         _damaged(folder, f"{_RESULT} is not JSON ({error})")
     if not isinstance(document, dict):
         _damaged(folder, f"{_RESULT} does not hold a document")
-    _check_document(document)
+    check_document(document)
     if document["id"] != folder.name:
         _damaged(folder, f"it holds the result {document['id']}")
     pixels = {}
     for path in sorted((folder / _IMAGES).glob("*.png")):
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError:  # deleted meanwhile
+            continue
         pixels[check_image_key(path.stem)] = _pixels_of(path, status.st_size, status.st_mtime_ns)
     if missing := sorted(_named_images(document) - set(pixels)):
         _damaged(folder, f"the image {_short(missing[0])} is missing")
@@ -421,7 +431,8 @@ def _damaged(folder: Path, why: str) -> NoReturn:
     )
 
 
-def _migrate(document: dict[str, Any]) -> dict[str, Any]:
+def migrate(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of the current schema."""
     kind, version = _schema(document)
     for step in range(version, SCHEMAS[kind]):
         document = MIGRATIONS[f"{kind}/{step}"](document)

@@ -25,6 +25,7 @@ def figure(height: int, elem_id: str) -> Any:
         html_template=(
             f'<div class="tl-plot" role="img" aria-label="Figure" data-height="{height}" '
             f'style="height:{height}px"></div>'
+            '<button type="button" class="tl-png" hidden>Save PNG</button>'
         ),
         js_on_load=_script("figure.js"),
         apply_default_css=False,

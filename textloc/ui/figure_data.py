@@ -19,6 +19,7 @@ FigureName = Literal[
     "heads_figure",
     "letters_figure",
     "pairs_figure",
+    "compare_figure",
 ]
 _DRAWING = threading.Lock()  # one waits for the figure that another is drawing
 

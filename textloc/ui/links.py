@@ -14,6 +14,7 @@ TABS = {
     "edit": "textloc.edit",
     "suppress": "textloc.suppress",
     "fine-tune": "textloc.lora",
+    "gallery": "textloc.gallery",
 }
 """What `tab=` may say, and the tab's ID."""
 

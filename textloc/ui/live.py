@@ -18,6 +18,7 @@ from PIL import Image
 
 from textloc.errors import Cancelled, StoreError, TextlocError
 from textloc.results import store
+from textloc.ui import own
 
 State = Literal["waiting", "loading", "running", "complete", "stopped", "failed"]
 _DEVICE = threading.Lock()
@@ -81,6 +82,7 @@ class Job:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.last = Update()
+        self.receipt = ""  # by which the browser may delete what this run stored
         self._stop = threading.Event()
         self._news: queue.SimpleQueue[Update] = queue.SimpleQueue()
 
@@ -178,10 +180,14 @@ class Job:
             self._tell(state="complete", message="")
             return
         try:
-            store.save(document, images)
+            _, new = store.save_new(document, images)
         except StoreError as error:
             self._tell(state="complete", message=f"The result is shown, but has no link. {error}")
         else:
+            if new:
+                self.receipt = own.claim(document["id"])
+            else:
+                own.share(document["id"])
             self._tell(state="complete", message="")
 
     def _tell(self, **changes: Any) -> None:

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from textloc.ui import languages, links, stored
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.finetune.tab import LoraTab
+from textloc.ui.gallery.tab import GALLERY, GalleryTab
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
 from textloc.ui.serving import plotlyjs
@@ -19,7 +20,7 @@ from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
 from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET
-from textloc.ui.theme import STATIC, STYLE, theme
+from textloc.ui.theme import STATIC, STYLES, theme
 
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 <span>finds the few layers of a text-to-image model that write the words</span>
@@ -37,13 +38,15 @@ def build() -> gr.Blocks:
         gr.HTML(header, apply_default_css=False)
         with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
             with gr.Tab("Localize", id=stored.LOCALIZE):
-                LocalizeTab(page)
+                localizing = LocalizeTab(page)
             with gr.Tab("Edit", id=stored.EDIT) as edit:
-                EditTab(page, edit)
+                editing = EditTab(page, edit)
             with gr.Tab("Suppress", id="textloc.suppress") as suppress:
                 SuppressTab(suppress)
             with gr.Tab("Fine-tune", id=stored.LORA) as lora:
-                LoraTab(page, lora)
+                training = LoraTab(page, lora)
+            with gr.Tab("Gallery", id=GALLERY) as gallery:
+                GalleryTab(page, gallery, tabs, [localizing, editing, training])
         page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
     return page
 
@@ -66,7 +69,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
     page.launch(
         theme=theme(),
-        css_paths=[STYLE],
+        css_paths=STYLES,
         app_kwargs={"middleware": [Middleware(EarlyScript), Middleware(ResultFiles)]},
         footer_links=["settings"],
         run_history=False,

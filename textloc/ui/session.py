@@ -1,6 +1,6 @@
 """What one visitor looks at and runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import ClassVar
 
@@ -15,7 +15,8 @@ class Session:
     view: what is shown. pick: what was picked in it; `""` follows the selected or strongest layers.
     pair, seed: whose pictures are shown. job: the run that is wanted or going on. waiting: whether
     it has not begun yet. found: a stored result of what was asked. follow: whether the address bar
-    follows to the link of the result.
+    follows to the link of the result. receipts: by ID, those of the results that were made here
+    (`own`).
     """
 
     PICKS: ClassVar[ModuleType]
@@ -29,6 +30,7 @@ class Session:
     waiting: bool = False
     found: View | None = None
     follow: bool = False
+    receipts: dict[str, str] = field(default_factory=dict)
 
     def show(self, view: View) -> None:
         """Look at another result, from its beginning."""

@@ -39,11 +39,12 @@ _UNPATCHED: dict[str, Any] = {
 @dataclass(frozen=True)
 class View:
     """A document with its pictures, stored or still growing. `stored` tells whether a link to it
-    can be opened."""
+    can be opened. `kept` is the document as it is stored, where `document` is more than that."""
 
     document: Document
     pictures: Pictures
     stored: bool
+    kept: Document | None = None
 
 
 def stored_view(result_id: str) -> View:
@@ -55,13 +56,18 @@ def stored_view(result_id: str) -> View:
 @lru_cache(maxsize=32)
 def _view_of(result_id: str, _digest: str) -> View:
     found = store.load(result_id)
-    document = found.document
+    return view_of(found.document, Pictures(found.image), stored=True)
+
+
+def view_of(document: Document, pictures: Pictures, stored: bool) -> View:
+    """A document as its tab shows it."""
+    kept = document
     if store.kind(document) == ATTRIBUTE:
         layers = {"layers": [], "text_layers": document["layers"]}
         request = {"start_step": 0, **document["request"]}
         request["layers"] = [layer["index"] for layer in document["layers"]]
         document = {**_UNPATCHED, **document, **layers, "request": request}
-    return View(document, Pictures(found.image), stored=True)
+    return View(document, pictures, stored, kept)
 
 
 def tab_of(document: Document) -> str:
@@ -171,7 +177,7 @@ def damaged(summaries: Iterable[store.Summary]) -> str:
 def share(view: View) -> dict[str, Any]:
     """Value of the share bar: ID for the link (empty where not stored), whether the run is
     complete, and the files to save."""
-    document = view.document
+    document = view.kept or view.document
     return {
         "id": document["id"] if view.stored else "",
         "complete": document["complete"],

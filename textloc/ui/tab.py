@@ -14,9 +14,9 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.results import store
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, links, live, status, stored
+from textloc.ui import fields, links, live, own, status, stored
 from textloc.ui.figure import share
-from textloc.ui.session import Session
+from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
 
 DEVICE = "device"
@@ -90,8 +90,8 @@ class Tab(ABC):
         says."""
         session = self.session
         if self.STORED:
-            first = [self.notice, *self._first, self.results, *self._fields]
-            self.results.input(self.open_stored, [session, self.results], first, **QUIET).then(
+            shown = [session, self.results]
+            self.results.input(self.open_stored, shown, self.opened, **QUIET).then(
                 self.open_rest, session, self._rest, **QUIET
             )
         buttons = [self.run, self.stop, self.progress]
@@ -111,6 +111,16 @@ class Tab(ABC):
             concurrency_limit=1,
         )
         self.stop.click(self.halt, session, [*buttons, *self._rest], queue=False, **QUIET)
+
+    @property
+    def opened(self) -> list[Any]:
+        """What changes at once when a result is opened."""
+        return [self.notice, *self._first, self.results, *self._fields]
+
+    @property
+    def rest(self) -> list[Any]:
+        """What is drawn after that, by `open_rest`."""
+        return self._rest
 
     @property
     @abstractmethod
@@ -175,6 +185,21 @@ class Tab(ABC):
         except TextlocError as error:
             return self._opened(session, session.view, str(error))
 
+    def open_view(self, session: Session, view: View) -> list[Any]:
+        """A view that another tab has, as the values of `opened`."""
+        session.follow = True
+        if isinstance(session, LateSession):
+            session.opened = session.drawn = True
+        return self._opened(session, view, "")
+
+    def try_view(self, view: View) -> None:
+        """Draw a view for nothing; raises whatever its document makes wrong."""
+        session: Session = type(self.session.value)()
+        session.show(view)
+        self._draw(session)
+        self._draw_further(session)
+        self._filled(view)
+
     def _opened(self, session: Session, view: View | None, problem: str) -> list[Any]:
         if view is None:
             first = [self._nothing(), *skips(self._first[1:])]
@@ -201,7 +226,12 @@ class Tab(ABC):
             gr.Dropdown(choices=listed, value=shown),
             damaged,
             gr.HTML(
-                value={**stored.share(view), "follow": session.follow}, place=links.query(session)
+                value={
+                    **stored.share(view),
+                    "follow": session.follow,
+                    "receipt": session.receipts.get(view.document["id"], ""),
+                },
+                place=links.query(session),
             ),
         ]
 
@@ -216,6 +246,8 @@ class Tab(ABC):
             before = order.before()
             if before is not None:
                 session.found = stored.stored_view(before)
+                if before not in session.receipts:
+                    own.share(before)
                 return [status.notice(""), *skips(2), status.found()]
         except TextlocError as error:
             session.waiting = False
@@ -253,6 +285,9 @@ class Tab(ABC):
                     drawn = self._draw(session)
                 if ended:
                     session.job = None
+                    if job.receipt:
+                        assert update.document is not None
+                        session.receipts[update.document["id"]] = job.receipt
                     notice = self._ended(session, update)
                     yield [
                         status.notice(notice),

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 STATIC = Path(__file__).parent / "static"
-STYLE = STATIC / "page.css"
+STYLES = [STATIC / "page.css", STATIC / "gallery.css"]
 
 _SANS = ("Inter", "system-ui", "-apple-system", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")

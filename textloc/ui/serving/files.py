@@ -1,10 +1,12 @@
-"""Serves what belongs to a stored result: its ZIP file, its report, and the picture that a chat
-shows of it."""
+"""Serves what belongs to a stored result: its ZIP file, its report, the picture that a chat shows of
+it, and its pictures one by one, small, for the gallery.
+"""
 
+import base64
 import re
 import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,17 @@ from starlette.responses import PlainTextResponse, Response
 
 from textloc.errors import StoreError
 from textloc.results import export, opening, report, store
+from textloc.results.inlined import SMALL, encoded
 from textloc.ui.serving import preview
 
-_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png|html)")
+_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})(?:/([\w-]{1,240}))?\.(zip|png|html)")
 _AT_ONCE = anyio.CapacityLimiter(4)
 """Files that are made at the same time; other requests wait without holding a thread."""
 
 
 class ResultFiles:
-    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip`, `.html` and `.png`, passes on the
-    rest."""
+    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip`, `.html`, `.png` and
+    `<id>/<key>.png`, passes on the rest."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -34,16 +37,18 @@ class ResultFiles:
             if match := _PATH.fullmatch(path):
                 page = URL(scope=scope).replace(query="", fragment="")
                 home = str(page.replace(path=page.path.removesuffix(match[0]) + "/"))
-                answer = partial(_answer, match[1], match[2], home)
+                answer = partial(_answer, *match.groups(), home)
                 response = await anyio.to_thread.run_sync(answer, limiter=_AT_ONCE)
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _answer(result_id: str, kind: str, home: str) -> Response:
+def _answer(result_id: str, key: str | None, kind: str, home: str) -> Response:
     """home: address of the page."""
     try:
+        if key is not None and kind == "png":
+            return _small(result_id, key)
         return _ANSWERS[kind](result_id, home)
     except StoreError as error:
         return PlainTextResponse(str(error), status_code=404)
@@ -70,6 +75,26 @@ def _attached(result_id: str, kind: str) -> dict[str, str]:
 def _png(result_id: str, _home: str) -> Response:
     headers = {"Cache-Control": "max-age=86400"}
     return Response(preview.picture(result_id), media_type="image/png", headers=headers)
+
+
+def _small(result_id: str, key: str) -> Response:
+    """One picture of a result; the result as a whole is verified when it is opened."""
+    for root in store.roots():
+        try:
+            path = store.Stored({}, root / result_id).image_path(key)
+        except StoreError:
+            continue
+        data, kind = _thumbnail(path, path.stat().st_mtime_ns)
+        return Response(data, media_type=kind, headers={"Cache-Control": "max-age=86400"})
+    raise StoreError(f"The result {result_id} has no such picture.")
+
+
+@lru_cache(maxsize=512)
+def _thumbnail(path: Path, _changed: int) -> tuple[bytes, str]:
+    image = store.Stored({}, path.parent.parent).image(path.stem)
+    address, _ = encoded(image, SMALL)
+    kind, _, text = address.removeprefix("data:").partition(";base64,")
+    return base64.b64decode(text), kind
 
 
 _ANSWERS: dict[str, Callable[[str, str], Response]] = {"zip": _zip, "png": _png, "html": _html}

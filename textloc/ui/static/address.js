@@ -1,6 +1,6 @@
 () => {
   // The address follows the tab that one opens, to the link of what it shows if there is any.
-  const shares = { localize: "share", edit: "edit-share", "fine-tune": "lora-share" };
+  const shares = { localize: "share", edit: "edit-share", "fine-tune": "lora-share", gallery: "gallery-place" };
   const asked = () => new URLSearchParams(location.search);
   document.body.classList.toggle("tl-embed", asked().has("embed"));
   document.querySelector("#jobs")?.addEventListener("click", ({ target }) => {

@@ -15,6 +15,13 @@ const here = () => `${location.origin}${location.pathname}`;
 
 const show = () => {
   const value = props.value;
+  if (value?.receipt) {
+    try {
+      localStorage.setItem(`textloc-own-${value.id}`, value.receipt); // lets the gallery delete it
+    } catch {
+      // no storage here: then it stays
+    }
+  }
   for (const button of element.querySelectorAll("button")) button.disabled = !value;
   const link = value?.id ? `${here()}?r=${value.id}${props.place ?? ""}` : "";
   for (const button of [copy, embed, ...archives]) button.disabled = !link;
