@@ -10,14 +10,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
 from textloc.errors import StoreError
-from textloc.results import export
-from textloc.ui.serving import preview
+from textloc.results import export, store
+from textloc.ui.serving import made, preview
 
 _PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png)")
+_PICTURE = re.compile(r"/gradio_api/(?:file=\S+/gradio_api/)?textloc/([0-9a-f]{16})/([\w-]+)\.png")
+"""A picture of a result; `gradio_client` puts `file=` before any address."""
 
 
 class ResultFiles:
-    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip` and `.png`, passes on the rest."""
+    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip`, `.png` and `/<picture>.png`,
+    passes on the rest."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -27,6 +30,10 @@ class ResultFiles:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             if match := _PATH.fullmatch(path):
                 response = await run_in_threadpool(_answer, *match.groups())
+                await response(scope, receive, send)
+                return
+            if match := _PICTURE.fullmatch(path):
+                response = await run_in_threadpool(_picture, *match.groups())
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -49,6 +56,16 @@ def _zip(result_id: str) -> Response:
 def _png(result_id: str) -> Response:
     headers = {"Cache-Control": "max-age=86400"}
     return Response(preview.picture(result_id), media_type="image/png", headers=headers)
+
+
+def _picture(result_id: str, key: str) -> Response:
+    """A picture that was just made, or one of a stored result."""
+    headers = {"Cache-Control": "max-age=86400"}
+    try:
+        data = made.find(result_id, key) or store.load(result_id).image_path(key).read_bytes()
+    except StoreError as error:
+        return PlainTextResponse(str(error), status_code=404)
+    return Response(data, media_type="image/png", headers=headers)
 
 
 _ANSWERS: dict[str, Callable[[str], Response]] = {"zip": _zip, "png": _png}
