@@ -42,13 +42,13 @@ def of_stored(page: str, result_id: str, pictures: str) -> Answer:
 
 
 def of_made(
-    page: str, document: Document, images: Mapping[str, Image.Image], pictures: str, kept: bool
+    page: str, document: Document, images: Mapping[str, Image.Image], pictures: str
 ) -> Answer:
-    """The answer of a result that is being made. kept: whether it is stored."""
+    """The answer of a result that is being made, or is not stored."""
     chosen = _chosen(document, images, pictures)
-    for key in () if kept else chosen:
+    for key in chosen:
         made.keep(document["id"], key, images[key])
-    return _answer(page, document, chosen, kept)
+    return _answer(page, document, chosen, kept=False)
 
 
 def waiting(message: str, seconds: float) -> Answer:
@@ -120,7 +120,7 @@ def _shown(document: Document) -> list[str]:
     elif kind == SUPPRESS:
         reads = document["guarded"]["pictures"]
     elif kind == stored.LORA:
-        reads = document["pictures"]
+        reads = [one for shown in document["pictures"] for one in shown["by_choice"]]
     else:
         reads = []
     keys = (read.get("image") for read in reads)

@@ -201,7 +201,8 @@ def list_results(kind: str = "", request: gr.Request | None = None) -> list[Answ
 
 def check_list(kind: Any) -> tuple[str]:
     """The kind that is listed, or an empty text."""
-    return (values.one_of(kind, "kind of result", answers.KINDS, "") if kind else "",)
+    asked = values.text(kind, "kind of result")
+    return (values.one_of(asked, "kind of result", answers.KINDS, "") if asked else "",)
 
 
 def get(id: str, pictures: str = "shown", request: gr.Request | None = None) -> Answer:

@@ -61,8 +61,7 @@ class Page(gr.Blocks):  # type: ignore[misc]
         try:
             if len(inputs) < wanted:
                 raise gr.Error(
-                    f"{wanted} values are wanted, and there are {len(inputs)}; null leaves one to "
-                    "what is usual",
+                    f"the call has {len(inputs)} of {wanted} values; give null for what is usual",
                     print_exception=False,
                 )
             found: list[Any] = await super().preprocess_data(block_fn, inputs, *args, **options)
@@ -111,7 +110,8 @@ def _validator(endpoint: Endpoint, names: list[str]) -> Callable[..., Any]:
         given = dict.fromkeys(names) | dict(zip(names, values, strict=False))
         told = _refused(endpoint, given)
         blamed = _blamed(endpoint, given, good, told) if told else ""
-        return [gr.validate(name != blamed, told if name == blamed else "") for name in names]
+        told_of = [gr.validate(name != blamed, told if name == blamed else "") for name in names]
+        return told_of if len(names) > 1 else told_of[0]  # as a function of one output returns it
 
     return verdicts
 
@@ -121,8 +121,7 @@ def _refused(endpoint: Endpoint, given: dict[str, Any]) -> str:
     try:
         endpoint.check(**given)
     except TextlocError as error:
-        told = without_paths(str(error))
-        return told[:1].upper() + told[1:]
+        return without_paths(str(error))
     return ""
 
 

@@ -1,6 +1,7 @@
 """Runs what an endpoint asks for, in the same line as what the forms of the tabs ask for."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import gradio as gr
 
@@ -16,8 +17,7 @@ PATIENCE = 2.0
 
 def refusal(error: Exception | str) -> gr.Error:
     """An error as a caller is told of it: its words alone, without paths of the server."""
-    text = without_paths(str(error))
-    return gr.Error(text[:1].upper() + text[1:], print_exception=False)
+    return gr.Error(without_paths(str(error)), print_exception=False)
 
 
 def run(order: live.Order, page: str, pictures: str) -> Iterator[Answer]:
@@ -33,8 +33,15 @@ def run(order: live.Order, page: str, pictures: str) -> Iterator[Answer]:
             return
     except TextlocError as error:
         raise refusal(error) from error
+    with closing(live.Job(order).updates()) as updates:  # a caller who leaves stops the run
+        yield from _told(updates, order.stored, page, pictures)
+
+
+def _told(
+    updates: Iterator[live.Update], stored: bool, page: str, pictures: str
+) -> Iterator[Answer]:
     began, told = False, ("", 0.0)
-    for update in live.Job(order).updates():
+    for update in updates:
         if update.state == "failed":
             raise refusal(update.message)
         if update.document is None or update.images is None:
@@ -42,7 +49,11 @@ def run(order: live.Order, page: str, pictures: str) -> Iterator[Answer]:
             if not began and (said != told[0] or update.seconds > told[1] + PATIENCE):
                 told = said, update.seconds
                 yield answers.waiting(said, update.seconds)
-        elif update.fresh or update.state == "complete":
+        elif update.state == "complete" and stored and not update.message:
+            yield answers.of_stored(page, update.document["id"], pictures)
+        elif update.state == "complete" or (update.fresh and not update.document["complete"]):
             began = True
-            kept = update.state == "complete" and order.stored and not update.message
-            yield answers.of_made(page, update.document, update.images, pictures, kept)
+            answer = answers.of_made(page, update.document, update.images, pictures)
+            if update.state == "complete" and update.message:  # it could not be stored
+                answer["says"] = f"{answer['says']} {without_paths(update.message)}"
+            yield answer
