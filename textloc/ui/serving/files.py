@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from textloc.errors import StoreError
 from textloc.results import export, store
+from textloc.ui.endpoints.plain import without_paths
 from textloc.ui.serving import made, preview
 
 _PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png)")
@@ -43,7 +44,7 @@ def _answer(result_id: str, kind: str) -> Response:
     try:
         return _ANSWERS[kind](result_id)
     except StoreError as error:
-        return PlainTextResponse(str(error), status_code=404)
+        return PlainTextResponse(without_paths(str(error)), status_code=404)
 
 
 def _zip(result_id: str) -> Response:
@@ -64,7 +65,7 @@ def _picture(result_id: str, key: str) -> Response:
     try:
         data = made.find(result_id, key) or store.load(result_id).image_path(key).read_bytes()
     except StoreError as error:
-        return PlainTextResponse(str(error), status_code=404)
+        return PlainTextResponse(without_paths(str(error)), status_code=404)
     return Response(data, media_type="image/png", headers=headers)
 
 
