@@ -1,4 +1,7 @@
-"""What the endpoints that run something ask for, by the checks of the forms."""
+"""What the endpoints that run something ask for, by the checks of the forms.
+
+Raises `TextlocError`s: a value cannot be right, whatever the model.
+"""
 
 from typing import Any
 
@@ -24,6 +27,7 @@ def localize(
     layers: Any,
     pictures: Any,
 ) -> localizations.LocalizeOrder:
+    """The localization that is asked for."""
     which(pictures)
     prompts = values.text(source, "source prompt"), values.text(target, "target prompt")
     call = values.number(steps, "number of steps"), values.number(guidance, "guidance")
@@ -37,6 +41,7 @@ def localize(
 def attribute(
     source: Any, target: Any, model: Any, seeds: Any, steps: Any, guidance: Any
 ) -> SharesOrder:
+    """The attribution that is asked for."""
     prompts = values.text(source, "source prompt"), values.text(target, "target prompt")
     call = values.number(steps, "number of steps"), values.number(guidance, "guidance")
     name, numbers = values.model(model), check_seeds(values.seeds(seeds))
@@ -56,6 +61,7 @@ def edit(
     guidance: Any,
     pictures: Any,
 ) -> edits.EditOrder:
+    """The edit that is asked for."""
     which(pictures)
     prompts = values.text(source, "source prompt"), values.text(target, "target prompt")
     call = values.number(steps, "number of steps"), values.number(guidance, "guidance")
@@ -89,6 +95,7 @@ def suppress(
     guidance: Any,
     pictures: Any,
 ) -> suppressions.SuppressOrder:
+    """The suppression that is asked for."""
     which(pictures)
     more = values.texts(words, "words")
     if any("," in word or "\n" in word for word in more):
