@@ -81,7 +81,7 @@ def test_a_card_says_what_was_asked_and_found(ids: dict[str, str]) -> None:
     text = cards.html(love)
     assert 'alt="Target prompt: the picture reads LOVE"' in text
     assert f'href="?r={love.id}"' in text
-    assert f'src="gradio_api/textloc/{love.id}/{love.pictures[0].key}.png"' in text
+    assert f'src="gradio_api/textloc/{love.id}/{love.pictures[0].key}.small.png"' in text
 
 
 def test_every_shipped_result_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_pictures_are_served_one_by_one(ids: dict[str, str]) -> None:
     ):
         assert files._answer(result, key, "png").status_code == 404
     for path in ("..%2f", "../..", "p0-s0-source/../../result"):
-        assert files._PATH.fullmatch(f"/gradio_api/textloc/{ids['love']}/{path}.png") is None
+        assert files._SMALL.fullmatch(f"/gradio_api/textloc/{ids['love']}/{path}.small.png") is None
 
 
 # ---------------------------------------------------------------------------- comparing

@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -90,7 +90,7 @@ class Job:
         """End the run at the next step; what is finished is kept."""
         self._stop.set()
 
-    def updates(self, patience: float = 1.0) -> Iterator[Update]:
+    def updates(self, patience: float = 1.0) -> Generator[Update, None, None]:
         """Run, and tell how it stands after each step and at least every `patience` seconds.
 
         The last update is `complete`, `stopped` or `failed`; `stopped` does not wait for the step

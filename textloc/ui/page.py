@@ -11,6 +11,8 @@ from starlette.middleware import Middleware
 
 from textloc.ui import languages, links, stored
 from textloc.ui.edit.tab import EditTab
+from textloc.ui.endpoints import register, tools
+from textloc.ui.endpoints.register import Page
 from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.gallery.tab import GALLERY, GalleryTab
 from textloc.ui.localize import replay
@@ -29,7 +31,7 @@ _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 
 def build() -> gr.Blocks:
     """The page; it loads no model and imports no torch."""
-    with gr.Blocks(
+    with Page(
         title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
     ) as page:
         named = languages.NAMES.items()
@@ -47,6 +49,7 @@ def build() -> gr.Blocks:
                 training = LoraTab(page, lora)
             with gr.Tab("Gallery", id=GALLERY) as gallery:
                 GalleryTab(page, gallery, tabs, [localizing, editing, training])
+        register.add(page)
         page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
     return page
 
@@ -64,14 +67,17 @@ def _tab_asked(request: gr.Request) -> Any:
 def launch(page: gr.Blocks, **options: Any) -> None:
     """Serve the page; host and port come from `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT`.
 
-    `options` are those of `gr.Blocks.launch`.
+    `options` are those of `gr.Blocks.launch`; MCP tools are served where `mcp` is installed.
     """
+    own = {"middleware": [Middleware(EarlyScript), Middleware(ResultFiles)]}
+    own |= tools.serving(page, options.pop("mcp_server", None))
     threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
     page.launch(
         theme=theme(),
         css_paths=STYLES,
-        app_kwargs={"middleware": [Middleware(EarlyScript), Middleware(ResultFiles)]},
-        footer_links=["settings"],
+        app_kwargs=own,
+        mcp_server=False,
+        footer_links=["api", "settings"],
         run_history=False,
         **options,
     )

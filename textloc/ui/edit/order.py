@@ -110,7 +110,7 @@ def read(
     model: str | None,
     source: str | None,
     target: str | None,
-    picture: str | None,
+    picture: str | Image.Image | None,
     seeds: str | None,
     methods: list[str] | None,
     start_step: str | None,
@@ -118,7 +118,8 @@ def read(
     steps: float | None,
     guidance: float | None,
 ) -> EditOrder:
-    """The order that the fields of the form make; `picture` is the path of an upload.
+    """The order that the fields of the form make; `picture` is a picture, or the path of
+    an upload.
 
     Raises:
         PromptError, LayerError, CheckpointError: a field cannot be right, whatever the model.
@@ -134,7 +135,7 @@ def read(
     asked = (layers or "").strip() or "auto"
     if asked not in ("auto", "localized", "all"):
         parse_layers(asked, MOST_LAYERS)  # how many there are is known once the model is loaded
-    own = read_picture(Path(picture)) if picture else None
+    own = read_picture(Path(picture)) if isinstance(picture, str) else picture
     return EditOrder(
         *(name, pair, own, asked, start, numbers, tuple(methods or ()), whole, scale),
     )

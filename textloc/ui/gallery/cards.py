@@ -11,11 +11,11 @@ from html import escape
 from typing import Any
 
 from textloc.results import store
+from textloc.results.facts import lora_of
 from textloc.results.inlined import SMALL
 from textloc.results.sentences import headline
 from textloc.ui import stored
 from textloc.ui.edit import picks as edit_picks
-from textloc.ui.html import lora_of
 from textloc.ui.localize import picks
 from textloc.ui.stored import Document, View
 
@@ -239,7 +239,7 @@ def _figure(card: Card, picture: Picture, imported: View | None) -> str:
     unread = "" if read is not None else ' class="tl-unread"'
     below = escape(read) if read else ("–" if read is not None else escape(picture.title))
     if imported is None:
-        source = f"gradio_api/textloc/{card.id}/{picture.key}.png"
+        source = f"gradio_api/textloc/{card.id}/{picture.key}.small.png"
     else:
         address = imported.pictures.address(picture.key, SMALL)
         if address is None:

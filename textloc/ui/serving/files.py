@@ -1,5 +1,5 @@
-"""Serves what belongs to a stored result: its ZIP file, its report, the picture that a chat shows of
-it, and its pictures one by one, small, for the gallery.
+"""Serves what belongs to a result: its ZIP file, its report, the picture that a chat shows of it,
+and its pictures one by one.
 """
 
 import base64
@@ -17,16 +17,20 @@ from starlette.responses import PlainTextResponse, Response
 from textloc.errors import StoreError
 from textloc.results import export, opening, report, store
 from textloc.results.inlined import SMALL, encoded
-from textloc.ui.serving import preview
+from textloc.ui.endpoints.plain import without_paths
+from textloc.ui.serving import made, preview
 
-_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})(?:/([\w-]{1,240}))?\.(zip|png|html)")
+_PATH = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})\.(zip|png|html)")
+_SMALL = re.compile(r"/gradio_api/textloc/([0-9a-f]{16})/([\w-]{1,240})\.small\.png")
+_PICTURE = re.compile(r"/gradio_api/(?:file=\S+/gradio_api/)?textloc/([0-9a-f]{16})/([\w-]+)\.png")
+"""A picture of a result; `gradio_client` puts `file=` before any address."""
 _AT_ONCE = anyio.CapacityLimiter(4)
 """Files that are made at the same time; other requests wait without holding a thread."""
 
 
 class ResultFiles:
-    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip`, `.html`, `.png` and
-    `<id>/<key>.png`, passes on the rest."""
+    """ASGI middleware: answers for `gradio_api/textloc/<id>.zip`, `.html` and `.png`, for a picture
+    of it, `<id>/<key>.png`, and the same small, `.small.png`; passes on the rest."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -34,24 +38,27 @@ class ResultFiles:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"].removeprefix(scope.get("root_path", ""))
+            answer = None
             if match := _PATH.fullmatch(path):
                 page = URL(scope=scope).replace(query="", fragment="")
                 home = str(page.replace(path=page.path.removesuffix(match[0]) + "/"))
-                answer = partial(_answer, *match.groups(), home)
-                response = await anyio.to_thread.run_sync(answer, limiter=_AT_ONCE)
+                answer = partial(_ANSWERS[match[2]], match[1], home)
+            elif match := _SMALL.fullmatch(path):
+                answer = partial(_small, *match.groups())
+            elif match := _PICTURE.fullmatch(path):
+                answer = partial(_picture, *match.groups())
+            if answer is not None:
+                response = await anyio.to_thread.run_sync(_answer, answer, limiter=_AT_ONCE)
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _answer(result_id: str, key: str | None, kind: str, home: str) -> Response:
-    """home: address of the page."""
+def _answer(make: Callable[[], Response]) -> Response:
     try:
-        if key is not None and kind == "png":
-            return _small(result_id, key)
-        return _ANSWERS[kind](result_id, home)
+        return make()
     except StoreError as error:
-        return PlainTextResponse(str(error), status_code=404)
+        return PlainTextResponse(without_paths(str(error)), status_code=404)
 
 
 def _zip(result_id: str, _home: str) -> Response:
@@ -95,6 +102,12 @@ def _thumbnail(path: Path, _changed: int) -> tuple[bytes, str]:
     address, _ = encoded(image, SMALL)
     kind, _, text = address.removeprefix("data:").partition(";base64,")
     return base64.b64decode(text), kind
+
+
+def _picture(result_id: str, key: str) -> Response:
+    """A picture that was just made, or one of a stored result."""
+    data = made.find(result_id, key) or store.load(result_id).image_path(key).read_bytes()
+    return Response(data, media_type="image/png", headers={"Cache-Control": "max-age=86400"})
 
 
 _ANSWERS: dict[str, Callable[[str, str], Response]] = {"zip": _zip, "png": _png, "html": _html}
