@@ -9,6 +9,9 @@ from pathlib import Path
 # threads. Give another number to try one; programs that tests start have the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Nothing that a test makes is found by another, or by its next run.
+os.environ["TEXTLOC_CACHE"] = "off"
+
 import pytest
 import torch
 
