@@ -163,9 +163,9 @@ class Cache:
         try:
             self._make_room(path, len(content))
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            about = json.dumps({"label": shelf.label}, ensure_ascii=False)
+            about = json.dumps({"label": shelf.label})
             if not (self.root / shelf.folder / _ABOUT).exists():
-                _write(self.root / shelf.folder / _ABOUT, about.encode(errors="replace"))
+                _write(self.root / shelf.folder / _ABOUT, about.encode())
             _write(path, content)
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
@@ -278,8 +278,10 @@ class Cache:
 
     def _tidy(self) -> None:
         """Remove shelves without entries."""
-        for shelf in self.root.iterdir() if self.root.is_dir() else ():
-            for folder in shelf.iterdir() if _SHELF.fullmatch(shelf.name) else ():
+        for shelf in self.root.glob("*"):
+            if not shelf.is_dir() or not _SHELF.fullmatch(shelf.name):
+                continue
+            for folder in shelf.iterdir():
                 _remove_empty(folder)
             if [path.name for path in shelf.iterdir()] == [_ABOUT]:
                 (shelf / _ABOUT).unlink(missing_ok=True)
@@ -305,7 +307,7 @@ def _write(path: Path, content: bytes) -> None:
 def _packed(name: str, said: Any, members: Mapping[str, bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_ENTRY, json.dumps({"name": name, "said": said}, ensure_ascii=False))
+        archive.writestr(_ENTRY, json.dumps({"name": name, "said": said}))
         for member, content in members.items():
             archive.writestr(member, content)
     return file.getvalue()
