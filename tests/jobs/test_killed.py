@@ -18,6 +18,7 @@ from tests.jobs.documents_compared import without_times
 KILLS = 5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "forkserver" not in multiprocessing.get_all_start_methods(), reason="needs kill -9"
 )
