@@ -14,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if os.environ.get("ATEN_CPU_CAPABILITY") in ("default", "avx2"):
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
+# Nothing that a test makes is found by another, or by its next run.
+os.environ["TEXTLOC_CACHE"] = "off"
+
 import pytest
 import torch
 

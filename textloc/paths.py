@@ -27,3 +27,10 @@ def own_results() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("textloc", appauthor=False) / "results"
+
+
+def own_cache() -> Path:
+    """Where what can be made again is kept unless one says otherwise: the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("textloc", appauthor=False)

@@ -15,10 +15,10 @@ from textloc.bench import swap
 from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
+from textloc.jobs.keeping import Keeping
 from textloc.jobs.localize import localize_stream
 from textloc.jobs.readings import Readings
 from textloc.layers import format_layers
-from textloc.patching.generation import generate
 from textloc.prompts import Pair
 from textloc.reading import ocr
 from textloc.results.gallery import Gallery
@@ -192,6 +192,7 @@ def _entries(
     on_images: Callable[[str, int], None],
 ) -> list[dict[str, Any]]:
     """Scores of given sets over all pairs."""
+    keeping = Keeping()
     images, read = Gallery(), dict[str, ocr.Reading]()
     readings = Readings(tuple(pairs), tuple(seeds), len(model.layers), images, read)
     every = range(len(pairs))
@@ -201,10 +202,10 @@ def _entries(
         for pair in every
         for seed in seeds
     }
-    for chunk in generate(model, list(dict.fromkeys(keys.values())), model.defaults):
+    for chunk in keeping.generate(model, list(dict.fromkeys(keys.values())), model.defaults):
         new = {key: chunk.images[run] for key, run in keys.items() if run in chunk.images}
         images.update(new)
-        read.update(zip(new, ocr.read(list(new.values()), engine), strict=True))
+        read.update(zip(new, keeping.read(list(new.values()), engine), strict=True))
         on_images("counting layers", len(images))
     found = []
     for layers in sets:

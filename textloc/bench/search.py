@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,14 +25,14 @@ import numpy as np
 from textloc.bench import rankings
 from textloc.checkpoints.loading import Model
 from textloc.jobs.attribute import share_costs
+from textloc.jobs.keeping import Keeping
 from textloc.jobs.layer_search import SearchByShares
 from textloc.jobs.localize import Sweep
 from textloc.jobs.readings import Set
 from textloc.layers import format_layers
 from textloc.patching.attribution import Array, Shares
-from textloc.patching.generation import generate
 from textloc.prompts import Pair
-from textloc.reading import metrics, ocr
+from textloc.reading import metrics
 from textloc.runs import Patch, Run
 
 WINDOW = 4
@@ -55,14 +54,15 @@ class _Pictures:
     arrays: dict[Run, Any] = field(default_factory=dict)
     texts: dict[Run, str] = field(default_factory=dict)
     rows: int = 0
+    keeping: Keeping = field(default_factory=Keeping)
 
     def make(self, runs: Sequence[Run]) -> None:
         """Generate and read what is not there yet."""
         missing = [run for run in dict.fromkeys(runs) if run not in self.arrays]
-        for chunk in generate(self.model, missing, self.model.defaults, lean=True):
+        for chunk in self.keeping.generate(self.model, missing, self.model.defaults, lean=True):
             new = dict(chunk.images)
             self.rows += chunk.patching.rows
-            found = ocr.read(list(new.values()), self.engine)
+            found = self.keeping.read(list(new.values()), self.engine)
             self.texts.update({run: r.text for run, r in zip(new, found, strict=True)})
             self.arrays.update({run: np.asarray(i, np.float32) for run, i in new.items()})
             self.on_images(len(self.arrays))
@@ -212,13 +212,13 @@ def _searches(
     sweep, search = Sweep(**asked), SearchByShares(**asked)
     entry: dict[str, Any] = {"words": [one.pair.source_text, one.pair.target_text]}
     for job in (sweep, search) if sweep_first else (search, sweep):
-        began = time.perf_counter()
+        began = job.keeping.clock()
         for _ in job.find():
             pass
         ranking = share_costs(job.found) if isinstance(job, SearchByShares) else {}
         entry["sweep" if job is sweep else "attribution"] = {
             "set": list(job.selected),
-            "seconds": time.perf_counter() - began,
+            "seconds": job.keeping.clock() - began,
             "pictures": int(job.timing["rows"]),
             "rows": int(job.timing["denoiser_rows"]),
             "ranking_rows": int(ranking.get("denoiser_rows", 0)),

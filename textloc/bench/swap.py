@@ -16,10 +16,10 @@ import numpy as np
 
 from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
+from textloc.jobs.keeping import Keeping
 from textloc.layers import check_layers, format_layers
-from textloc.patching.generation import generate
 from textloc.prompts import Pair, replace_text
-from textloc.reading import metrics, ocr
+from textloc.reading import metrics
 from textloc.runs import Patch, Run
 
 _WITHOUT = "no patch"
@@ -66,12 +66,13 @@ def measure(
                 rows.setdefault(name, []).append((number, run, donor))
     every = {run for row in rows.values() for _, *both in row for run in both}
     every |= {run.plain for run in every}
+    keeping = Keeping()
     images: dict[Run, Any] = {}
-    for chunk in generate(model, sorted(every, key=repr), model.defaults):
+    for chunk in keeping.generate(model, sorted(every, key=repr), model.defaults):
         images.update(chunk.images)
         on_images(len(images))
     runs = list(images)
-    readings = ocr.read([images[run] for run in runs], engine)
+    readings = keeping.read([images[run] for run in runs], engine)
     texts = {run: reading.text for run, reading in zip(runs, readings, strict=True)}
     return [
         {"name": name, "pictures": len(row), **_scores(row, pairs, images, texts)}

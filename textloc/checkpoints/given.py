@@ -114,7 +114,7 @@ def digest(pipe: Any) -> str:
     """
     total = hashlib.sha256(type(pipe).__name__.encode())
     for name, part in sorted(pipe.components.items()):
-        total.update(f"\n{name} {type(part).__name__} {_settings(part)}".encode())
+        total.update(f"\n{name} {type(part).__name__} {settings(part)}".encode())
     for name, module in sorted(_modules(pipe).items()):
         for key, value in sorted(_weights(module).items()):
             total.update(f"\n{name}.{key} ".encode())
@@ -217,7 +217,7 @@ def _adapters(module: Any) -> list[Any]:
     ]
 
 
-def _settings(part: Any) -> str:
+def settings(part: Any) -> str:
     """A part's settings as JSON, without where it was read from."""
     if part is None or isinstance(part, (bool, int, float, str, list, tuple, dict)):
         return json.dumps(part, default=str)
@@ -234,7 +234,7 @@ def _settings(part: Any) -> str:
 
 def _same_settings(scheduler: Any, folder: Path) -> bool:
     try:
-        return _settings(type(scheduler).from_pretrained(folder)) == _settings(scheduler)
+        return settings(type(scheduler).from_pretrained(folder)) == settings(scheduler)
     except (OSError, ValueError):
         return False
 
@@ -243,6 +243,6 @@ def _same_vocabulary(tokenizer: Any, folder: Path) -> bool:
     if tokenizer is None:
         return True
     try:
-        return _settings(type(tokenizer).from_pretrained(folder)) == _settings(tokenizer)
+        return settings(type(tokenizer).from_pretrained(folder)) == settings(tokenizer)
     except (OSError, ValueError):
         return False

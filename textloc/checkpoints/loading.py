@@ -43,10 +43,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Upscaler:
-    """A second stage. pipe: its pipeline. family: the first stage's."""
+    """A second stage. pipe: its pipeline. family: the first stage's. digest: of its weights, where
+    they were read from files."""
 
     pipe: Any
     family: Family
+    digest: str | None = None
 
     def __call__(
         self, runs: Sequence[Run], pictures: Sequence[Image.Image], generators: Sequence[Any]
@@ -383,7 +385,7 @@ def _upscaler(pipe: Any, family: Family, name: str, device: str, offload: str | 
     second = _pipeline(folder, variant, pipe.text_encoder.dtype, **shared)
     family.prepare(second)
     place(second, device, offload)
-    return Upscaler(second, family)
+    return Upscaler(second, family, weights.digest(folder, variant))
 
 
 def _set_scheduler(pipe: Any, name: str) -> None:

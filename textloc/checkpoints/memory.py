@@ -138,6 +138,14 @@ def rows_that_fit(model: Model, sampling: Sampling) -> int:
     return max(1, by_formula(model.pipe, model.denoiser, sampling) if most is None else most)
 
 
+def may_fit(model: Model, rows: int, sampling: Sampling) -> bool:
+    """Whether so many rows of one call could fit if they took all the memory that is free. Always
+    so on an accelerator, where running out of it is an error and not the end of the process."""
+    if not model.device.startswith("cpu"):
+        return True
+    return rows * _SHARE <= by_formula(model.pipe, model.denoiser, sampling)
+
+
 def by_formula(pipe: Any, denoiser: Any, sampling: Sampling) -> int:
     """Rows that should fit by an estimate: a row keeps about 24 maps of the widest resolution
     alive, twice for guidance; at least 1."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from textloc.cli import (
     attributing,
     benches,
+    caching,
     doctor,
     editing,
     finetuning,
@@ -56,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"textloc {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    groups = (localizing, attributing, editing, suppressing, finetuning, results, doctor, benches)
+    jobs = (localizing, attributing, editing, suppressing, finetuning)
+    groups = (*jobs, results, caching, doctor, benches)
     for group in groups:
         group.add(verbs)
     return parser

@@ -138,12 +138,18 @@ def shown(bar: Any) -> Callable[[int], None]:
 
 
 def followed(bar: Any, stream: Iterable[Event]) -> Event:
-    """Run a job to its end, shown in a progress bar; the last event."""
+    """Run a job to its end, shown in a progress bar, and say what was found from before; the last
+    event."""
     event = None
     for event in stream:
         bar.total, bar.n = event.total, event.done
         bar.set_description(event.message)
     assert event is not None
+    if event.found:
+        bar.write(
+            f"{event.found} of {event.done} were kept from before (`textloc cache`)",
+            file=sys.stderr,
+        )
     return event
 
 

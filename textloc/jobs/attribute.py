@@ -32,7 +32,6 @@ from textloc.patching.attribution import (
     Array,
     Shares,
     default_steps,
-    shares_stream,
 )
 from textloc.prompts import Pair, parse_pair
 from textloc.reading.metrics import bootstrap_intervals
@@ -172,8 +171,8 @@ class _Attribute(Job):
         for pair, seed in self.places(len(self.pairs)):
             asked = self.pairs[pair]
             self.message = f"looking at {asked.source_text} → {asked.target_text}"
-            began = time.perf_counter()
-            for shares in shares_stream(
+            began = self.keeping.clock()
+            for shares in self.keeping.shares(
                 self.model,
                 Run(asked.source, seed),
                 Run(asked.target, seed),
@@ -185,17 +184,17 @@ class _Attribute(Job):
                 cancelled=self.cancelled,
             ):
                 self.found[pair, seed] = shares
-                spent = time.perf_counter() - began
+                spent = self.keeping.clock() - began
                 self.costs["attribution"] = share_costs(self.found) | {
                     "seconds": self.timing["generate_s"] + spent
                 }
                 yield self.event(complete=False)
-            self.timing["generate_s"] += time.perf_counter() - began
+            self.timing["generate_s"] += self.keeping.clock() - began
         self.timing["denoiser_rows"] = sum(shares.row_passes for shares in self.found.values())
 
     def event(self, complete: bool) -> Event:
         done = sum(len(shares.steps) for shares in self.found.values())
-        return Event(self.document(complete), self.shown(), done, self.total, self.message)
+        return self.told(complete, done)
 
     def request(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,8 @@
 
 A job is a plan (named runs, in order), what it decides between its rounds, and the body of its
 document. `Job` does the rest: it generates runs through the pipeline's own call, reads the
-pictures, keeps both by key, counts what it costs, and tells of it after each call.
+pictures, keeps both by key and on disk (`keeping`), counts what it costs, and tells of it after
+each call.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from PIL import Image
 
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
-from textloc.patching.generation import generate
+from textloc.jobs.keeping import Keeping
 from textloc.pictures import reference
 from textloc.prompts import Pair
 from textloc.reading import ocr
@@ -35,11 +36,13 @@ class Event(Result):
     """How a job stands: a `Result` that is complete as far as it goes.
 
     done, total: pictures finished and expected; `total` may grow. message: what is being done.
+    found: how many were kept from before (`keeping`).
     """
 
     done: int = 0
     total: int = 0
     message: str = ""
+    found: int = 0
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -156,6 +159,7 @@ class Job(ABC):
     cancelled: Callable[[], bool] = lambda: False
 
     began: float = field(default_factory=time.perf_counter, init=False)
+    keeping: Keeping = field(default_factory=Keeping, init=False)
     images: Gallery = field(default_factory=Gallery, init=False)
     readings: dict[str, Reading] = field(default_factory=dict, init=False)
     costs: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
@@ -192,7 +196,7 @@ class Job(ABC):
     def run(self) -> Iterator[Event]:
         """The whole job; the last event is complete."""
         yield from self.plan()
-        self.timing["total_s"] = self.load_s + time.perf_counter() - self.began
+        self.timing["total_s"] = self.load_s + self.keeping.clock() - self.began
         self.message = "done"
         yield self.event(complete=True)
 
@@ -214,7 +218,7 @@ class Job(ABC):
         for key, run in missing.items():
             keys.setdefault(run, []).append(key)
         cost = self.costs.setdefault(what, {"images": 0, "seconds": 0.0, "denoiser_rows": 0})
-        for chunk in generate(
+        for chunk in self.keeping.generate(
             model or self.model,
             list(keys),
             self.sampling,
@@ -224,17 +228,18 @@ class Job(ABC):
             cancelled=self.cancelled,
         ):
             new = {key: image for run, image in chunk.images.items() for key in keys.get(run, ())}
+            self.keeping.found += len(new) if chunk.kept else 0
             cost["images"] += len(chunk.images)
             cost["seconds"] += chunk.seconds
             cost["denoiser_rows"] += chunk.patching.rows
             self.timing["generate_s"] += chunk.seconds
             self.timing["rows"] += len(chunk.images)
             self.timing["denoiser_rows"] += chunk.patching.rows
-            began = time.perf_counter()
+            began = self.keeping.clock()
             assert self.engine is not None
             caseless = self.model.spelling is not None
-            found = ocr.read(list(new.values()), self.engine, capitals=caseless)
-            self.timing["read_s"] += time.perf_counter() - began
+            found = self.keeping.read(list(new.values()), self.engine, capitals=caseless)
+            self.timing["read_s"] += self.keeping.clock() - began
             self.images.update(new)
             self.readings.update(dict(zip(new, found, strict=True)))
             yield self.event(complete=False)
@@ -243,8 +248,12 @@ class Job(ABC):
 
     def event(self, complete: bool) -> Event:
         """How the job stands."""
-        count = len(self.images)
-        return Event(self.document(complete), self.shown(), count, self.total, self.message)
+        return self.told(complete, len(self.images))
+
+    def told(self, complete: bool, done: int) -> Event:
+        """The event at which so much is done."""
+        how = (done, self.total, self.message, self.keeping.found)
+        return Event(self.document(complete), self.shown(), *how)
 
     def asked(self) -> dict[str, Any]:
         """What was asked, canonically: its hash is the result's identity."""

@@ -15,7 +15,6 @@ What was not generated is not claimed: a layer alone has an effect only where it
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +25,7 @@ from textloc.errors import LayerError
 from textloc.jobs.attribute import layer_entries, share_costs, share_maps
 from textloc.jobs.job import Event
 from textloc.jobs.localize import Sweep
-from textloc.patching.attribution import Shares, default_steps, shares_stream
+from textloc.patching.attribution import Shares, default_steps
 from textloc.runs import Run
 
 HALVES = 2
@@ -96,9 +95,9 @@ class SearchByShares(Sweep):
         seconds = 0.0
         for pair in pairs:
             for seed in self.seeds:
-                began = time.perf_counter()
+                began = self.keeping.clock()
                 source, target = (Run(p, seed) for p in self._prompts(pair))
-                for shares in shares_stream(
+                for shares in self.keeping.shares(
                     self.model,
                     source,
                     target,
@@ -108,10 +107,10 @@ class SearchByShares(Sweep):
                     cancelled=self.cancelled,
                 ):
                     self.found[pair, seed] = shares
-                    spent = seconds + time.perf_counter() - began
+                    spent = seconds + self.keeping.clock() - began
                     self.costs["attribution"] = share_costs(self.found) | {"seconds": spent}
                     yield self.event(complete=False)
-                seconds += time.perf_counter() - began
+                seconds += self.keeping.clock() - began
         self.timing["denoiser_rows"] += share_costs(self.found)["denoiser_rows"]
         mean = np.mean([shares.by_layer for shares in self.found.values()], axis=0)
         self.order = tuple(sorted(self.layers, key=lambda layer: -float(mean[layer])))

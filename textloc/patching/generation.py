@@ -7,6 +7,9 @@
    runs out of memory is done in slices; the steps before it are not made again.
 3. Whatever ends a call early leaves the pipeline as it was: number formats, offloading, hooks.
 4. Images are yielded chunk by chunk, so that progress, partial figures and stopping come for free.
+5. A `Keeper` may hold finished calls. What a row comes to depends a little on the rows beside it
+   (the last bits of sums), so a call is kept and found as a whole, and the rows of a call are
+   chosen as they were before: what is found is what the call would give.
 """
 
 from __future__ import annotations
@@ -15,13 +18,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
 from textloc.checkpoints import schedulers
 from textloc.checkpoints.loading import Model, Upscaler
-from textloc.checkpoints.memory import call_size, free_cache, is_out_of_memory
+from textloc.checkpoints.memory import call_size, free_cache, is_out_of_memory, may_fit
 from textloc.errors import Cancelled, CheckpointError, LayerError, OutOfMemoryError
 from textloc.patching.hooks import Patching, decoding, patched
 from textloc.replacing import replaced
@@ -38,12 +41,41 @@ _SECOND = "second stage"
 class Chunk:
     """One finished pipeline call.
 
-    images: new pictures by run. seconds: wall time of the call. patching: its row counts.
+    images: new pictures by run. seconds: wall time of the call. patching: its row counts. kept:
+    whether a `Keeper` held it, so that it was not made now.
     """
 
     images: dict[Run, Image.Image]
     seconds: float
     patching: Patching
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a pipeline call came to.
+
+    images: the wanted pictures by run, in the order of the batch; None where memory ran out.
+    patching, seconds: as `Chunk`. decoded: rows that are decoded at once at most from then on.
+    """
+
+    images: dict[Run, Image.Image] | None
+    patching: Patching
+    seconds: float
+    decoded: int
+
+
+class Keeper(Protocol):
+    """Keeps the calls of one `generate` as they finish, for another that asks the same."""
+
+    def rows(self, measured: Callable[[], int]) -> int:
+        """Rows a call at most: those that were `measured` when the same was asked first."""
+
+    def find(self, batch: Sequence[Run], wanted: Collection[Run]) -> Call | None:
+        """What that call came to, or None where it is to be made."""
+
+    def keep(self, batch: Sequence[Run], wanted: Collection[Run], call: Call) -> None:
+        """Keep what a call came to."""
 
 
 def support(run: Run, lean: bool = False) -> tuple[Run, ...]:
@@ -86,6 +118,7 @@ def generate(
     lean: bool = False,
     on_step: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    keeper: Keeper | None = None,
 ) -> Iterator[Chunk]:
     """Generate every run; support rows that come along are yielded too, each run once.
 
@@ -100,6 +133,7 @@ def generate(
         on_step: called with (steps done, steps) of the current call after each step; a scheduler
             may make more steps than were asked for (KDPM2).
         cancelled: asked before each step; True stops the job.
+        keeper: holds calls that were made before, which are yielded and not made again.
 
     Yields:
         Finished calls. The first may hold fewer or more images than `max_rows` asks.
@@ -115,43 +149,65 @@ def generate(
     asked = set(runs)
     for row in dict.fromkeys(row for run in runs for row in (*support(run, lean), run)):
         _check_prompts(model, row, sampling)
-    budget = max_rows or min(MAX_ROWS, model.rows_that_fit(sampling))
-    budget = min(budget, model.rows_known.get(call_size(sampling), budget))
+
+    def measured() -> int:
+        rows = max_rows or min(MAX_ROWS, model.rows_that_fit(sampling))
+        return min(rows, model.rows_known.get(call_size(sampling), rows))
+
+    def again(rows: int) -> list[tuple[Run, ...]]:
+        """All that waits, in calls of so many rows."""
+        every = dict.fromkeys(run for batch in waiting for run in batch)
+        left = [run for run in every if run not in done and (run in asked or not lean)]
+        return chunks(left, rows, lean)
+
+    budget = measured() if keeper is None else keeper.rows(measured)
     decoded = [budget]
     waiting = chunks(runs, budget, lean)
     for batch in waiting:  # raises now what a later call would raise
         model.family.arguments(model.pipe, batch, sampling)
     done: set[Run] = set()
     while waiting:
-        batch = waiting.pop(0)
+        batch = waiting[0]
         if cancelled():
             raise Cancelled("stopped; what was finished before is kept")
         wanted = asked.intersection(batch) if lean else set(batch)
         if wanted <= done:
+            del waiting[0]
             continue
-        began = time.perf_counter()
-        full = False
-        try:
-            images, state = _call(
-                model, batch, wanted, sampling, share, on_step, cancelled, decoded
-            )
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
+        call = None if keeper is None else keeper.find(batch, wanted)
+        kept = call is not None
+        if call is None and keeper is not None and not may_fit(model, len(batch), sampling):
+            smaller = again(measured())  # there was more memory when the rows were chosen
+            if smaller[0] != batch:
+                waiting = smaller
+                continue
+        if call is None:
+            began = time.perf_counter()
+            try:
+                images, state = _call(
+                    model, batch, wanted, sampling, share, on_step, cancelled, decoded
+                )
+                call = Call(images, state, time.perf_counter() - began, decoded[0])
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(again(max(1, len(batch) // 2))[0]) >= len(batch):
+                    said = _too_much(model, f"{len(batch)} rows do not")
+                    raise OutOfMemoryError(said) from error
+                call = Call(None, Patching(), time.perf_counter() - began, decoded[0])
+            if keeper is not None:
+                keeper.keep(batch, wanted, call)
+        if call.images is None:  # the error held on to what the call had made
             budget = max(1, len(batch) // 2)
-            every = dict.fromkeys(run for rows in (batch, *waiting) for run in rows)
-            left = [run for run in every if run not in done and (run in asked or not lean)]
-            waiting = chunks(left, budget, lean)
-            if len(waiting[0]) >= len(batch):
-                raise OutOfMemoryError(_too_much(model, f"{len(batch)} rows do not")) from error
-            full = True
-        if full:  # the error held on to what the call had made
+            waiting = again(budget)
             model.rows_known[call_size(sampling)] = budget
             free_cache(model.device)
             continue
-        new = {run: image for run, image in images.items() if run not in done}
+        del waiting[0]
+        decoded[0] = min(decoded[0], call.decoded)
+        new = {run: image for run, image in call.images.items() if run not in done}
         done.update(new)
-        yield Chunk(new, time.perf_counter() - began, state)
+        yield Chunk(new, call.seconds, call.patching, kept)
 
 
 def _check_prompts(model: Model, run: Run, sampling: Sampling) -> None:

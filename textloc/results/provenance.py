@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from typing import Any
 
 from textloc.version import __version__
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Version of an installed package; None where it is not there."""
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 
@@ -21,7 +22,7 @@ def describe(device: str, ocr: dict[str, str] | None) -> dict[str, Any]:
     is one."""
     return {
         "textloc": __version__,
-        **{name: _version(name) for name in ("torch", "diffusers", "transformers")},
+        **{name: version(name) for name in ("torch", "diffusers", "transformers")},
         "python": platform.python_version(),
         "device": device,
         **({} if ocr is None else {"ocr": ocr}),
