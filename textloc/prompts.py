@@ -155,6 +155,14 @@ def quoted_spans(prompt: str) -> list[tuple[int, int]]:
     return [found.inner for found in quotations(prompt) if found.text]
 
 
+def spans_of(prompt: str, patterns: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the groups of patterns stand in the prompt, in order: what a family's own rule takes
+    for quoted (`Family.QUOTED`)."""
+    matches = (match for pattern in patterns for match in re.finditer(pattern, prompt))
+    found = {match.span(match.lastindex) for match in matches if match.lastindex}
+    return sorted((start, stop) for start, stop in found if start < stop)
+
+
 def quoted_text(prompt: str) -> str:
     """The text that the prompt asks to be written: its quoted texts, joined by spaces.
 

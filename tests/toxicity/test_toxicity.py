@@ -286,6 +286,12 @@ def test_nothing_crashes_and_spans_are_true(text: str) -> None:
     toxicity.meant(text)
 
 
+def test_a_prompt_is_masked_by_what_was_found_in_it() -> None:
+    prompt = 'a red sign that says "LOSER" on a street'  # whose other words would excuse it
+    assert find(prompt) == ()
+    assert toxicity.masked(prompt, find_in_prompt(prompt)) == prompt.replace("LOSER", "L****")
+
+
 @pytest.mark.parametrize(
     "unit",
     ["x", "hello ", "a ", "1", "a1!$ ", "f*ck ", "f*", "'a ", "IDIOT'S ", "½℃″", "a-", "saying a "],

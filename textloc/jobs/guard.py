@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from textloc import toxicity
+from textloc.checkpoints import families
 from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
 from textloc.jobs.guard_texts import (
     ENCODE,
@@ -115,8 +116,9 @@ def guard(
     }
     toxicity.find("", **detect)  # a detector that is not there is told of now
     denoiser = _denoiser(pipe)
+    judge = Judge(replacements or {}, detect, families.of_denoiser(denoiser).QUOTED)
     with ExitStack() as undo:
-        job = _Job(pipe, denoiser, Judge(replacements or {}, detect), check, fallback, ocr)
+        job = _Job(pipe, denoiser, judge, check, fallback, ocr)
         taken = "this pipeline is guarded already; give all words to one guard"
         undo.enter_context(standing_in(pipe, job.methods, alone=taken))
         undo.enter_context(listened(pipe))
@@ -376,7 +378,7 @@ def _chosen(
         if not asked:
             raise LayerError("name at least one layer, or `auto`")
         return tuple(sorted(set(asked))), ""
-    from textloc.checkpoints import families, weights
+    from textloc.checkpoints import weights
     from textloc.jobs import choosing
 
     name = str(getattr(pipe.config, "_name_or_path", "") or "")

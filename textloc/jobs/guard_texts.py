@@ -68,8 +68,15 @@ class Guarded:
 class Judge:
     """Judges texts and rewrites toxic ones; what it has judged it keeps."""
 
-    def __init__(self, replacements: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        replacements: Mapping[str, str],
+        options: Mapping[str, Any],
+        quoted: Sequence[str] = (),
+    ) -> None:
+        """quoted: patterns of what the pipeline takes for quoted (`Family.QUOTED`)."""
         self._replacements, self.options = dict(replacements), dict(options)
+        self._quoted = tuple(quoted)
         self._judged: dict[str, tuple[str, tuple[toxicity.Finding, ...]] | None] = {}
 
     def judge(self, text: str) -> tuple[str, tuple[toxicity.Finding, ...]] | None:
@@ -80,11 +87,14 @@ class Judge:
         """
         if text in self._judged:
             return self._judged[text]
-        findings = tuple(toxicity.find_in_prompt(text, **self.options))
+        findings = toxicity.find_in_prompt(text, quoted=self._quoted, **self.options)
         found = None
         if findings:
             benign = rewrite.rewrite(
-                text, findings, replacements=self._replacements, **self.options
+                *(text, findings),
+                replacements=self._replacements,
+                quoted=self._quoted,
+                **self.options,
             )
             found = benign, findings
         if len(self._judged) >= _KEPT:

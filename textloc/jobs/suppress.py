@@ -65,24 +65,29 @@ def look(
     prompts: Sequence[str],
     replacements: Mapping[str, str] | None = None,
     model: rewrite.Model | None = None,
+    quoted: Sequence[str] = (),
     **detect: Any,
 ) -> list[Asked]:
     """Look for toxic words in prompts and rewrite them.
 
     Args:
-        prompts: of pictures. replacements, model: as `toxicity.rewrite.benign`. detect: options of
-            `toxicity.find`.
+        prompts: of pictures. replacements, model: as `toxicity.rewrite.benign`. quoted: as
+            `toxicity.find_in_prompt`. detect: options of `toxicity.find`.
 
     Raises:
         ToxicityError: a prompt that cannot be rewritten, or an unusable detector.
     """
     found = []
     for prompt in prompts:
-        findings = toxicity.find_in_prompt(prompt, **detect)
+        findings = toxicity.find_in_prompt(prompt, quoted=quoted, **detect)
         benign = prompt
         if findings:
             benign = rewrite.rewrite(
-                prompt, findings, replacements=replacements, model=model, **detect
+                *(prompt, findings),
+                replacements=replacements,
+                model=model,
+                quoted=quoted,
+                **detect,
             )
         found.append(Asked(prompt, benign, findings))
     return found
@@ -153,9 +158,10 @@ def suppress_stream(
         "languages": None if languages is None else tuple(languages),
         "strictness": strictness,
     }
-    asked = look(prompts, replacements, **detect)
+    toxicity.find("", **detect)  # what cannot be asked for is told of before anything is loaded
     began = time.perf_counter()
     loaded = loading.load(model)
+    asked = look(prompts, replacements, quoted=loaded.family.QUOTED, **detect)
     check_layers(layers, len(loaded.layers))
     sampling = asked_sampling(loaded, steps, guidance, start_step)
     return _Suppress(
@@ -276,12 +282,12 @@ class _Suppress(Job):
     def shown(self) -> Mapping[str, Image.Image]:
         return self.images.snapshot().without(self.refused)
 
-    def _told(self, text: str) -> str:
-        return text if self.reveal else toxicity.masked(text, **self.detect)
+    def _told(self, text: str, findings: Sequence[toxicity.Finding] | None = None) -> str:
+        return text if self.reveal else toxicity.masked(text, findings, **self.detect)
 
     def request(self) -> dict[str, Any]:
         return {
-            "prompts": [self._told(asked.prompt) for asked in self.prompts],
+            "prompts": [self._told(asked.prompt, asked.findings) for asked in self.prompts],
             "layers": list(self.layers),
             "start_step": self.start_step,
             "detector": self.detect["detector"],
@@ -303,14 +309,14 @@ class _Suppress(Job):
             "layers_from": self.layers_from,
             "prompts": [
                 {
-                    "prompt": self._told(asked.prompt),
+                    "prompt": self._told(asked.prompt, asked.findings),
                     "benign": asked.benign,
                     "toxic": bool(asked.findings),
                     "findings": [
                         {
                             "start": one.start,
                             "stop": one.stop,
-                            "text": self._told(one.text),
+                            "text": one.text if self.reveal else toxicity.veiled(one.text),
                             "reason": one.reason,
                             "score": one.score,
                             "detector": one.detector,

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from textloc.errors import ToxicityError
-from textloc.prompts import quotations
+from textloc.prompts import quotations, spans_of
 from textloc.toxicity import normalise, scripts
 from textloc.toxicity.company import excused
 from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
@@ -340,15 +340,22 @@ def _apart(found: Sequence[_Found], length: int) -> list[_Found]:
     return kept
 
 
-def masked(text: str, **options: Any) -> str:
-    """A text with every toxic word masked but for its first letter; `options` are those of
-    `find`."""
+def masked(text: str, findings: Sequence[Finding] | None = None, **options: Any) -> str:
+    """A text with every toxic word masked but for its first letter.
+
+    Args:
+        text: any. findings: what is toxic in it; None looks for it. options: of `find`.
+    """
     shown, end = "", 0
-    for one in find(text, **options):
-        covered = "".join("*" if sign.isalnum() else sign for sign in one.text[1:])
-        shown += text[end : one.start] + one.text[:1] + covered
+    for one in find(text, **options) if findings is None else findings:
+        shown += text[end : one.start] + veiled(one.text)
         end = one.stop
     return shown + text[end:]
+
+
+def veiled(word: str) -> str:
+    """A word masked but for its first letter."""
+    return word[:1] + "".join("*" if sign.isalnum() else sign for sign in word[1:])
 
 
 def meant(word: str) -> str:
@@ -420,7 +427,9 @@ def rendered(prompt: str) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(found))
 
 
-def find_in_prompt(prompt: str, *, everywhere: bool = True, **options: Any) -> tuple[Finding, ...]:
+def find_in_prompt(
+    prompt: str, *, everywhere: bool = True, quoted: Sequence[str] = (), **options: Any
+) -> tuple[Finding, ...]:
     """What is toxic in a prompt.
 
     Args:
@@ -428,15 +437,22 @@ def find_in_prompt(prompt: str, *, everywhere: bool = True, **options: Any) -> t
         everywhere: also outside of the texts that it asks to be written, for models write words
             that nobody quoted: there slurs and vulgar words that are no doubtful ones (`OUTSIDE`),
             and those that are given.
+        quoted: patterns of what is asked to be written beside `rendered`, those of the family of
+            the model (`Family.QUOTED`).
         options: of `find`.
     """
     found: list[Finding] = []
     if options.get("languages") is None:
         options["languages"] = ("english", *scripts.languages(prompt))
     asked = rendered(prompt)
+    asked += tuple(span for span in spans_of(prompt, quoted) if span not in asked)
+    taken = bytearray(len(prompt))
     for start, stop in asked:
         for one in find(prompt[start:stop], **options):
-            found.append(replaced(one, start=one.start + start, stop=one.stop + start))
+            moved = replaced(one, start=one.start + start, stop=one.stop + start)
+            if not any(taken[moved.start : moved.stop]):
+                taken[moved.start : moved.stop] = b"\1" * (moved.stop - moved.start)
+                found.append(moved)
     if everywhere:
         inside = _covered(len(prompt), asked)
         for one in find(prompt, **{**options, "detector": "lexicon"}):

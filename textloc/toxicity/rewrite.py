@@ -76,22 +76,23 @@ def rewrite(
     *,
     replacements: Mapping[str, str] | None = None,
     model: Model | None = None,
+    quoted: Sequence[str] = (),
     **options: Any,
 ) -> str:
     """A text with what is toxic in it replaced, and all else as it is.
 
     Args:
         text: a prompt, or any other text. findings: None looks for them in the prompt.
-        replacements, model, options: as `benign`.
+        replacements, model, options: as `benign`. quoted: as `toxicity.find_in_prompt`.
 
     Raises:
         ToxicityError: something toxic is left.
     """
     if findings is None:
-        findings = toxicity.find_in_prompt(text, **options)
+        findings = toxicity.find_in_prompt(text, quoted=quoted, **options)
     for _ in range(_ROUNDS):  # what is replaced may have excused another word, or hidden it
         text = _replaced(text, findings, replacements, model, options)
-        findings = toxicity.find_in_prompt(text, **options)
+        findings = toxicity.find_in_prompt(text, quoted=quoted, **options)
         if not findings:
             return text
     raise ToxicityError("a toxic word is left in the rewritten text; give a replacement for it")

@@ -107,6 +107,10 @@ class Family:
     EXTRA: Mapping[str, Any] = MappingProxyType({})
     """Other arguments of every call, such as those that leave the prompt as it is written."""
 
+    QUOTED: tuple[str, ...] = ()
+    """Patterns of the texts that the pipeline itself takes for quoted and reads letter by letter,
+    beside the usual quotation marks (`prompts.quotations`); the text is the group that matches."""
+
     enlarge: Any = None
     """`enlarge(second, runs, images, generators)` puts pictures through the pipeline of a second
     stage; None where the family has none."""

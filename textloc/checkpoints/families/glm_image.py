@@ -19,6 +19,7 @@ class GlmImage(CogView4):
     """GLM-Image."""
 
     LENGTH = 2048
+    QUOTED = ("'([^']*)'", "“([^“”]*)”", '"([^"]*)"', "「([^「」]*)」")
 
     def channels(self, denoiser: Any) -> list[TextChannel]:
         """The language model's sketch."""

@@ -25,6 +25,7 @@ class HunyuanImage(Family):
     """HunyuanImage 2.1."""
 
     GUIDANCE = "distilled_guidance_scale"
+    QUOTED = ("'(.*?)'", '"(.*?)"', "‘(.*?)’", "“(.*?)”")
 
     def find(self, denoiser: Any) -> list[TextLayer]:
         """The attention of the double and single blocks.

@@ -18,6 +18,10 @@ class LongCatImage(OvisImage):
     """LongCat-Image."""
 
     EXTRA = MappingProxyType({"enable_prompt_rewrite": False})
+    QUOTED = (  # an apostrophe within a word is none of its quotation marks
+        "[A-Za-z]+'[A-Za-z]+|'((?:(?>[A-Za-z]+'[A-Za-z]+)|[^'])*+)'"
+        '|"([^"]*)"|‘([^‘’]*)’|“([^“”]*)”',
+    )
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
         """The tokenizer at the pipeline's length."""
