@@ -9,16 +9,17 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from textloc.ui import links, stored
+from textloc.ui import links, settings, stored, visitors
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
 from textloc.ui.serving import plotlyjs
+from textloc.ui.serving.bodies import Bodies
 from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
 from textloc.ui.suppress.tab import SuppressTab
-from textloc.ui.tab import QUIET
+from textloc.ui.tab import QUIET, Tab
 from textloc.ui.theme import STATIC, STYLE, theme
 
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
@@ -27,19 +28,24 @@ _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 
 def build() -> gr.Blocks:
     """The page; it loads no model and imports no torch."""
+    here = settings.read()
     with gr.Blocks(
-        title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
+        title="textloc: which layers write the words?",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(min(600, here.keep_uploads), here.keep_uploads),
     ) as page:
         gr.HTML(_HEADER, apply_default_css=False)
         with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
             with gr.Tab("Localize", id=stored.LOCALIZE):
-                LocalizeTab(page)
+                jobs: list[Tab] = [LocalizeTab(page)]
             with gr.Tab("Edit", id=stored.EDIT) as edit:
-                EditTab(page, edit)
+                jobs.append(EditTab(page, edit))
             with gr.Tab("Suppress", id="textloc.suppress") as suppress:
-                SuppressTab(suppress)
+                jobs.append(SuppressTab(suppress))
             with gr.Tab("Fine-tune", id=stored.LORA) as lora:
-                LoraTab(page, lora)
+                jobs.append(LoraTab(page, lora))
+        visitors.wire(page, [job.session for job in jobs])
         page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
     return page
 
@@ -63,7 +69,10 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     page.launch(
         theme=theme(),
         css_paths=[STYLE],
-        app_kwargs={"middleware": [Middleware(EarlyScript), Middleware(ResultFiles)]},
+        app_kwargs={
+            "middleware": [Middleware(Bodies), Middleware(EarlyScript), Middleware(ResultFiles)]
+        },
+        max_file_size=settings.read().upload,
         footer_links=["settings"],
         run_history=False,
         **options,

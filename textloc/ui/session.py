@@ -1,10 +1,10 @@
 """What one visitor looks at and runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import ClassVar
 
-from textloc.ui import live
+from textloc.ui import limits, live
 from textloc.ui.stored import View
 
 
@@ -15,7 +15,7 @@ class Session:
     view: what is shown. pick: what was picked in it; `""` follows the selected or strongest layers.
     pair, seed: whose pictures are shown. job: the run that is wanted or going on. waiting: whether
     it has not begun yet. found: a stored result of what was asked. follow: whether the address bar
-    follows to the link of the result.
+    follows to the link of the result. visitor: who it is.
     """
 
     PICKS: ClassVar[ModuleType]
@@ -29,6 +29,7 @@ class Session:
     waiting: bool = False
     found: View | None = None
     follow: bool = False
+    visitor: limits.Visitor = field(default_factory=limits.Visitor)
 
     def show(self, view: View) -> None:
         """Look at another result, from its beginning."""
