@@ -53,5 +53,13 @@ class OutOfMemoryError(TextlocError):
     """The device ran out of memory; the message says which setting to lower."""
 
 
+class SettingError(TextlocError):
+    """An environment variable that says how the page is served and cannot be read."""
+
+
+class LimitError(TextlocError):
+    """More than a page takes of its visitors; the message says which limit."""
+
+
 class Cancelled(TextlocError):
     """The job was stopped on request; what had been computed is kept by the caller."""

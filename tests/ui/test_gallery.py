@@ -162,7 +162,7 @@ print(sorted({"torch", "diffusers", "transformers"} & set(sys.modules)))
 
 
 def test_pictures_are_served_one_by_one(ids: dict[str, str]) -> None:
-    good = files._answer(ids["love"], "p0-s0-source", "png")
+    good = files._answer(partial(files._small, ids["love"], "p0-s0-source"))
     assert good.status_code == 200
     assert bytes(good.body).startswith(b"\x89PNG")
     for result, key in (
@@ -170,7 +170,7 @@ def test_pictures_are_served_one_by_one(ids: dict[str, str]) -> None:
         (ids["love"], "p9-s9-none"),
         (ids["love"], "x"),
     ):
-        assert files._answer(result, key, "png").status_code == 404
+        assert files._answer(partial(files._small, result, key)).status_code == 404
     for path in ("..%2f", "../..", "p0-s0-source/../../result"):
         assert files._SMALL.fullmatch(f"/gradio_api/textloc/{ids['love']}/{path}.small.png") is None
 

@@ -135,6 +135,10 @@ def roots() -> list[Path]:
     )
 
 
+UNLISTED = "unlisted"
+"""Folder of a folder of results: what its link opens and no list shows."""
+
+
 def _places(root: Path | None) -> list[Path]:
     return roots() if root is None else [root]
 
@@ -323,13 +327,14 @@ class Stored:
 def load(result_id: str, root: Path | None = None) -> Stored:
     """Load a stored result and verify it.
 
-    `root` is the folder of results, by default each of `roots()` in turn. The document returned
-    is of the current schema. Raises `StoreError` for a badly formed ID (before the disk is
-    touched), a result that is not there, or one that is damaged.
+    `root` is the folder of results, by default each of `roots()` in turn, then what is `UNLISTED`
+    in them. The document returned is of the current schema. Raises `StoreError` for a badly formed
+    ID (before the disk is touched), a result that is not there, or one that is damaged.
     """
     check_id(result_id)
     damaged: StoreError | None = None
-    for place in _places(root):
+    places = _places(root)
+    for place in [*places, *(place / UNLISTED for place in places)]:
         folder = place / result_id
         if not folder.is_dir():
             continue

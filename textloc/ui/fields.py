@@ -1,24 +1,24 @@
 """What the fields of any form may hold: read and checked before anything waits in a queue."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textloc.checkpoints.known import KNOWN, find
 from textloc.errors import CheckpointError, LayerError, PromptError
 from textloc.runs import parse_seeds
+from textloc.ui import models, settings
+from textloc.ui.models import offered as offered
 
-if TYPE_CHECKING:
-    pass
-
-MOST_SEEDS, MOST_STEPS, MOST_LAYERS = 16, 1000, 10_000
+MOST_STEPS, MOST_LAYERS = 1000, 10_000
 CHUNK_ROWS = 8
 """Rows in one pipeline call at most: few enough for the figure to grow while one watches."""
 
 
 def check_model(model: str | None) -> str:
-    """The name of a checkpoint. One that nothing can be loaded from is refused here; the rest is
-    found out by loading."""
+    """The name of a checkpoint. One that is not listed on a public page, or that nothing can be
+    loaded from, is refused here; the rest is found out by loading."""
     name = (model or "").strip()
+    if not models.any_other():
+        return models.check_listed(name)
     known = [entry.name for entry in KNOWN]
     if name in known or (name and ("/" in name or Path(name).is_dir())):
         return name
@@ -40,8 +40,8 @@ def can_be_run(model: str) -> bool:
 def check_seeds(seeds: str | None) -> tuple[int, ...]:
     """The seeds; empty is 0."""
     numbers = parse_seeds((seeds or "").strip() or "0")
-    if len(numbers) > MOST_SEEDS:
-        raise PromptError(f"{len(numbers)} seeds are too many for the page; give {MOST_SEEDS}")
+    if len(numbers) > (most := settings.read().seeds):
+        raise PromptError(f"{len(numbers)} seeds are too many for this page; give {most} or fewer")
     return numbers
 
 
@@ -64,9 +64,3 @@ def usual(name: str | None) -> tuple[int | None, float | None]:
     """Steps and guidance that a known checkpoint is called with; None for any other."""
     entry = find(name or "")
     return (entry.steps, entry.guidance) if entry is not None else (None, None)
-
-
-def offered() -> list[tuple[str, str]]:
-    """(label, name) of the known checkpoints that are on this machine, or else of the first."""
-    here = [entry for entry in KNOWN if entry.available] or KNOWN[:1]
-    return [(f"{entry.name}: {entry.about}", entry.name) for entry in here]

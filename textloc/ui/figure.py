@@ -50,7 +50,8 @@ def picking(elem_id: str, value: str = "") -> Any:
 
 
 def share(elem_id: str) -> Any:
-    """Buttons that copy the link and save files, ZIP and HTML with the pictures.
+    """Buttons that copy the link and save files, ZIP and HTML with the pictures, and, of a result
+    of one's own, one that asks for it to be deleted: the event `pick`.
 
     value: as `stored.share` makes it. place: what the link says beside the result.
     """
@@ -69,7 +70,8 @@ _SHARE = """<div class="tl-share">
 <button type="button" data-save="csv" disabled>Save CSV</button>
 <button type="button" data-archive="zip" disabled>Save ZIP</button>
 <button type="button" data-archive="html" disabled>Save HTML</button>
-<button type="button" data-embed disabled>Copy iframe</button></div>
+<button type="button" data-embed disabled>Copy iframe</button>
+<button type="button" data-delete hidden>Delete</button></div>
 <input readonly hidden aria-label="Link to this result">
 <p role="status"></p></div>"""
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol
 
 from PIL import Image
 
-from textloc.errors import Cancelled, StoreError, TextlocError
-from textloc.results import store
-from textloc.ui import own
+from textloc.errors import Cancelled, LimitError, StoreError, TextlocError
+from textloc.results import store, unlisted
+from textloc.ui import limits, own, settings
 
 State = Literal["waiting", "loading", "running", "complete", "stopped", "failed"]
 _DEVICE = threading.Lock()
@@ -36,6 +36,10 @@ class Order(Protocol):
     @property
     def stored(self) -> bool:
         """Whether the result is kept."""
+
+    @property
+    def asked(self) -> limits.Asked:
+        """What it takes of the page."""
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, or None."""
@@ -77,14 +81,28 @@ class Update:
 
 
 class Job:
-    """One run."""
+    """One run, with a place in the line.
 
-    def __init__(self, order: Order) -> None:
+    Raises:
+        LimitError: it is more than the page gives, or the line is full.
+    """
+
+    def __init__(self, order: Order, visitor: limits.Visitor | None = None) -> None:
+        limits.check(order.asked)
         self.order = order
+        self.visitor = visitor or limits.Visitor()
         self.last = Update()
+        self.began = False
         self.receipt = ""  # by which the browser may delete what this run stored
         self._stop = threading.Event()
         self._news: queue.SimpleQueue[Update] = queue.SimpleQueue()
+        self._over = threading.Event()
+        limits.LINE.enter(self, self.visitor)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is done any longer."""
+        return self._over.is_set() or (self._stop.is_set() and not self.began)
 
     def stop(self) -> None:
         """End the run at the next step; what is finished is kept."""
@@ -96,6 +114,13 @@ class Job:
         The last update is `complete`, `stopped` or `failed`; `stopped` does not wait for the step
         that is under way. Closing the iterator stops the run.
         """
+        try:
+            limits.LINE.enter(self, self.visitor)  # again, where it waited too long for its place
+        except LimitError as error:
+            self._over.set()
+            yield Update(state="failed", message=str(error))
+            return
+        self.began = True
         began = time.monotonic()
         threading.Thread(target=self._work, name="textloc-run", daemon=True).start()
         try:
@@ -125,6 +150,12 @@ class Job:
     # -- in the thread ---------------------------------------------------------------------
 
     def _work(self) -> None:
+        try:
+            self._wait_and_run()
+        finally:
+            self._over.set()
+
+    def _wait_and_run(self) -> None:
         self._now = Update()
         while not _DEVICE.acquire(timeout=0.1):
             if self._stop.is_set():
@@ -138,9 +169,14 @@ class Job:
             self._tell(state="failed", message=str(error))
         except Exception as error:  # a fault of ours: told in words, with the trace in the log
             _LOG.exception("the run failed")
+            said = (
+                type(error).__name__
+                if settings.read().public
+                else f"{type(error).__name__}: {error}"
+            )
             self._tell(
                 state="failed",
-                message=f"something went wrong that should not ({type(error).__name__}: {error}); "
+                message=f"something went wrong that should not ({said}); "
                 "the log of the server has the details",
             )
         finally:
@@ -179,14 +215,21 @@ class Job:
         if not self.order.stored:
             self._tell(state="complete", message="")
             return
+        public = settings.read().public
         try:
-            _, new = store.save_new(document, images)
+            if public:
+                unlisted.keep(document, images, self.visitor.key)
+                new = None
+            else:
+                _, new = store.save_new(document, images)
         except StoreError as error:
-            self._tell(state="complete", message=f"The result is shown, but has no link. {error}")
+            _LOG.warning("a result was not kept: %s", error)
+            why = "It could not be kept on this page." if public else str(error)
+            self._tell(state="complete", message=f"The result is shown, but has no link. {why}")
         else:
             if new:
                 self.receipt = own.claim(document["id"])
-            else:
+            elif new is not None:
                 own.share(document["id"])
             self._tell(state="complete", message="")
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from textloc.ui import languages, links, stored
+from textloc.ui import languages, links, settings, stored, visitors
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.endpoints import register, tools
 from textloc.ui.endpoints.register import Page
@@ -18,10 +18,11 @@ from textloc.ui.gallery.tab import GALLERY, GalleryTab
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
 from textloc.ui.serving import plotlyjs
+from textloc.ui.serving.bodies import Bodies
 from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
 from textloc.ui.suppress.tab import SuppressTab
-from textloc.ui.tab import QUIET
+from textloc.ui.tab import QUIET, Tab
 from textloc.ui.theme import STATIC, STYLES, theme
 
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
@@ -31,8 +32,12 @@ _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 
 def build() -> gr.Blocks:
     """The page; it loads no model and imports no torch."""
+    here = settings.read()
     with Page(
-        title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
+        title="textloc: which layers write the words?",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(min(600, here.keep_uploads), here.keep_uploads),
     ) as page:
         named = languages.NAMES.items()
         links_to = (f'<a href="?lang={code}" lang="{code}">{name}</a>' for code, name in named)
@@ -44,11 +49,13 @@ def build() -> gr.Blocks:
             with gr.Tab("Edit", id=stored.EDIT) as edit:
                 editing = EditTab(page, edit)
             with gr.Tab("Suppress", id="textloc.suppress") as suppress:
-                SuppressTab(suppress)
+                suppressing = SuppressTab(suppress)
             with gr.Tab("Fine-tune", id=stored.LORA) as lora:
                 training = LoraTab(page, lora)
             with gr.Tab("Gallery", id=GALLERY) as gallery:
                 GalleryTab(page, gallery, tabs, [localizing, editing, training])
+        jobs: list[Tab] = [localizing, editing, suppressing, training]
+        visitors.wire(page, [job.session for job in jobs])
         register.add(page)
         page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
     return page
@@ -69,7 +76,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
 
     `options` are those of `gr.Blocks.launch`; MCP tools are served where `mcp` is installed.
     """
-    own = {"middleware": [Middleware(EarlyScript), Middleware(ResultFiles)]}
+    own = {"middleware": [Middleware(Bodies), Middleware(EarlyScript), Middleware(ResultFiles)]}
     own |= tools.serving(page, options.pop("mcp_server", None))
     threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
     page.launch(
@@ -77,6 +84,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
         css_paths=STYLES,
         app_kwargs=own,
         mcp_server=False,
+        max_file_size=settings.read().upload,
         footer_links=["api", "settings"],
         run_history=False,
         **options,

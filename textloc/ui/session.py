@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import ClassVar
 
-from textloc.ui import live
+from textloc.ui import limits, live
 from textloc.ui.stored import View
 
 
@@ -16,7 +16,7 @@ class Session:
     pair, seed: whose pictures are shown. job: the run that is wanted or going on. waiting: whether
     it has not begun yet. found: a stored result of what was asked. follow: whether the address bar
     follows to the link of the result. receipts: by ID, those of the results that were made here
-    (`own`).
+    (`own`). visitor: who it is.
     """
 
     PICKS: ClassVar[ModuleType]
@@ -31,6 +31,7 @@ class Session:
     found: View | None = None
     follow: bool = False
     receipts: dict[str, str] = field(default_factory=dict)
+    visitor: limits.Visitor = field(default_factory=limits.Visitor)
 
     def show(self, view: View) -> None:
         """Look at another result, from its beginning."""

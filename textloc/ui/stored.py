@@ -10,11 +10,13 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
+from textloc import toxicity
 from textloc.checkpoints.known import find
 from textloc.errors import StoreError
 from textloc.paths import CHECKPOINTS
-from textloc.results import export, store
+from textloc.results import export, store, unlisted
 from textloc.results.inlined import Pictures
+from textloc.ui import settings
 
 Document = Mapping[str, Any]
 LOCALIZE, EDIT, LORA = "textloc.localize", "textloc.edit", "textloc.lora"
@@ -77,9 +79,25 @@ def tab_of(document: Document) -> str:
 
 
 def listing(kind: str) -> list[store.Summary]:
-    """The stored results that the tab of a kind shows; what is damaged is among them."""
+    """The stored results that the tab of a kind shows; what is damaged is among them. A public page
+    lists neither that nor what has toxic words."""
     shown = {kind, *(other for other, along in _ALONG.items() if along == kind)}
-    return [one for one in store.listing() if one.damaged or one.kind in shown]
+    every = store.listing()
+    if settings.read().public:
+        every = [one for one in every if not one.damaged and _clean(_texts(one.request))]
+    return [one for one in every if one.damaged or one.kind in shown]
+
+
+def _texts(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a request has written, and the prompts around it."""
+    pairs = [text for pair in request.get("pairs", ()) for text in dict(pair).values()]
+    return tuple(text for text in [*pairs, *request.get("prompts", ())] if isinstance(text, str))
+
+
+@lru_cache(maxsize=4096)
+def _clean(texts: tuple[str, ...]) -> bool:
+    """Whether nothing toxic is in any of them."""
+    return not any(toxicity.is_toxic(text) for text in dict.fromkeys(texts))
 
 
 def opening(asked: str | None, kind: str = LOCALIZE) -> tuple[View | None, str]:
@@ -174,11 +192,12 @@ def damaged(summaries: Iterable[store.Summary]) -> str:
     )
 
 
-def share(view: View) -> dict[str, Any]:
+def share(view: View, key: str = "") -> dict[str, Any]:
     """Value of the share bar: ID for the link (empty where not stored), whether the run is
-    complete, and the files to save."""
+    complete, whether it is the result of the browser with that key, and the files to save."""
     document = view.kept or view.document
     return {
+        "own": view.stored and bool(key) and unlisted.is_own(document["id"], key),
         "id": document["id"] if view.stored else "",
         "complete": document["complete"],
         "name": f"textloc-{document['id']}",

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from textloc.errors import TextlocError
-from textloc.results import store
+from textloc.results import store, unlisted
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, links, live, own, status, stored
+from textloc.ui import fields, limits, links, live, own, settings, status, stored
 from textloc.ui.figure import share
 from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
@@ -33,6 +33,16 @@ BARE: dict[str, Any] = {"show_label": False, "container": False}
 """Options of a field whose name is plain from its content."""
 
 
+_KEPT = (
+    "Your result gets a link and is listed nowhere. Whoever has the link, or runs just the same, "
+    "sees your prompts and all pictures, one of your own included. You can delete it below, under "
+    "<em>Share this result</em>."
+)
+_DELETED = "Your result is deleted; its link opens no more."
+_SHARED = "It is no longer yours. Others made just the same result, and it stays for them."
+_NOT_KEPT = "What you run here is shown to you alone and not kept."
+
+
 class Tab(ABC):
     """A result to look at and a form to make one.
 
@@ -48,6 +58,9 @@ class Tab(ABC):
 
     STORED: ClassVar[bool] = True
     """Whether its results are stored, listed and shared."""
+
+    KEEPS: ClassVar[bool] = True
+    """Whether what is run in it is stored."""
 
     session: gr.State
 
@@ -65,6 +78,11 @@ class Tab(ABC):
         with gr.Row(elem_classes="tl-buttons"):
             self.run = gr.Button("Run", variant="primary", elem_id=self._id("run"), min_width=80)
             self.stop = gr.Button("Stop", elem_id=self._id("stop"), interactive=False, min_width=80)
+        if settings.read().public:
+            gr.HTML(
+                f'<p class="tl-hint">{_KEPT if self.KEEPS else _NOT_KEPT}</p>',
+                apply_default_css=False,
+            )
         told: dict[str, Any] = {"elem_classes": "tl-told", "apply_default_css": False}
         self.progress = gr.HTML(elem_id=self._id("progress"), **told)
         self.trouble = gr.HTML(elem_id=self._id("trouble"), **told)
@@ -92,6 +110,9 @@ class Tab(ABC):
         if self.STORED:
             shown = [session, self.results]
             self.results.input(self.open_stored, shown, self.opened, **QUIET).then(
+                self.open_rest, session, self._rest, **QUIET
+            )
+            self.share.pick(self.delete, session, self.opened, **QUIET).then(
                 self.open_rest, session, self._rest, **QUIET
             )
         buttons = [self.run, self.stop, self.progress]
@@ -200,6 +221,18 @@ class Tab(ABC):
         self._draw_further(session)
         self._filled(view)
 
+    def delete(self, session: Session) -> list[Any]:
+        """Delete the result that is looked at, where it is the visitor's own."""
+        if session.view is None or not session.view.stored:
+            return skips(len(self.opened))
+        try:
+            gone = unlisted.delete(session.view.document["id"], session.visitor.key)
+        except TextlocError as error:
+            return self._opened(session, session.view, str(error))
+        session.follow = True
+        view, _ = stored.opening(None, self.KIND)
+        return self._opened(session, view, _DELETED if gone else _SHARED)
+
     def _opened(self, session: Session, view: View | None, problem: str) -> list[Any]:
         if view is None:
             first = [self._nothing(), *skips(self._first[1:])]
@@ -221,13 +254,15 @@ class Tab(ABC):
         if view is None:
             return [*skips(self._further), gr.Dropdown(choices=listed), damaged, gr.skip()]
         shown = view.document["id"] if view.stored else None
+        if shown and shown not in {result_id for _, result_id in listed}:
+            listed = [(f"{store.title(view.document)} (opened by its link)", shown), *listed]
         return [
             *self._draw_further(session),
             gr.Dropdown(choices=listed, value=shown),
             damaged,
             gr.HTML(
                 value={
-                    **stored.share(view),
+                    **stored.share(view, session.visitor.key),
                     "follow": session.follow,
                     "receipt": session.receipts.get(view.document["id"], ""),
                 },
@@ -242,6 +277,7 @@ class Tab(ABC):
         if session.job is not None:
             return skips(4)
         try:
+            limits.check_texts(fields)
             order = self._order(*fields)
             before = order.before()
             if before is not None:
@@ -249,10 +285,10 @@ class Tab(ABC):
                 if before not in session.receipts:
                     own.share(before)
                 return [status.notice(""), *skips(2), status.found()]
+            session.job = live.Job(order, session.visitor)
         except TextlocError as error:
             session.waiting = False
             return [status.notice(str(error)), *skips(3)]
-        session.job = live.Job(order)
         session.waiting = True
         return [status.notice(""), *_running(live.Update())]
 

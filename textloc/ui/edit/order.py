@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
@@ -20,6 +19,7 @@ from textloc.ui.fields import (
     usual,
     whole_number,
 )
+from textloc.ui.limits import Asked, check_upload
 from textloc.ui.stored import EDIT, same
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ class EditOrder:
     guidance: float | None
 
     stored: ClassVar[bool] = True
+
+    @property
+    def asked(self) -> Asked:
+        """What it takes of the page, as `live.Order` says."""
+        return Asked(
+            self.model, (self.pair.source, self.pair.target), 1, len(self.seeds), self.steps
+        )
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, as `live.Order` says."""
@@ -135,7 +142,7 @@ def read(
     asked = (layers or "").strip() or "auto"
     if asked not in ("auto", "localized", "all"):
         parse_layers(asked, MOST_LAYERS)  # how many there are is known once the model is loaded
-    own = read_picture(Path(picture)) if isinstance(picture, str) else picture
+    own = read_picture(check_upload(picture)) if isinstance(picture, str) else picture
     return EditOrder(
         *(name, pair, own, asked, start, numbers, tuple(methods or ()), whole, scale),
     )

@@ -12,7 +12,7 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
 from textloc.pictures import ENDINGS
-from textloc.ui import fields, status, stored
+from textloc.ui import fields, models, status, stored
 from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
 from textloc.ui.session import LateSession, Session
@@ -139,7 +139,7 @@ class EditTab(Tab):
             self._options()
 
     def _options(self) -> None:
-        offered = fields.offered()
+        offered = models.offered()
         model = offered[0][1]
         steps, guidance = fields.usual(model)
         with gr.Accordion("Model, methods and settings", open=False, elem_id="edit-options"):
@@ -147,8 +147,7 @@ class EditTab(Tab):
                 offered,
                 value=model,
                 label="Model",
-                info="Or type a diffusers folder, or a Hub name such as owner/model",
-                allow_custom_value=True,
+                **models.field("a diffusers folder, or a Hub name such as owner/model"),
                 elem_id="edit-model",
             )
             self.methods = gr.CheckboxGroup(

@@ -7,6 +7,7 @@ import gradio as gr
 
 from textloc.errors import PromptError, TextlocError
 from textloc.results import store
+from textloc.ui import visitors
 from textloc.ui.endpoints import answers, orders, running, values
 from textloc.ui.endpoints.answers import Answer
 
@@ -228,4 +229,5 @@ def _run(order: Callable[[], Any], pictures: Any, request: gr.Request | None) ->
         asked, which = order(), orders.which(pictures)
     except TextlocError as error:
         raise running.refusal(error) from error
-    yield from running.run(asked, answers.page_of(request), which)
+    visitor = visitors.of(request) if request is not None and request.client else None
+    yield from running.run(asked, answers.page_of(request), which, visitor)

@@ -6,7 +6,7 @@ from contextlib import closing
 import gradio as gr
 
 from textloc.errors import TextlocError
-from textloc.ui import live
+from textloc.ui import limits, live
 from textloc.ui.endpoints import answers
 from textloc.ui.endpoints.answers import Answer
 from textloc.ui.endpoints.plain import without_paths
@@ -20,20 +20,24 @@ def refusal(error: Exception | str) -> gr.Error:
     return gr.Error(without_paths(str(error)), print_exception=False)
 
 
-def run(order: live.Order, page: str, pictures: str) -> Iterator[Answer]:
+def run(
+    order: live.Order, page: str, pictures: str, visitor: limits.Visitor | None = None
+) -> Iterator[Answer]:
     """An answer whenever there is more to show; the last is complete. A stored result of just this
     run is that answer at once.
 
     Raises:
-        gr.Error: the run failed; what was told before stays told.
+        gr.Error: it is more than the page gives, or the run failed; what was told before stays
+            told.
     """
     try:
         if (before := order.before()) is not None:
             yield answers.of_stored(page, before, pictures)
             return
+        job = live.Job(order, visitor)
     except TextlocError as error:
         raise refusal(error) from error
-    with closing(live.Job(order).updates()) as updates:  # a caller who leaves stops the run
+    with closing(job.updates()) as updates:  # a caller who leaves stops the run
         yield from _told(updates, order.stored, page, pictures)
 
 

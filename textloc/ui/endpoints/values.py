@@ -13,7 +13,7 @@ from PIL import Image
 from textloc.checkpoints.known import KNOWN
 from textloc.errors import CheckpointError, PromptError
 from textloc.pictures import read_picture
-from textloc.ui.fields import MOST_SEEDS
+from textloc.ui import settings
 
 MOST_LETTERS = 4000
 """Characters of a text."""
@@ -85,8 +85,8 @@ def seeds(value: Any) -> str:
         return "0"
     if not isinstance(value, list):
         raise PromptError(f"the seeds are a list of whole numbers, not {_kind(value)}")
-    if len(value) > MOST_SEEDS:
-        raise PromptError(f"{len(value)} seeds are too many for the page; give {MOST_SEEDS}")
+    if len(value) > (most := settings.read().seeds):
+        raise PromptError(f"{len(value)} seeds are too many for this page; give {most} or fewer")
     for one in value:
         if isinstance(one, bool) or not isinstance(one, int):
             raise PromptError(f"a seed is a whole number such as 0, not {_kind(one)}")

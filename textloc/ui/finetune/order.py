@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textloc.errors import CheckpointError, PromptError
 from textloc.prompts import quoted_text
+from textloc.ui import settings
 from textloc.ui.fields import CHUNK_ROWS, check_call, check_model, check_seeds
+from textloc.ui.limits import Asked, check_upload
+from textloc.ui.models import check_lora
 
 if TYPE_CHECKING:
     from textloc.jobs.job import Event
-
-MOST_PROMPTS = 16
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class LoraOrder:
     steps: int | None
     guidance: float | None
     stored: ClassVar[bool] = False
+
+    @property
+    def asked(self) -> Asked:
+        """What it takes of the page, as `live.Order` says."""
+        return Asked(self.model, self.prompts, len(self.prompts), len(self.seeds), self.steps)
 
     def before(self) -> None:
         """Nothing of it is stored."""
@@ -71,17 +77,18 @@ def read(
     """
     name, numbers = check_model(model), check_seeds(seeds)
     whole, much = check_call(steps, guidance)
-    carried = (upload or lora or "").strip()
-    if not carried:
+    named = (lora or "").strip()
+    if not (upload or named):
         raise CheckpointError(
             "no LoRA is given: upload a .safetensors file, or name a folder or a Hub model such as "
             "owner/model"
         )
+    carried = str(check_upload(upload)) if upload else check_lora(named)
     asked = tuple(line.strip() for line in (prompts or "").splitlines() if line.strip())
     if not asked:
         raise PromptError('the prompts are empty; write one such as: a red sign that says "2048"')
-    if len(asked) > MOST_PROMPTS:
-        raise PromptError(f"{len(asked)} prompts are too many for the page; give {MOST_PROMPTS}")
+    if len(asked) > (most := settings.read().pairs):
+        raise PromptError(f"{len(asked)} prompts are too many for this page; give {most} or fewer")
     for prompt in asked:
         quoted_text(prompt)
     return LoraOrder(name, carried, float(scale), asked, numbers, whole, much)

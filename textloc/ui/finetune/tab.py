@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from textloc.checkpoints.loras import shipped
-from textloc.ui import fields, stored
+from textloc.ui import fields, models, stored
 from textloc.ui.figure import figure
 from textloc.ui.finetune import order, replay
 from textloc.ui.live import Update
@@ -37,7 +36,7 @@ class LoraTab(Tab):
     `tab` is that tab: the usual comparison is drawn when it is first looked at.
     """
 
-    KIND, NAME = stored.LORA, "lora"
+    KIND, NAME, KEEPS = stored.LORA, "lora", False
 
     def __init__(self, page: gr.Blocks, tab: gr.Tab) -> None:
         self.session = gr.State(LoraSession())
@@ -69,7 +68,7 @@ class LoraTab(Tab):
         gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
 
     def _form(self) -> None:
-        here = shipped()
+        here = models.loras()
         with gr.Column(elem_classes="tl-card", elem_id="lora-form"):
             gr.HTML('<h2 class="tl-title">A LoRA beside its base</h2>', apply_default_css=False)
             self.lora = gr.Dropdown(
@@ -78,8 +77,7 @@ class LoraTab(Tab):
                     (name for name in here if "localized" in name), here[0] if here else None
                 ),
                 label="LoRA",
-                info="Or type a folder, a .safetensors file, or a Hub name such as owner/model",
-                allow_custom_value=True,
+                **models.field("a folder, a .safetensors file, or a Hub name such as owner/model"),
                 elem_id="lora-name",
             )
             self.upload = gr.File(
@@ -101,7 +99,7 @@ class LoraTab(Tab):
             self._options()
 
     def _options(self) -> None:
-        offered = fields.offered()
+        offered = models.offered()
         model = offered[0][1]
         steps, guidance = fields.usual(model)
         with gr.Accordion("Model and settings", open=False, elem_id="lora-options"):
@@ -109,8 +107,7 @@ class LoraTab(Tab):
                 offered,
                 value=model,
                 label="Model",
-                info="Or type a diffusers folder, or a Hub name such as owner/model",
-                allow_custom_value=True,
+                **models.field("a diffusers folder, or a Hub name such as owner/model"),
                 elem_id="lora-model",
             )
             self.seeds = gr.Textbox("0", label="Seeds", info="Such as 0,1", elem_id="lora-seeds")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textloc.prompts import Pair
 from textloc.ui.fields import check_model
+from textloc.ui.limits import Asked
 from textloc.ui.stored import Document
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ class CellOrder:
     tokens: tuple[int, int] | None = None
 
     stored: ClassVar[bool] = False
+
+    @property
+    def asked(self) -> Asked:
+        """What it takes of the page, as `live.Order` says."""
+        return Asked(self.model, (self.pair.source, self.pair.target), 1, 1, self.steps_of_call)
 
     def before(self) -> None:
         """Nothing of it is stored."""

@@ -16,6 +16,7 @@ from textloc.ui.fields import (
     usual,
     whole_number,
 )
+from textloc.ui.limits import Asked
 from textloc.ui.stored import LOCALIZE, same
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ class LocalizeOrder:
     layers: str | None
 
     stored: ClassVar[bool] = True
+
+    @property
+    def asked(self) -> Asked:
+        """What it takes of the page, as `live.Order` says."""
+        return Asked(
+            self.model, (self.pair.source, self.pair.target), 1, len(self.seeds), self.steps
+        )
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, as `live.Order` says."""

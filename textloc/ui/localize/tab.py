@@ -13,7 +13,7 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, live, status, stored, typed
+from textloc.ui import fields, live, models, status, stored, typed
 from textloc.ui.figure import figure, picking
 from textloc.ui.localize import cells, order, picks, replay
 from textloc.ui.session import Session
@@ -133,11 +133,11 @@ class LocalizeTab(Tab):
             )
             self.hint = gr.HTML(elem_id="hint", elem_classes="tl-told", apply_default_css=False)
             self._buttons()
-            self.examples = picking(elem_id="examples", value=typed.offered(fields.offered()[0][1]))
+            self.examples = picking(elem_id="examples", value=typed.offered(models.offered()[0][1]))
             self._options()
 
     def _options(self) -> None:
-        offered = fields.offered()
+        offered = models.offered()
         model = offered[0][1]
         steps, guidance = fields.usual(model)
         with gr.Accordion("Model and settings", open=False, elem_id="options"):
@@ -145,8 +145,7 @@ class LocalizeTab(Tab):
                 offered,
                 value=model,
                 label="Model",
-                info="Or type a diffusers folder, or a Hub name such as owner/model",
-                allow_custom_value=True,
+                **models.field("a diffusers folder, or a Hub name such as owner/model"),
                 elem_id="model",
             )
             self.seeds = gr.Textbox("0", label="Seeds", info="Such as 0,1", elem_id="seeds")
@@ -341,7 +340,12 @@ class LocalizeTab(Tab):
         if asked is None or session.view is None:
             yield gr.skip()
             return
-        for update in live.Job(asked).updates():
+        try:
+            job = live.Job(asked, session.visitor)
+        except TextlocError as error:
+            yield status.notice(str(error))
+            return
+        for update in job.updates():
             if update.state == "failed":
                 yield status.notice(update.message)
             elif update.state == "complete" and update.document is not None:

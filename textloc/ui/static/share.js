@@ -1,9 +1,10 @@
-// Copy link and save files. props.value: {id, complete, name, json, csv, follow} or null;
+// Copy link and save files. props.value: {id, complete, own, name, json, csv, follow} or null;
 // props.place: what the link says beside the result, such as &layer=9.
 const status = element.querySelector("[role=status]");
 const field = element.querySelector("input");
 const copy = element.querySelector("[data-copy]");
 const embed = element.querySelector("[data-embed]");
+const remove = element.querySelector("[data-delete]");
 const archives = [...element.querySelectorAll("[data-archive]")];
 const load = (address, name) => {
   const link = document.createElement("a");
@@ -25,6 +26,7 @@ const show = () => {
   for (const button of element.querySelectorAll("button")) button.disabled = !value;
   const link = value?.id ? `${here()}?r=${value.id}${props.place ?? ""}` : "";
   for (const button of [copy, embed, ...archives]) button.disabled = !link;
+  remove.hidden = !value?.own;
   field.value = link;
   field.hidden = !link;
   const unlinked = value?.complete
@@ -74,5 +76,11 @@ for (const button of archives) {
     load(`gradio_api/textloc/${id}.${kind}`, `${name}.${kind}`);
   });
 }
+remove.addEventListener("click", () => {
+  if (confirm("Delete this result? Its link will open no more.")) {
+    remove.disabled = true;
+    trigger("pick", { custom: "delete" });
+  }
+});
 watch(["value", "place"], show);
 show();

@@ -9,6 +9,7 @@ from textloc.errors import PromptError
 from textloc.layers import parse_layers
 from textloc.toxicity import rewrite
 from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_seeds
+from textloc.ui.limits import Asked
 
 if TYPE_CHECKING:
     from textloc.jobs.job import Event
@@ -43,6 +44,11 @@ class SuppressOrder:
     steps: int | None
     guidance: float | None
     stored: ClassVar[bool] = False
+
+    @property
+    def asked(self) -> Asked:
+        """What it takes of the page, as `live.Order` says."""
+        return Asked(self.model, (self.prompt,), 1, len(self.seeds), self.steps)
 
     def before(self) -> None:
         """Nothing of it is stored."""

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from textloc.ui import fields
+from textloc.errors import LimitError
+from textloc.ui import fields, limits, models, status
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 from textloc.ui.suppress import order, replay
@@ -37,7 +38,7 @@ class SuppressTab(Tab):
     `tab` is that tab: the example is looked at when it is.
     """
 
-    KIND, NAME, STORED = "textloc.suppress", "suppress", False
+    KIND, NAME, STORED, KEEPS = "textloc.suppress", "suppress", False, False
 
     def __init__(self, tab: gr.Tab) -> None:
         self.session = gr.State(SuppressSession())
@@ -83,7 +84,7 @@ class SuppressTab(Tab):
             self._options()
 
     def _options(self) -> None:
-        offered = fields.offered()
+        offered = models.offered()
         model = offered[0][1]
         steps, guidance = fields.usual(model)
         with gr.Accordion("Model, methods and settings", open=False, elem_id="suppress-options"):
@@ -91,8 +92,7 @@ class SuppressTab(Tab):
                 offered,
                 value=model,
                 label="Model",
-                info="Or type a diffusers folder, or a Hub name such as owner/model",
-                allow_custom_value=True,
+                **models.field("a diffusers folder, or a Hub name such as owner/model"),
                 elem_id="suppress-model",
             )
             self.methods = gr.CheckboxGroup(
@@ -206,4 +206,8 @@ class SuppressTab(Tab):
 
     def look_at_prompt(self, prompt: str, words: str) -> list[Any]:
         """What is toxic in the prompt, and what is proposed in its place."""
+        try:
+            limits.check_texts((prompt, words))
+        except LimitError as error:
+            return [status.notice(str(error)), gr.skip()]
         return list(replay.found(prompt or "", order.listed(words)))

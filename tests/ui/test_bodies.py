@@ -1,0 +1,59 @@
+"""Requests that are too large are refused before they are kept."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from textloc.ui.serving.bodies import Bodies
+
+
+async def _length(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setenv("TEXTLOC_PUBLIC", "1")
+    monkeypatch.setenv("TEXTLOC_MAX_UPLOAD", "3")
+    route = Route("/{path:path}", _length, methods=["GET", "POST", "PUT"])
+    return TestClient(Bodies(Starlette(routes=[route])))
+
+
+def _parts(size: int) -> Iterator[bytes]:
+    for _ in range(size // 100_000):
+        yield bytes(100_000)
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/upload/../queue", "/"])
+def test_a_body_may_have_a_megabyte(client: TestClient, path: str) -> None:
+    assert client.post(path, content=bytes(1_000_000)).text == "1000000"
+    for method in ("POST", "PUT"):
+        answer = client.request(method, path, content=bytes(1_000_001))
+        assert answer.status_code == 413
+        assert "larger than 1 MB" in answer.text
+
+
+def test_one_that_does_not_say_its_length_is_measured(client: TestClient) -> None:
+    assert client.post("/x", content=_parts(900_000)).text == "900000"
+    assert client.post("/x", content=_parts(1_100_000)).status_code == 413
+
+
+def test_a_length_that_is_none_is_refused(client: TestClient) -> None:
+    for said in ("-1", "1e3", "9" * 30):
+        headers = {"content-length": said}
+        assert client.post("/x", content=_parts(100_000), headers=headers).status_code == 413
+
+
+def test_an_upload_may_have_more(client: TestClient) -> None:
+    assert client.post("/gradio_api/upload", content=bytes(3_000_000)).status_code == 200
+    assert client.post("/gradio_api/upload/", content=bytes(3_100_001)).status_code == 413
+
+
+def test_a_page_for_oneself_takes_any(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTLOC_PUBLIC", "0")
+    assert client.post("/x", content=bytes(5_000_000)).status_code == 200
