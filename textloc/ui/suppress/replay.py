@@ -40,7 +40,7 @@ def found(prompt: str, words: Sequence[str]) -> tuple[str, str]:
     except TextlocError as error:
         return status.notice(str(error)), ""
     items = "".join(
-        f"<li><b>{escape(toxicity.masked(one.text, words=words))}</b>: {escape(one.reason)}"
+        f"<li><b>{escape(toxicity.veiled(one.text))}</b>: {escape(one.reason)}"
         f" (score {one.score:g}) → {escape(new)}</li>"
         for one, new in zip(findings, benign, strict=True)
     )
