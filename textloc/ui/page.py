@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from textloc.ui import links, stored
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.finetune.tab import LoraTab
+from textloc.ui.learn import tour
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
 from textloc.ui.serving import plotlyjs
@@ -30,7 +31,9 @@ def build() -> gr.Blocks:
     with gr.Blocks(
         title="textloc: which layers write the words?", analytics_enabled=False, fill_width=True
     ) as page:
-        gr.HTML(_HEADER, apply_default_css=False)
+        with gr.Row(elem_classes="tl-head"):
+            gr.HTML(_HEADER, apply_default_css=False)
+            tour.tour(page, QUIET)
         with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
             with gr.Tab("Localize", id=stored.LOCALIZE):
                 LocalizeTab(page)
@@ -62,7 +65,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
     page.launch(
         theme=theme(),
-        css_paths=[STYLE],
+        css_paths=[STYLE, tour.STYLE],
         app_kwargs={"middleware": [Middleware(EarlyScript), Middleware(ResultFiles)]},
         footer_links=["settings"],
         run_history=False,
