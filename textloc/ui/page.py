@@ -15,6 +15,7 @@ from textloc.ui.endpoints import register, tools
 from textloc.ui.endpoints.register import Page
 from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.gallery.tab import GALLERY, GalleryTab
+from textloc.ui.learn import tour
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
 from textloc.ui.serving import plotlyjs
@@ -41,8 +42,9 @@ def build() -> gr.Blocks:
     ) as page:
         named = languages.NAMES.items()
         links_to = (f'<a href="?lang={code}" lang="{code}">{name}</a>' for code, name in named)
-        header = _HEADER.format(languages="".join(links_to))
-        gr.HTML(header, apply_default_css=False)
+        with gr.Row(elem_classes="tl-head"):
+            gr.HTML(_HEADER.format(languages="".join(links_to)), apply_default_css=False)
+            tour.tour(page, QUIET)
         with gr.Tabs(elem_id="jobs", selected=stored.LOCALIZE) as tabs:
             with gr.Tab("Localize", id=stored.LOCALIZE):
                 localizing = LocalizeTab(page)
@@ -81,7 +83,7 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
     page.launch(
         theme=theme(),
-        css_paths=STYLES,
+        css_paths=[*STYLES, tour.STYLE],
         app_kwargs=own,
         mcp_server=False,
         max_file_size=settings.read().upload,
