@@ -1,27 +1,32 @@
 """The page in other languages, in a real browser."""
 
-from __future__ import annotations
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
 
-pytestmark = pytest.mark.browser
+from tests.browser.serving import MARKS, Served, expect
+
+pytestmark = MARKS
 
 
 @pytest.mark.parametrize(
     ("language", "tab", "run"), [("pl", "Edycja", "Uruchom"), ("ja", "編集", "実行")]
 )
-def test_the_page_speaks(page: Page, server: str, language: str, tab: str, run: str) -> None:
-    page.goto(f"{server}/?lang={language}")
+def test_the_page_speaks(served: Served, visit: Any, language: str, tab: str, run: str) -> None:
+    page = visit(f"{served.address}?lang={language}")
     expect(page.get_by_role("tab", name=tab)).to_be_visible()
     expect(page.get_by_role("button", name=run, exact=True).first).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", language)
-    prompts = page.locator(".tl-prompts").first  # what people wrote is left
-    expect(prompts).to_contain_text("that says")
+    expect(page.locator(".tl-prompts").first).to_contain_text("that says")  # what people wrote
 
 
-def test_a_language_stays_and_tabs_keep_their_addresses(page: Page, server: str) -> None:
-    page.goto(f"{server}/?lang=pl")
+def test_the_browser_says_which(served: Served, visit: Any) -> None:
+    page = visit(served.address, locale="pl-PL")
+    expect(page.get_by_role("tab", name="Edycja")).to_be_visible()
+
+
+def test_a_language_stays_and_tabs_keep_their_addresses(served: Served, visit: Any) -> None:
+    page = visit(f"{served.address}?lang=pl")
     page.get_by_role("tab", name="Wyciszanie").click()
     page.wait_for_url("**tab=suppress**")
     page.reload()

@@ -93,10 +93,15 @@
   new MutationObserver((changes) => {
     for (const { type, target, addedNodes } of changes) {
       if (type === "characterData") told(target);
-      else if (type === "attributes") named(target);
+      else if (type === "attributes") {
+        named(target);
+        const root = document.documentElement;  // Gradio sets its own
+        if (target === root && root.lang !== language) root.lang = language;
+      }
       else addedNodes.forEach(walked);
     }
   }).observe(document.documentElement, {
-    subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: NAMES,
+    subtree: true, childList: true, characterData: true, attributes: true,
+    attributeFilter: [...NAMES, "lang"],
   });
 })
