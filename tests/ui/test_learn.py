@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def single(index: int = 9, **options: Any) -> Example:
     """One layer writes the word; no other does anything."""
     document, images = localize_document(**options)
     entry = next(e for e in document["sets"] if e["layers"] == document["selected"])
+    document["sets"] = [e for e in document["sets"] if e["layers"] != [index]]
     entry["layers"] = document["selected"] = [index]
     source, target = (
         document["request"]["pairs"][0][f"{side}_text"] for side in ("source", "target")
@@ -51,7 +53,7 @@ def single(index: int = 9, **options: Any) -> Example:
 
 
 def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)))
 
 
 # ---------------------------------------------------------------------------- which result
