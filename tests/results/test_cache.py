@@ -65,7 +65,7 @@ def test_a_damaged_entry_counts_as_not_there_and_is_written_again(kept: Cache, d
                 "cut": content[: len(content) // 2],
                 "empty": b"",
                 "bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
-                "pickle": b"cos\nsystem\n(S'touch /tmp/no'\ntR.",
+                "pickle": b"cos\nsystem\n(S'touch no-such-file'\ntR.",
                 "no-entry": content.replace(b"entry.json", b"entry.jsom"),
             }[damage]
         )

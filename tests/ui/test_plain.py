@@ -19,7 +19,7 @@ from textloc.ui.serving import made
     [
         ("Could not write to /srv/data/results: full.", "Could not write to results: full."),
         ("no such file: '/a b/c/d.json'", "no such file: 'd.json'"),
-        (r"it is at C:\Users\me\x.bin", "it is at x.bin"),
+        (r"it is at D:\data\me\x.bin", "it is at x.bin"),
         ("cannot read ~/models/sd/unet", "cannot read unet"),
         ("see https://huggingface.co/owner/model, or owner/model", None),
         ("write 1/2 and 8-10", None),
