@@ -148,7 +148,7 @@ const guess = (button) => {
 const page = async ({ tab, page: field }) => {
   if (document.fullscreenElement === dialog) await document.exitFullscreen();
   const named = [...document.querySelectorAll("#jobs [role=tab]")];
-  named.find((one) => one.textContent.trim() === tab)?.click();
+  named.find((one) => (window.textloc?.source?.(one.textContent) ?? one.textContent.trim()) === tab)?.click();
   let tries = 40;
   const look = () => {
     const found = document.getElementById(field);
