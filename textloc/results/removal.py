@@ -11,8 +11,7 @@ from textloc.results import store
 def delete(result_id: str, root: Path | None = None) -> None:
     """Delete a stored result from `root`, by default the folder that results are written to.
 
-    Its folder is renamed first, so that nobody opens a half of it; what lies in other folders of
-    results is never touched.
+    What lies in other folders of results is never touched.
 
     Raises:
         StoreError: a badly formed ID, no such result there, or a disk that cannot be written.
@@ -22,9 +21,8 @@ def delete(result_id: str, root: Path | None = None) -> None:
     gone = f"There is no result {result_id} to delete: it is gone already."
     if folder.is_symlink() or not folder.is_dir():
         raise StoreError(gone)
-    aside = home / f".deleted-{result_id}-{secrets.token_hex(8)}"
     try:
-        folder.rename(aside)
+        aside = set_aside(folder)
     except FileNotFoundError as error:
         raise StoreError(gone) from error
     except OSError as error:
@@ -33,3 +31,11 @@ def delete(result_id: str, root: Path | None = None) -> None:
             "not writable here."
         ) from error
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename the folder of a result that is to be deleted, so that nobody opens a half of it; its
+    new place. Raises `OSError`."""
+    aside = folder.with_name(f".deleted-{folder.name}-{secrets.token_hex(8)}")
+    folder.rename(aside)
+    return aside

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from textloc.errors import StoreError
-from textloc.results import store
+from textloc.results import removal, store
 
 _CLAIMS = "claims"
 
@@ -68,10 +68,7 @@ def delete(result_id: str, key: str) -> bool:
             if any((folder / _CLAIMS).iterdir()):
                 gone = False
                 continue
-            aside = folder.with_name(f".deleted-{folder.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)  # nobody finds half of it meanwhile
-            shutil.rmtree(aside)
+            shutil.rmtree(removal.set_aside(folder))
         except OSError as error:
             raise StoreError("the result could not be deleted; try again") from error
     return gone
