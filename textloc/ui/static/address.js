@@ -22,7 +22,8 @@
   });
   const kept = /(?:^|; )textloc-language=(\w+)/.exec(document.cookie)?.[1];
   const wanted = [asked().get("lang"), kept, ...navigator.languages].filter(Boolean);
-  const language = wanted.map((tag) => tag.slice(0, 2)).find((tag) => ["en", "pl", "ja"].includes(tag));
+  const spoken = [...document.querySelectorAll(".tl-languages a")].map((link) => link.lang);
+  const language = wanted.map((tag) => tag.slice(0, 2)).find((tag) => spoken.includes(tag));
   if (language && language !== "en" && !window.textloc?.language) {
     document.head.append(
       Object.assign(document.createElement("script"), { src: `gradio_api/textloc/${language}.js` }));
