@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from textloc.errors import CheckpointError, LimitError, PromptError, TextlocError
-from textloc.ui import fields, limits, models
+from textloc.paths import ROOT
+from textloc.ui import fields, limits, live, models
 from textloc.ui.edit import order as edit
+from textloc.ui.endpoints import orders
 from textloc.ui.finetune import order as finetune
 from textloc.ui.limits import Asked, Line, Visitor
 
@@ -168,3 +170,38 @@ def test_a_visitor_is_what_the_proxy_saw(
 
 def test_errors_are_told_on_the_page() -> None:
     assert issubclass(LimitError, TextlocError)
+
+
+# ---------------------------------------------------------------------------- the API
+
+
+ORDERS = {
+    "localize": lambda model: orders.localize(SOURCE, "LOVE", model, *[None] * 6),
+    "attribute": lambda model: orders.attribute(SOURCE, "LOVE", model, [0, 1], None, None),
+    "edit": lambda model: orders.edit(SOURCE, "LOVE", None, model, *[None] * 7),
+    "suppress": lambda model: orders.suppress(SOURCE, None, None, model, *[None] * 8),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_what_the_api_asks_for_is_measured(name: str) -> None:
+    job = live.Job(ORDERS[name]("tiny-sdxl"))
+    job.stop()
+    asked = job.order.asked
+    assert asked.model == "tiny-sdxl"
+    assert SOURCE in asked.prompts
+    assert asked.seeds == (2 if name == "attribute" else 1)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_the_api_of_a_public_page_gives_one_answer_for_every_model_not_listed(
+    name: str, public: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert ORDERS[name]("tiny-sdxl").model == "tiny-sdxl"
+    told = set()
+    for model in ("owner/model", "assets/words", "/etc", "../..", "sdxl", "x" * 300):
+        with pytest.raises(CheckpointError) as refused:
+            ORDERS[name](model)
+        told.add(str(refused.value))
+    assert len(told) == 1

@@ -19,7 +19,7 @@ from textloc.errors import CheckpointError, LayerError, PromptError, TextlocErro
 from textloc.paths import ROOT
 from textloc.results import store
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, stored
+from textloc.ui import fields, models, stored
 from textloc.ui.letters import differences, marked, spoken
 from textloc.ui.localize import order, picks, replay
 from textloc.ui.serving import plotlyjs
@@ -398,7 +398,7 @@ def test_bad_input_is_refused_before_the_queue(
 
 
 def test_known_checkpoints_are_offered_with_their_usual_call() -> None:
-    names = [name for _, name in fields.offered()]
+    names = [name for _, name in models.offered()]
     assert "tiny-sdxl" in names
     assert fields.usual("tiny-sdxl") == (20, 3.0)
     assert fields.usual("owner/model") == (None, None)

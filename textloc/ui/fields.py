@@ -6,7 +6,6 @@ from textloc.checkpoints.known import KNOWN, find
 from textloc.errors import CheckpointError, LayerError, PromptError
 from textloc.runs import parse_seeds
 from textloc.ui import models, settings
-from textloc.ui.models import offered as offered
 
 MOST_STEPS, MOST_LAYERS = 1000, 10_000
 CHUNK_ROWS = 8
@@ -40,9 +39,14 @@ def can_be_run(model: str) -> bool:
 def check_seeds(seeds: str | None) -> tuple[int, ...]:
     """The seeds; empty is 0."""
     numbers = parse_seeds((seeds or "").strip() or "0")
-    if len(numbers) > (most := settings.read().seeds):
-        raise PromptError(f"{len(numbers)} seeds are too many for this page; give {most} or fewer")
+    check_number_of_seeds(len(numbers))
     return numbers
+
+
+def check_number_of_seeds(count: int) -> None:
+    """So many seeds are not more than a run may have here."""
+    if count > (most := settings.read().seeds):
+        raise PromptError(f"{count} seeds are too many for this page; give {most} or fewer")
 
 
 def check_call(steps: float | None, guidance: float | None) -> tuple[int | None, float | None]:

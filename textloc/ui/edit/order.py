@@ -19,7 +19,8 @@ from textloc.ui.fields import (
     usual,
     whole_number,
 )
-from textloc.ui.limits import Asked, check_upload
+from textloc.ui.limits import check_upload
+from textloc.ui.pair_order import PairOrder
 from textloc.ui.stored import EDIT, same
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ imports torch."""
 
 
 @dataclass(frozen=True, eq=False)
-class EditOrder:
+class EditOrder(PairOrder):
     """An edit to make. layers: text, or `auto`. start_step, steps, guidance: None leaves them to be
     found or to the checkpoint. picture: one's own, RGB, or None."""
 
@@ -51,13 +52,6 @@ class EditOrder:
     guidance: float | None
 
     stored: ClassVar[bool] = True
-
-    @property
-    def asked(self) -> Asked:
-        """What it takes of the page, as `live.Order` says."""
-        return Asked(
-            self.model, (self.pair.source, self.pair.target), 1, len(self.seeds), self.steps
-        )
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, as `live.Order` says."""

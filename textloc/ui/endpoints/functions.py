@@ -7,7 +7,7 @@ import gradio as gr
 
 from textloc.errors import PromptError, TextlocError
 from textloc.results import store
-from textloc.ui import visitors
+from textloc.ui import live, visitors
 from textloc.ui.endpoints import answers, orders, running, values
 from textloc.ui.endpoints.answers import Answer
 
@@ -224,7 +224,9 @@ def check_get(id: Any, pictures: Any) -> tuple[str, str]:
     return store.check_id(values.text(id, "ID").strip()), orders.which(pictures)
 
 
-def _run(order: Callable[[], Any], pictures: Any, request: gr.Request | None) -> Iterator[Answer]:
+def _run(
+    order: Callable[[], live.Order], pictures: Any, request: gr.Request | None
+) -> Iterator[Answer]:
     try:
         asked, which = order(), orders.which(pictures)
     except TextlocError as error:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textloc.prompts import Pair
+from textloc.ui.pair_order import PairOrder
 
 if TYPE_CHECKING:
     from textloc.jobs.job import Event
 
 
 @dataclass(frozen=True)
-class SharesOrder:
+class SharesOrder(PairOrder):
     """An attribution to run; None leaves a value to the checkpoint."""
 
     model: str

@@ -13,7 +13,8 @@ from PIL import Image
 from textloc.checkpoints.known import KNOWN
 from textloc.errors import CheckpointError, PromptError
 from textloc.pictures import read_picture
-from textloc.ui import settings
+from textloc.ui import models
+from textloc.ui.fields import check_model, check_number_of_seeds
 
 MOST_LETTERS = 4000
 """Characters of a text."""
@@ -85,8 +86,7 @@ def seeds(value: Any) -> str:
         return "0"
     if not isinstance(value, list):
         raise PromptError(f"the seeds are a list of whole numbers, not {_kind(value)}")
-    if len(value) > (most := settings.read().seeds):
-        raise PromptError(f"{len(value)} seeds are too many for this page; give {most} or fewer")
+    check_number_of_seeds(len(value))
     for one in value:
         if isinstance(one, bool) or not isinstance(one, int):
             raise PromptError(f"a seed is a whole number such as 0, not {_kind(one)}")
@@ -96,11 +96,13 @@ def seeds(value: Any) -> str:
 
 
 def model(value: Any) -> str:
-    """A known name or a Hub name. A folder of this server is none: who asks is not who serves."""
+    """A known name or a Hub name, on a public page one that it offers. A folder of this server is
+    none: who asks is not who serves."""
     name = text(value, "model").strip()
     known = [entry.name for entry in KNOWN]
-    if name in known or (_HUB_NAME.fullmatch(name) and not Path(name).exists()):
-        return name
+    hub = _HUB_NAME.fullmatch(name) is not None
+    if not models.any_other() or name in known or (hub and not Path(name).exists()):
+        return check_model(name)
     said = f"there is no checkpoint {name[:80]!r}" if name else "no model is chosen"
     raise CheckpointError(
         f"{said}: give one of {', '.join(known)}, or a Hub name such as owner/model"

@@ -16,7 +16,7 @@ from textloc.ui.fields import (
     usual,
     whole_number,
 )
-from textloc.ui.limits import Asked
+from textloc.ui.pair_order import PairOrder
 from textloc.ui.stored import LOCALIZE, same
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_ALONE = 24
 
 
 @dataclass(frozen=True)
-class LocalizeOrder:
+class LocalizeOrder(PairOrder):
     """A localization to run; None leaves a value to the checkpoint. `layers` is text or None."""
 
     model: str
@@ -40,13 +40,6 @@ class LocalizeOrder:
     layers: str | None
 
     stored: ClassVar[bool] = True
-
-    @property
-    def asked(self) -> Asked:
-        """What it takes of the page, as `live.Order` says."""
-        return Asked(
-            self.model, (self.pair.source, self.pair.target), 1, len(self.seeds), self.steps
-        )
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, as `live.Order` says."""
