@@ -237,17 +237,22 @@ class Dataset(_Hub):
                 return []
 
     def read(self, path: str, to: Path) -> None:
+        from huggingface_hub import utils
         from huggingface_hub.errors import EntryNotFoundError
-        from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
+        hub: Any = utils
         address = f"{self._api.endpoint}/datasets/{self._name}/resolve/main/{self._at(path)}"
         # one request, not tried again: a visitor waits for it
-        asked = {"headers": build_hf_headers(), "follow_redirects": True, "timeout": _PATIENCE}
-        with _asking_hub(FileNotFoundError), get_session().stream("GET", address, **asked) as got:
+        asked: dict[str, Any] = {"headers": hub.build_hf_headers(), "timeout": _PATIENCE}
+        asked["follow_redirects"] = True
+        with (
+            _asking_hub(FileNotFoundError),
+            hub.get_session().stream("GET", address, **asked) as got,
+        ):
             try:
                 if got.status_code >= 400:
                     got.read()
-                hf_raise_for_status(got)
+                hub.hf_raise_for_status(got)
             except EntryNotFoundError as error:
                 raise FileNotFoundError(path) from error
             with to.open("wb") as file:
