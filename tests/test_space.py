@@ -27,7 +27,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_writing.Hub]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few of the files, enough for what is sent and how."""
     files = space._files()
-    few = ("README.md", "app.py", "requirements.txt", "textloc/version.py", "textloc/ui/page.py")
+    few = [
+        *("README.md", "app.py", "requirements.txt", "textloc/version.py", "textloc/ui/page.py"),
+        *("assets/fonts/LICENSE.txt", "cached_results/index.json"),
+    ]
+    monkeypatch.setattr(space, "_A_COMMIT", 1)
     monkeypatch.setattr(space, "_files", lambda: {path: files[path] for path in few})
 
 
@@ -67,7 +71,7 @@ def test_a_space_is_made(hub: hub_writing.Hub, capsys: pytest.CaptureFixture[str
     assert made.hardware == "t4-small"
     assert made.variables == {"TEXTLOC_RESULTS": RESULTS}
     assert made.files["app.py"] == (ROOT / "app.py").read_bytes()
-    assert made.commits == 1
+    assert made.commits == 3  # what runs comes last
     assert hub.repositories["datasets/ann/kept"].created["visibility"] == "private"
     said = capsys.readouterr().out
     assert said.endswith("https://huggingface.co/spaces/ann/words\n")
@@ -87,6 +91,19 @@ def test_a_space_is_updated(hub: hub_writing.Hub) -> None:
     assert held.files["app.py"] == (ROOT / "app.py").read_bytes()
     assert held.variables == {"TEXTLOC_MODELS": "sdxl"}
     assert held.hardware == ""
+
+
+@pytest.mark.usefixtures("small")
+def test_one_that_was_begun_is_ended(hub: hub_writing.Hub) -> None:
+    def broken() -> None:
+        raise BrokenPipeError
+
+    hub.before_commit.append(broken)
+    with pytest.raises(SpaceError, match="run the same command again"):
+        space.send(space.plan(NAME))
+    hub.repositories[SPACE].files["assets/fonts/LICENSE.txt"] = b"of the first commit"
+    space.send(space.plan(NAME))
+    assert "textloc/version.py" in hub.repositories[SPACE].files
 
 
 @pytest.mark.usefixtures("small")

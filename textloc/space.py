@@ -1,6 +1,7 @@
 """A Space of one's own: what it needs, and how it gets to the Hub.
 
-`plan` looks at the checkout alone; `send` makes the Space, or updates one that `send` made before.
+`plan` looks at the checkout alone; `send` makes the Space, or updates one that `send` made before,
+or began to make. What runs is sent last, in one commit, so that a Space never runs a half of it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _MARK = "textloc/version.py"
 """A file that a Space of textloc has."""
 _FRESH = {".gitattributes", "README.md"}
 """What a Space has that was just made."""
+_A_COMMIT = 500
+"""Files of pictures and weights in one commit; the Hub is slow at more."""
 CARD = "README.md"
 
 
@@ -192,7 +195,8 @@ def send(planned: Plan, say: Callable[[str], object] = lambda _: None) -> str:
         )
         seen = api.repo_info(name, repo_type="space")
         there = set(api.list_repo_files(name, repo_type="space", revision=seen.sha))
-        if there - _FRESH and _MARK not in there:
+        of_a_plan = {path for path in planned.files if path.startswith(_OURS)}
+        if _MARK not in there and there - _FRESH - of_a_plan:
             raise SpaceError(f"the Space {name} holds something else; give a name that is free")
         if planned.results:
             say(f"making or finding {planned.results}")
@@ -204,23 +208,36 @@ def send(planned: Plan, say: Callable[[str], object] = lambda _: None) -> str:
         stale = [
             path for path in sorted(there) if path.startswith(_OURS) and path not in planned.files
         ]
-        say(f"sending {len(planned.files)} files")
-        operations: list[Any] = [
-            *(CommitOperationAdd(path, content) for path, content in planned.files.items()),
-            *(CommitOperationDelete(path) for path in stale),
-        ]
-        made = api.create_commit(
-            name,
-            operations,
-            commit_message="textloc",
-            repo_type="space",
-            parent_commit=seen.sha,
-        )
+        sent, parent = 0, seen.sha
+        for batch in _batches(planned.files):
+            operations: list[Any] = [
+                CommitOperationAdd(path, planned.files[path]) for path in batch
+            ]
+            sent += len(batch)
+            if sent == len(planned.files):
+                operations += [CommitOperationDelete(path) for path in stale]
+            made = api.create_commit(
+                name,
+                operations,
+                commit_message="textloc",
+                repo_type="space",
+                parent_commit=parent,
+            )
+            parent = made.oid
+            say(f"sent {sent} of {len(planned.files)} files")
         if planned.hardware:
             say(f"asking for {planned.hardware}")
             hardware: Any = planned.hardware
             api.request_space_hardware(name, hardware)
     return str(made.commit_url)
+
+
+def _batches(files: Mapping[str, Path | bytes]) -> list[list[str]]:
+    """Paths by commit: what is looked up first, what runs last."""
+    code = [path for path in files if not path.startswith(("assets/", "cached_results/"))]
+    data = [path for path in files if path not in set(code)]
+    most = _A_COMMIT
+    return [*(data[first : first + most] for first in range(0, len(data), most)), code]
 
 
 def _make_results(api: Any, address: str) -> None:
