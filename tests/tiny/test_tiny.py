@@ -283,6 +283,23 @@ def test_another_family_starts_from_what_fits(
         warm.take({"transformer": torch.nn.Linear(1, 1)}, start)
 
 
+def test_a_larger_vocabulary_keeps_the_rows_of_the_old() -> None:
+    """What a token meant it means, wherever it stands in the new vocabulary."""
+    start = CHECKPOINTS / "tiny-sd3"
+    parts = RECIPES["sd3"].components(0)
+    texts = {name: part for name, part in parts.items() if name.startswith(("text", "token"))}
+    warm.take(texts, start)
+    for name in ("text_encoder", "text_encoder_3"):
+        part = parts[name]
+        tokenizer = parts[name.replace("text_encoder", "tokenizer")]
+        old_part = type(part).from_pretrained(start / name, torch_dtype=torch.float32)
+        old = type(tokenizer).from_pretrained(start / name.replace("text_encoder", "tokenizer"))
+        rows, old_rows = (one.get_input_embeddings().weight for one in (part, old_part))
+        for token in (*tokenizer.tokenize('a red sign that says "QX"'), tokenizer.eos_token):
+            row, old_row = tokenizer.convert_tokens_to_ids(token), old.convert_tokens_to_ids(token)
+            assert torch.equal(rows[row], old_rows[old_row]), token
+
+
 def test_the_curriculum_ends_when_asked(small_codec: codec.Codec) -> None:
     quick = data.Batches(
         data.Settings(batch=4, grown=10), small_codec, RECIPES["sdxl"].components(0), 0

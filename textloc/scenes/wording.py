@@ -157,6 +157,7 @@ SAID = (
 )  # fmt: skip
 HELD_SAID = ('someone wrote "{word}" on {what}', '"{word}" is written on {what}')
 
+_ARTICLES = ("a", "the", "my", "one", "some", "")
 _CURLY = 0.15  # share of prompts with curly quotation marks
 
 
@@ -175,6 +176,13 @@ class Kinds:
 TRAINED = Kinds(NAMES, FIRST, LAST, BEFORE, SAYS, SAID)
 HELD = Kinds(HELD_NAMES, HELD_FIRST, HELD_LAST, HELD_BEFORE, HELD_SAYS, HELD_SAID)
 """Kept out of training."""
+
+
+def vocabulary() -> list[str]:
+    """Everything that training prompts are put together of, but colours and places."""
+    listed = [*TRAINED.first, *TRAINED.last, *TRAINED.before, *TRAINED.says, *TRAINED.said]
+    listed += [name for names in (*NAMES.values(), *HOLDERS.values()) for name in names]
+    return [*listed, *THINGS, *_ARTICLES, "at in"]
 
 
 def colour(rng: np.random.Generator) -> str:
