@@ -12,7 +12,7 @@ from textloc.errors import CheckpointError, PromptError
 from textloc.patching import generation
 from textloc.paths import CHECKPOINTS, WORDS
 from textloc.runs import Run
-from textloc.scenes import rendering, words
+from textloc.scenes import rendering, wording, words
 from textloc.tiny import autoencoder, codec, data, evaluate, export, teacher, train, warm
 from textloc.tiny.recipes import RECIPES, components
 
@@ -81,6 +81,11 @@ def test_the_word_lies_where_the_training_says(name: str, word: str) -> None:
 def test_every_condition_asks_for_what_training_held_back() -> None:
     listed = words.read_list(WORDS / "evaluation.txt")[:12]
     assert all(scene.seen for scene in evaluate.ask(listed, "plain"))
+    free = [scene.prompt for scene in evaluate.ask(listed, "free")]
+    held = {c: [s.prompt for s in evaluate.ask(listed, c)] for c in ("name", "filler", "saying")}
+    assert len({tuple(free), *map(tuple, held.values())}) == 4
+    names = [name for listed_ in wording.HELD_NAMES.values() for name in listed_]
+    assert all(any(name in prompt for name in names) for prompt in held["name"])
     for condition in ("wording", "typeface", "position"):
         asked = evaluate.ask(listed, condition)
         assert [scene.word for scene in asked] == listed

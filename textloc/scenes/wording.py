@@ -190,13 +190,17 @@ def colour(rng: np.random.Generator) -> str:
     return str(rng.choice((*COLOURS, *SHADES)))
 
 
-def wording(rng: np.random.Generator, scene: Scene, held: Sequence[str] = ()) -> str:
+def wording(
+    rng: np.random.Generator, scene: Scene, held: Sequence[str] = (), named: bool = False
+) -> str:
     """What the scene may be called, with `{word}` for its word.
 
     Args:
         held: names of the kinds (fields of `Kinds`) that are drawn from `HELD`; with them the rest
-            of the prompt is short.
+            of the prompt is short. named: whether the prompt surely names object and colour, so
+            that a picture can be judged by them; with `held` it always does.
     """
+    named = named or bool(held)
 
     def pick(kind: str) -> str:
         listed = getattr(HELD if kind in held else TRAINED, kind)
@@ -207,10 +211,10 @@ def wording(rng: np.random.Generator, scene: Scene, held: Sequence[str] = ()) ->
         return kind in held or (not held and bool(rng.random() < share))
 
     name = pick("names")
-    if not held and rng.random() < 0.05:
+    if not named and rng.random() < 0.05:
         name = str(rng.choice(THINGS))
     words = [name]
-    if rng.random() < 0.8 or scene.colour not in COLOURS:
+    if named or rng.random() < 0.8 or scene.colour not in COLOURS:
         words.insert(0, scene.colour)
     if often("before", 0.12):
         words.insert(int(rng.integers(len(words))), pick("before"))
