@@ -322,14 +322,14 @@ def test_a_teacher_knows_the_picture(family: str, tmp_path: Path) -> None:
     trainer = train.Trainer(tmp_path, settings, teacher=CHECKPOINTS / "tiny-ldm")
     trainer.step = 1
     batch = next(trainer._batches())
-    taught = batch.pop("taught")
+    taught, everything = batch.pop("taught"), batch.pop("told") | True
     noise = trainer.noise(0, batch["code"].shape)
     batch["t"][:8], batch["t"][8:] = 0.8, 0.3
     batch["drop"] &= False
     code = batch["code"]
 
     def error(tokens: torch.Tensor) -> float:
-        told = trainer._target(tokens, batch, noise)
+        told = trainer._target(tokens, everything, batch, noise)
         assert told is not None
         assert torch.equal(told[8:], code[8:])
         return float((told - code)[:8].square().mean() / code.var())

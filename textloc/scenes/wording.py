@@ -178,6 +178,13 @@ HELD = Kinds(HELD_NAMES, HELD_FIRST, HELD_LAST, HELD_BEFORE, HELD_SAYS, HELD_SAI
 """Kept out of training."""
 
 
+def names_all(scene: Scene) -> bool:
+    """Whether the prompt names the object, and its colour by one of `COLOURS`."""
+    said = scene.prompt.replace(scene.word, "")
+    named = any(name in said for name in NAMES[scene.object])
+    return named and scene.colour in COLOURS and scene.colour in said
+
+
 def vocabulary() -> list[str]:
     """Everything that training prompts are put together of, but colours and places."""
     listed = [*TRAINED.first, *TRAINED.last, *TRAINED.before, *TRAINED.says, *TRAINED.said]

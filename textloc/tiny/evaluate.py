@@ -18,7 +18,7 @@ from textloc.scenes import rendering
 from textloc.scenes import wording as grammar
 from textloc.tiny import judge
 
-_HELD = {
+_HELD: dict[str, tuple[str, ...]] = {
     "name": ("names",),
     "filler": ("first", "last", "before"),
     "saying": ("says",),
@@ -81,11 +81,15 @@ def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[rendering.S
             held = (kinds[number % len(kinds)],)
             scene = replace(scene, wording=grammar.wording(rng, scene, held))
         elif condition == "typeface":
-            held = sorted(rendering.UNSEEN_TYPEFACES)[number % len(rendering.UNSEEN_TYPEFACES)]
-            scene = replace(scene, object=held[0], typeface=held[1])
+            kind, face = sorted(rendering.UNSEEN_TYPEFACES)[
+                number % len(rendering.UNSEEN_TYPEFACES)
+            ]
+            scene = replace(scene, object=kind, typeface=face)
         elif condition == "position":
-            held = sorted(rendering.UNSEEN_POSITIONS)[number % len(rendering.UNSEEN_POSITIONS)]
-            scene = replace(scene, object=held[0], position=held[1])
+            kind, place = sorted(rendering.UNSEEN_POSITIONS)[
+                number % len(rendering.UNSEEN_POSITIONS)
+            ]
+            scene = replace(scene, object=kind, position=place)
         asked.append(scene)
     return asked
 
