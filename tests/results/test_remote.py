@@ -348,6 +348,11 @@ def test_the_hub_says_why_it_takes_nothing(
     hub.refuses = ("/api/datasets/ann/kept/commit",)
     assert "may not write" in here.flush()
     hub.refuses = ()
+    hub.away = True
+    assert here.flush()
+    with pytest.raises(StoreError, match="cannot be reached now"):
+        store.load("0" * 16)
+    hub.away = False
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     assert "there is no token" in here.flush()

@@ -121,5 +121,6 @@ def send() -> str:
         waiting = found.unsent()
         if why := found.flush():
             counted = "1 result" if len(waiting) == 1 else f"{len(waiting)} results"
-            said.append(f"{counted} kept here, to be sent to {found.address} later: {why}")
+            kept = f"{counted} kept here" if waiting else "what was deleted is noted here"
+            said.append(f"{kept}, to be sent to {found.address} later: {why}")
     return "; ".join(said)

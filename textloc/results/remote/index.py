@@ -64,6 +64,11 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def is_writer(text: str) -> bool:
+    """Whether a mirror is called so."""
+    return _WRITER.fullmatch(text) is not None
+
+
 def packed(entries: Iterable[Entry]) -> tuple[str, bytes]:
     """Name and content of the file that holds these lines."""
     lines = sorted(canonical(asdict(entry)) for entry in entries)
@@ -78,7 +83,7 @@ def read(data: bytes) -> list[Entry]:
         try:
             entry = Entry(**json.loads(line))
             store.check_id(entry.id)
-            good = _WRITER.fullmatch(entry.writer) and math.isfinite(entry.at)
+            good = is_writer(entry.writer) and math.isfinite(entry.at)
             if good and entry.gone is False:
                 good = entry.id == request_id(entry.request)
                 good = good and _complete(entry)

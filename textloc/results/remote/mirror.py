@@ -354,10 +354,9 @@ class Mirror:
     def _writer(self) -> str:
         """What this mirror is called in the index."""
         file = self.folder / ".writer"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                write_new(file, secrets.token_hex(8).encode())
+        if not file.exists() or not index.is_writer(file.read_text()):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_file(file, lambda new: new.write_text(secrets.token_hex(8)))
         return file.read_text()
 
     # -- when --------------------------------------------------------------------------------
