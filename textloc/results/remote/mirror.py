@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,8 @@ _REFRESH = 60.0
 """Seconds until the store is looked at again for what others have listed."""
 _BREAK = 30.0
 """Seconds that a store which did not answer is not asked on behalf of a visitor."""
-_LONGEST_BREAK = 300.0
+_FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
+"""Seconds until what could not be sent is tried again, doubled each time."""
 _MISSED = 60.0
 """Seconds that a result which was not there counts as not there."""
 _MOST_MISSED = 120
@@ -381,28 +382,28 @@ class Mirror:
         return ""
 
     def _work(self) -> None:
-        wait, failed = 0.0, 0
+        wait, again = 0.0, _FIRST_WAIT
         while True:
             self._news.wait(wait)
             self._news.clear()
-            try:
-                self.send()
-                if self._looked is None or time.monotonic() - self._looked >= _REFRESH:
-                    self.refresh()
-                wait, failed = _REFRESH, 0
-            except Away as error:
-                failed += 1
-                wait = min(5.0 * 2**failed, _LONGEST_BREAK)
-                _LOG.warning(
-                    "%s takes no results now (%s); %d wait here",
-                    self.address,
-                    error,
-                    len(self.unsent()),
-                )
-            except OSError as error:  # of the disk here
-                _LOG.warning("results cannot be sent: %s", error.strerror or error)
-                wait = _REFRESH
+            sent = self._tried(self.send)
+            looked = time.monotonic() - (self._looked or -_REFRESH) < _REFRESH
+            good = (looked or self._tried(self.refresh)) and sent
+            wait = _REFRESH if good else again
+            again = _FIRST_WAIT if good else min(2 * again, _LONGEST_WAIT)
             time.sleep(self._remote.pause)
+
+    def _tried(self, do: Callable[[], object]) -> bool:
+        try:
+            do()
+        except Away as error:
+            waiting = len(self.unsent())
+            _LOG.warning("%s is away (%s); %d results wait here", self.address, error, waiting)
+        except Exception:  # such as of a full disk here; the next try may go well
+            _LOG.exception("results cannot be sent")
+        else:
+            return True
+        return False
 
 
 def _packed(result_id: str) -> str:
