@@ -22,7 +22,7 @@ from textloc.errors import ReproduceError
 from textloc.files import replace_file
 from textloc.results import store
 
-PATIENCE = 180
+PATIENCE = 600
 """Seconds to wait for the page, and for what is clicked there."""
 _WIDTH, _HEIGHT = 1280, 900
 
