@@ -13,7 +13,7 @@ import torch
 from textloc.scenes import rendering
 from textloc.tiny import codec
 
-SPELLED = 64
+SPELLED = 96
 """Prompt length in tokens, start and end included, where a token is one character."""
 
 WORDED = 32
@@ -178,20 +178,25 @@ def sharpen_norms(denoiser: Any, factor: float = 1.6) -> None:
 
 
 def autoencoder(seed: int) -> Any:
-    """The `AutoencoderKL` that speaks `codec.Codec`: 64x64 pictures to 48 x 8 x 8."""
+    """The `AutoencoderKL` that speaks `codec.Codec`: 256x256 pictures to 48 x 8 x 8.
+
+    Four of its blocks are those of an autoencoder of 64x64 pictures, the other two make the picture
+    four times as large.
+    """
     from diffusers import AutoencoderKL
 
+    channels = (8, 16, 16, 32, 64, 128)
     torch.manual_seed(seed)
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 32, 64, 128),
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
         layers_per_block=1,
         latent_channels=codec.CHANNELS,
         norm_num_groups=8,
-        sample_size=rendering.SIZE,
+        sample_size=rendering.LARGE,
         scaling_factor=1.0,
         force_upcast=False,
         mid_block_add_attention=False,
