@@ -25,7 +25,9 @@ def add(verbs: Any) -> None:
     models = verbs.add_parser(
         "models", help="list the known checkpoints, or what one of them can draw and spell"
     )
-    models.add_argument("name", nargs="?", help="one of them, or a folder: what it draws and spells")
+    models.add_argument(
+        "name", nargs="?", help="one of them, or a folder: what it draws and spells"
+    )
     models.add_argument(
         "--families", action="store_true", help="list the families of checkpoints that work"
     )

@@ -105,12 +105,12 @@ def digest(root: Path, checkpoint: str) -> str:
     folder = root / "assets" / "checkpoints" / checkpoint
     if not (folder / "model_index.json").is_file():
         raise ReproduceError(f"there is no checkpoint {checkpoint} in assets/checkpoints")
-    changed = max(path.stat().st_mtime_ns for path in folder.rglob("*"))
-    return _digest(folder, changed)
+    files = [path.stat() for path in folder.rglob("*")]
+    return _digest(folder, max(f.st_mtime_ns for f in files), sum(f.st_size for f in files))
 
 
 @lru_cache(maxsize=64)
-def _digest(folder: Path, _changed: int) -> str:
+def _digest(folder: Path, *_state: int) -> str:
     return weights.digest(folder)
 
 
