@@ -1,10 +1,10 @@
 """The README's figures, written from what is stored.
 
-A figure is the text between `<!-- figures:NAME -->` and `<!-- /figures -->`: a table, or paragraphs
-that say what was found. Each is one function of results and measures, known by the names that the
-manifest of `textloc.tiny.reproducing` gives them; nothing that it says is written by hand. To add
-one, write its function in the file of its kind, put it into that file's `FIGURES`, and put the two
-markers into the README.
+A figure is the text between the lines `<!-- figures:NAME -->` and `<!-- /figures -->`: a table, or
+paragraphs that say what was found. Each is one function of results and measures, known by the names
+that the manifest of `textloc.tiny.reproducing` gives them; nothing that it says is written by hand.
+To add one, write its function in the file of its kind, put it into that file's `FIGURES`, and put
+the two markers into the README.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
 }
 """Name → names of the entries that it tells of, and the function that is given what each says."""
 
-_BLOCK = re.compile(r"<!-- figures:([a-z0-9-]+) -->\n(.*?)<!-- /figures -->", re.S)
-_MARKER = re.compile(r"<!-- (?:figures:[^\n]*|/figures) -->")
+_BLOCK = re.compile(r"^<!-- figures:([a-z0-9-]+) -->\n(.*?)^<!-- /figures -->$", re.S | re.M)
+_MARKER = re.compile(r"^<!-- (?:figures:[^\n]*|/figures) -->$", re.M)
 
 
 @dataclass(frozen=True)
