@@ -18,16 +18,17 @@ from typing import Any
 from textloc.errors import ReproduceError, StoreError
 from textloc.files import replace_file
 from textloc.tiny.figures import edits, localized, loras, measured, shares
+from textloc.tiny.figures.text import Figures
 from textloc.tiny.reproducing import manifest, record
 
-FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+FIGURES: Figures = {
     **localized.FIGURES,
     **shares.FIGURES,
     **edits.FIGURES,
     **loras.FIGURES,
     **measured.FIGURES,
 }
-"""Name → names of the entries that it tells of, and the function that is given what each says."""
+"""Every figure by name."""
 
 _BLOCK = re.compile(r"^<!-- figures:([a-z0-9-]+) -->\n(.*?)^<!-- /figures -->$", re.S | re.M)
 _MARKER = re.compile(r"^<!-- (?:figures:[^\n]*|/figures) -->$", re.M)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textloc.tiny.figures.text import bold, cell, interval, layers, listed, number, paragraph, table
+from textloc.tiny.figures.text import (
+    Figures,
+    bold,
+    cell,
+    interval,
+    layers,
+    listed,
+    number,
+    paragraph,
+    table,
+)
 
 Document = Mapping[str, Any]
 
@@ -84,7 +94,7 @@ def with_all(*measures: Document) -> str:
     return paragraph(*told)
 
 
-FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+FIGURES: Figures = {
     "edits": (tuple(f"edit-{model}" for model in MODELS), by_method),
     "edits-found": (tuple(f"edit-{model}" for model in MODELS), found),
     "edits-all": (("edit-all-tiny-sd3", "edit-all-tiny-if"), with_all),

@@ -8,6 +8,7 @@ from typing import Any
 from textloc.reading.metrics import exact_match
 from textloc.results.judging import doubt
 from textloc.tiny.figures.text import (
+    Figures,
     blocks,
     bold,
     capital,
@@ -66,7 +67,7 @@ def short(document: Document) -> str:
     )
 
 
-FIGURES = {
+FIGURES: Figures = {
     "localized-tiny-sdxl": (("localize-tiny-sdxl",), whole),
     "localized-tiny-ldm": (("localize-tiny-ldm",), short),
     "localized-tiny-sd3": (("localize-tiny-sd3",), sets),

@@ -7,6 +7,7 @@ from typing import Any
 
 from textloc.results.sentences import describe_lora
 from textloc.tiny.figures.text import (
+    Figures,
     blocks,
     bold,
     effect,
@@ -50,7 +51,7 @@ def where(localized: Document, attention: Document, before: Document) -> str:
     )
 
 
-FIGURES = {
+FIGURES: Figures = {
     "lora": (("lora-digits", "lora-mixed"), digits),
     "lora-where": (
         ("localize-digits-localized", "localize-digits-attention", "localize-tiny-sdxl"),

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textloc.errors import ReproduceError
-from textloc.tiny.figures.text import blocks, interval, listed, number, paragraph, percent, table
+from textloc.tiny.figures.text import (
+    Figures,
+    blocks,
+    interval,
+    listed,
+    number,
+    paragraph,
+    percent,
+    table,
+)
 
 Document = Mapping[str, Any]
 
@@ -98,7 +107,7 @@ def encoders(rows: Sequence[Document]) -> str:
     )
 
 
-FIGURES: dict[str, Any] = {
+FIGURES: Figures = {
     "spelled": (tuple(f"spells-{model}" for model in MODELS), spelled),
     "toxic": ((*(f"toxic-{model}" for model in MODELS), "toxic-all-tiny-sd3"), toxic),
     "edit-cost": (tuple(f"cost-{model}" for model in MODELS), edit_cost),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from textloc.tiny.figures.text import blocks, interval, listed, number, paragraph, table
+from textloc.tiny.figures.text import Figures, blocks, interval, listed, number, paragraph, table
 
 Document = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ def found(*documents: Document) -> str:
     return paragraph(_beside(attribution, localization), letters, steps, _encoders(other))
 
 
-FIGURES = {
+FIGURES: Figures = {
     "shares": (tuple(f"attribute-{model}" for model in MODELS), by_layer),
     "shares-found": (("attribute-tiny-sdxl", "localize-tiny-sdxl", "attribute-tiny-sd3"), found),
 }

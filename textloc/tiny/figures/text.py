@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 WIDTH = 110
 _UNBROKEN = "\ue000"
+
+Figures = dict[str, tuple[tuple[str, ...], Callable[..., str]]]
+"""Name → names of the entries that a figure tells of, and what writes it of what each says."""
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def checkout() -> Path:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
+    from textloc.tiny import figures
     from textloc.tiny.reproducing import manifest
     from textloc.tiny.reproducing.running import Reproduction
 
@@ -82,17 +84,15 @@ def _reproduce(options: argparse.Namespace) -> None:
     try:
         work.run(options.only)
     finally:
-        _write_figures(root)
+        _tell(*figures.write(root))
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _write_figures(root: Path) -> None:
-    from textloc.tiny import figures
-
-    changed, left = figures.write(root)
+def _tell(changed: list[str], left: Mapping[str, str]) -> None:
+    """Say what became of the README's figures."""
     for name in changed:
         _say(f"README: the figures {name} are written")
     for name, why in left.items():
@@ -104,7 +104,7 @@ def _figures(options: argparse.Namespace) -> None:
 
     root = checkout()
     if not options.check:
-        _write_figures(root)
+        _tell(*figures.write(root))
         return
     differing, left = figures.compare(root)
     for name, why in left.items():
@@ -123,7 +123,7 @@ def _ship(options: argparse.Namespace) -> None:
 
 
 def _picture(options: argparse.Namespace) -> None:
-    from textloc.tiny.reproducing import pictures
+    from textloc.tiny.reproducing.pictures import draw
 
     root = checkout()
-    pictures.draw(options.name, options.result, root / "assets" / f"{options.name}.png", root)
+    draw(options.name, options.result, root / "assets" / f"{options.name}.png", root)
