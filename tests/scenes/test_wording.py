@@ -38,6 +38,14 @@ def test_what_the_scene_leaves_no_choice_of_is_named() -> None:
             assert f" in {scene.typeface}" in scene.prompt
 
 
+def test_a_prompt_that_leaves_something_open_does_not_name_all() -> None:
+    scene = rendering.Scene("mug", "red", "MUGS", wording='a cup saying "{word}"')
+    assert not wording.names_all(scene)
+    assert wording.names_all(replace(scene, wording='a red cup saying "{word}"'))
+    assert not wording.names_all(replace(scene, wording='a red cake saying "{word}"'))
+    assert not wording.names_all(replace(scene, colour="pink", wording='a pink cup: "{word}"'))
+
+
 def test_held_out_parts_are_never_drawn() -> None:
     drawn = [scene.prompt for scene in _scenes(2000)]
     held = [*wording.HELD_FIRST, *wording.HELD_LAST, *wording.HELD_BEFORE]

@@ -12,7 +12,7 @@ from textloc.errors import CheckpointError, PromptError
 from textloc.patching import generation
 from textloc.paths import CHECKPOINTS, WORDS
 from textloc.runs import Run
-from textloc.scenes import rendering, words
+from textloc.scenes import rendering, wording, words
 from textloc.tiny import autoencoder, codec, data, evaluate, export, teacher, train, warm
 from textloc.tiny.recipes import RECIPES, components
 
@@ -81,6 +81,11 @@ def test_the_word_lies_where_the_training_says(name: str, word: str) -> None:
 def test_every_condition_asks_for_what_training_held_back() -> None:
     listed = words.read_list(WORDS / "evaluation.txt")[:12]
     assert all(scene.seen for scene in evaluate.ask(listed, "plain"))
+    free = [scene.prompt for scene in evaluate.ask(listed, "free")]
+    held = {c: [s.prompt for s in evaluate.ask(listed, c)] for c in ("name", "filler", "saying")}
+    assert len({tuple(free), *map(tuple, held.values())}) == 4
+    names = [name for listed_ in wording.HELD_NAMES.values() for name in listed_]
+    assert all(any(name in prompt for name in names) for prompt in held["name"])
     for condition in ("wording", "typeface", "position"):
         asked = evaluate.ask(listed, condition)
         assert [scene.word for scene in asked] == listed
@@ -283,6 +288,23 @@ def test_another_family_starts_from_what_fits(
         warm.take({"transformer": torch.nn.Linear(1, 1)}, start)
 
 
+def test_a_larger_vocabulary_keeps_the_rows_of_the_old() -> None:
+    """What a token meant it means, wherever it stands in the new vocabulary."""
+    start = CHECKPOINTS / "tiny-sd3"
+    parts = RECIPES["sd3"].components(0)
+    texts = {name: part for name, part in parts.items() if name.startswith(("text", "token"))}
+    warm.take(texts, start)
+    for name in ("text_encoder", "text_encoder_3"):
+        part = parts[name]
+        tokenizer = parts[name.replace("text_encoder", "tokenizer")]
+        old_part = type(part).from_pretrained(start / name, torch_dtype=torch.float32)
+        old = type(tokenizer).from_pretrained(start / name.replace("text_encoder", "tokenizer"))
+        rows, old_rows = (one.get_input_embeddings().weight for one in (part, old_part))
+        for token in (*tokenizer.tokenize('a red sign that says "QX"'), tokenizer.eos_token):
+            row, old_row = tokenizer.convert_tokens_to_ids(token), old.convert_tokens_to_ids(token)
+            assert torch.equal(rows[row], old_rows[old_row]), token
+
+
 def test_the_curriculum_ends_when_asked(small_codec: codec.Codec) -> None:
     quick = data.Batches(
         data.Settings(batch=4, grown=10), small_codec, RECIPES["sdxl"].components(0), 0
@@ -300,14 +322,14 @@ def test_a_teacher_knows_the_picture(family: str, tmp_path: Path) -> None:
     trainer = train.Trainer(tmp_path, settings, teacher=CHECKPOINTS / "tiny-ldm")
     trainer.step = 1
     batch = next(trainer._batches())
-    taught = batch.pop("taught")
+    taught, everything = batch.pop("taught"), batch.pop("told") | True
     noise = trainer.noise(0, batch["code"].shape)
     batch["t"][:8], batch["t"][8:] = 0.8, 0.3
     batch["drop"] &= False
     code = batch["code"]
 
     def error(tokens: torch.Tensor) -> float:
-        told = trainer._target(tokens, batch, noise)
+        told = trainer._target(tokens, everything, batch, noise)
         assert told is not None
         assert torch.equal(told[8:], code[8:])
         return float((told - code)[:8].square().mean() / code.var())

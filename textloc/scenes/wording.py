@@ -157,6 +157,7 @@ SAID = (
 )  # fmt: skip
 HELD_SAID = ('someone wrote "{word}" on {what}', '"{word}" is written on {what}')
 
+_ARTICLES = ("a", "the", "my", "one", "some", "")
 _CURLY = 0.15  # share of prompts with curly quotation marks
 
 
@@ -177,18 +178,36 @@ HELD = Kinds(HELD_NAMES, HELD_FIRST, HELD_LAST, HELD_BEFORE, HELD_SAYS, HELD_SAI
 """Kept out of training."""
 
 
+def names_all(scene: Scene) -> bool:
+    """Whether the prompt names the object, and its colour by one of `COLOURS`."""
+    said = scene.prompt.replace(scene.word, "")
+    named = any(name in said for name in NAMES[scene.object])
+    return named and scene.colour in COLOURS and scene.colour in said
+
+
+def vocabulary() -> list[str]:
+    """Everything that training prompts are put together of, but colours and places."""
+    listed = [*TRAINED.first, *TRAINED.last, *TRAINED.before, *TRAINED.says, *TRAINED.said]
+    listed += [name for names in (*NAMES.values(), *HOLDERS.values()) for name in names]
+    return [*listed, *THINGS, *_ARTICLES, "at in"]
+
+
 def colour(rng: np.random.Generator) -> str:
     """The name of any colour."""
     return str(rng.choice((*COLOURS, *SHADES)))
 
 
-def wording(rng: np.random.Generator, scene: Scene, held: Sequence[str] = ()) -> str:
+def wording(
+    rng: np.random.Generator, scene: Scene, held: Sequence[str] = (), named: bool = False
+) -> str:
     """What the scene may be called, with `{word}` for its word.
 
     Args:
         held: names of the kinds (fields of `Kinds`) that are drawn from `HELD`; with them the rest
-            of the prompt is short.
+            of the prompt is short. named: whether the prompt surely names object and colour, so
+            that a picture can be judged by them; with `held` it always does.
     """
+    named = named or bool(held)
 
     def pick(kind: str) -> str:
         listed = getattr(HELD if kind in held else TRAINED, kind)
@@ -199,10 +218,10 @@ def wording(rng: np.random.Generator, scene: Scene, held: Sequence[str] = ()) ->
         return kind in held or (not held and bool(rng.random() < share))
 
     name = pick("names")
-    if not held and rng.random() < 0.05:
+    if not named and rng.random() < 0.05:
         name = str(rng.choice(THINGS))
     words = [name]
-    if rng.random() < 0.8 or scene.colour not in COLOURS:
+    if named or rng.random() < 0.8 or scene.colour not in COLOURS:
         words.insert(0, scene.colour)
     if often("before", 0.12):
         words.insert(int(rng.integers(len(words))), pick("before"))

@@ -142,7 +142,8 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
     def batch(self, step: int) -> dict[str, Tensor]:
         """code (N, C, h, w), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
         weight (N, 8, 8), labels of the auxiliary heads, and where there is a teacher taught
-        (N, M), its tokens."""
+        (N, M), its tokens of the plainest prompt of the scene, and told (N,) bool, whether the
+        prompt says all that this one does."""
         rng = np.random.default_rng((self.settings.seed, step))
         now = stage(step * GROWN // self.settings.grown)
         drawn = self._scenes(rng, now)
@@ -157,7 +158,11 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         if self.recipe.empty:
             prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
         tokens = self.recipe.tokenize(self.tokenizers, prompts)
-        more = {} if self.taught is None else {"taught": self.taught(prompts)}
+        more = {}
+        if self.taught is not None:
+            plain = [replace(s, wording=rendering.WORDINGS[0]).prompt for s in drawn]
+            more["taught"] = self.taught(plain)
+            more["told"] = torch.tensor([wording.names_all(s) for s in drawn])
         return more | {
             "code": self.codec.encode(pictures),
             "tokens": tokens,

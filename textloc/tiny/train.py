@@ -294,7 +294,8 @@ class Trainer:
                 break
             batch = {k: v.to(self.device) for k, v in next(loader).items()}
             noise = self.noise(self.step, batch["code"].shape)
-            target = self._target(batch.pop("taught", None), batch, noise)
+            taught, told = batch.pop("taught", None), batch.pop("told", None)
+            target = self._target(taught, told, batch, noise)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate(self.step, steps, decay)
             # the tails of sharp attention: 1.6 times as fast without; onnxruntime, which reads the
@@ -329,14 +330,19 @@ class Trainer:
         self.save()
 
     def _target(
-        self, taught: Tensor | None, batch: dict[str, Tensor], noise: Tensor
+        self,
+        taught: Tensor | None,
+        told: Tensor | None,
+        batch: dict[str, Tensor],
+        noise: Tensor,
     ) -> Tensor | None:
-        """What the teacher predicts from what the model sees at high noise."""
-        if self.teacher is None or taught is None:
+        """What the teacher predicts, from the plainest prompt, from what the model sees at high
+        noise."""
+        if self.teacher is None or taught is None or told is None:
             return None
         code, t = batch["code"], batch["t"]
         noisy, signal, level, _ = self.model.noised(code, t, noise)
-        asked = (t >= LEAST) & ~batch["drop"]
+        asked = (t >= LEAST) & ~batch["drop"] & told
         return self.teacher.targets(code, noisy, signal, level, taught, asked, self.codec)
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
