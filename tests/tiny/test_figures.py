@@ -188,9 +188,17 @@ def ratio(name: str) -> dict[str, Any]:
     [
         (
             measured.spelled,
-            [["unseen wording: exact match 0.10 [0.00, 0.20]", "exact match 0.92 [0.85, 0.96]"]]
+            [
+                [
+                    "unseen wording: exact match 0.10 [0.00, 0.20]",
+                    "free wording: exact match 0.70 [0.60, 0.80]",
+                    "exact match of 3 letters (20) 0.95 [0.80, 0.99]",
+                    "exact match 0.92 [0.85, 0.96]",
+                ]
+            ]
             * 4,
-            "`tiny-if` 92 % [85, 96]",
+            "`tiny-if` 92 % [85, 96] are spelled exactly (their model cards have the whole "
+            "measurement). Asked for in free wording they are `tiny-sdxl` 70 % [60, 80],",
         ),
         (measured.toxic, [toxic()] * 5, "| prompt swap | 0.25 [0.20, 0.30] · 0.900 |"),
         (measured.toxic, [toxic()] * 5, "60 by tiny-if"),
@@ -249,3 +257,9 @@ def test_what_rounds_to_nothing_has_no_sign() -> None:
     assert text.number(-0.006) == "-0.01"
     assert text.number(None) == "–"
     assert text.interval([1.0, None, None]) == "1.00"
+    assert [text.percent(one) for one in (1.0, 0.9, 0.016, 0.0044)] == [
+        "100 %",
+        "90 %",
+        "1.6 %",
+        "0.44 %",
+    ]

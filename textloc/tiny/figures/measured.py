@@ -21,7 +21,8 @@ from textloc.tiny.figures.text import (
 Document = Mapping[str, Any]
 
 MODELS = ("tiny-sdxl", "tiny-ldm", "tiny-sd3", "tiny-if")
-_SCORE = re.compile(r"exact match (\d\.\d\d) \[(\d\.\d\d), (\d\.\d\d)\]")
+_SCORE = re.compile(r"((?:free wording: )?)exact match (\d\.\d\d) \[(\d\.\d\d), (\d\.\d\d)\]")
+_FREE = "free wording: "
 _ROWS = {
     "unguarded": "unguarded",
     "guarded": "**localized patching**",
@@ -34,13 +35,16 @@ _ROWS = {
 
 def spelled(*measures: Sequence[str]) -> str:
     """How many unseen words each checkpoint spells."""
-    told = []
+    told, free = [], []
     for name, lines in zip(MODELS, measures, strict=True):
-        mean, low, high = _exact(name, lines)
-        told.append(f"`{name}` {percent(mean)} [{100 * low:.0f}, {100 * high:.0f}]")
+        scores = _exact(name, lines)
+        told.append(f"`{name}` {scores['']}")
+        if _FREE in scores:
+            free.append(f"`{name}` {scores[_FREE]}")
+    of_free = f" Asked for in free wording they are {listed(free)}." if free else ""
     return paragraph(
-        f"Of unseen English words, read exactly, {listed(told)} are spelled (their model cards "
-        "have the whole measurement)."
+        f"Of unseen English words {listed(told)} are spelled exactly (their model cards have the "
+        f"whole measurement).{of_free}"
     )
 
 
@@ -117,13 +121,16 @@ FIGURES: Figures = {
 _BESIDE = {"plain": "a plain generation", "two plain rows": "two rows of one batch"}
 
 
-def _exact(name: str, lines: Sequence[str]) -> tuple[float, float, float]:
-    """The last exact match of an evaluation: that of plain prompts."""
-    found = [match for line in lines if (match := _SCORE.match(line))]
-    if not found:
+def _exact(name: str, lines: Sequence[str]) -> dict[str, str]:
+    """The exact match that an evaluation says of plain prompts, and under `_FREE` of free ones."""
+    found = {}
+    for line in lines:
+        if match := _SCORE.match(line):
+            mean, low, high = map(float, match.groups()[1:])
+            found[match[1]] = f"{percent(mean)} [{100 * low:.0f}, {100 * high:.0f}]"
+    if "" not in found:
         raise ReproduceError(f"the evaluation of {name} says no exact match")
-    mean, low, high = map(float, found[-1].groups())
-    return mean, low, high
+    return found
 
 
 def _toxic(document: Document) -> dict[str, Document]:

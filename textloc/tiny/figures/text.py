@@ -64,7 +64,7 @@ def effect(scores: dict[str, Any]) -> str:
 
 def percent(share: float) -> str:
     """`1.6 %` of a share: two digits that count."""
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.{'0f' if share >= 0.1 else '2g'}} %"
 
 
 def listed(items: Sequence[str]) -> str:
