@@ -196,7 +196,8 @@ def autoencoder(seed: int) -> Any:
         block_out_channels=channels,
         layers_per_block=1,
         latent_channels=codec.CHANNELS,
-        norm_num_groups=8,
+        # of 8 or 16 channels, groups would be so small that their mean colour is lost
+        norm_num_groups=1,
         sample_size=rendering.LARGE,
         scaling_factor=1.0,
         force_upcast=False,
