@@ -96,6 +96,10 @@ class Flux(Family):
         code = common.encode_shifted(pipe, pictures, sampling)
         return pipe._pack_latents(code, *code.shape)
 
+    def told(self, denoiser: Any, time: Any, latents: Any) -> Any:
+        """Times of 0 to 1."""
+        return common.thousandths(time, latents)
+
 
 class FluxKontext(Flux):
     """FLUX.1 Kontext: the same, with a picture to change or without one."""

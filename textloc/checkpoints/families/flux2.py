@@ -12,7 +12,7 @@ separate calls with an empty prompt unless it is distilled. Neither takes a nega
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -92,3 +92,12 @@ class Flux2(Family):
         """Latents patched two by two, normed and packed: (N, hw / 4, 4 C)."""
         code = pipe._patchify_latents(common.coded(pipe.vae, common.pixels(pipe, pictures)))
         return pipe._pack_latents(common.normed(pipe.vae, code))
+
+    def told(self, denoiser: Any, time: Any, latents: Any) -> Any:
+        """Times of 0 to 1."""
+        return common.thousandths(time, latents)
+
+    def asked(self, denoiser: Any, latents: Any, time: Any, rows: Mapping[str, Any]) -> Any:
+        """As ever, the places of the tokens one a row."""
+        given = super().asked(denoiser, latents, time, rows)
+        return given | {name: rows[name] for name in self.SHARED}
