@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests import tiny_families, tiny_newer, tiny_pipelines
+from tests import tiny_encoders, tiny_families, tiny_newer, tiny_pipelines
 from textloc.checkpoints import families
 from textloc.checkpoints.loading import Model
 from textloc.runs import Sampling
@@ -113,10 +113,55 @@ SIBLINGS: dict[str, tuple[Callable[[], Any], int]] = {
 """Class name to what makes the pipeline, and the side of its pictures."""
 
 
+def qwen_image_edit() -> Any:
+    """`QwenImageEditPipeline`, whose text encoder sees pictures."""
+    from diffusers import QwenImageEditPipeline
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+
+    words = tiny_encoders.tokenizer(begin=False)
+    pipe = QwenImageEditPipeline(
+        **tiny_families.qwen_image().components
+        | {
+            "text_encoder": tiny_encoders.qwen25_vl(16),
+            "tokenizer": words,
+            "processor": Qwen2VLProcessor(
+                image_processor=Qwen2VLImageProcessor(),
+                tokenizer=words,
+                video_processor=Qwen2VLVideoProcessor(),
+                chat_template=tiny_encoders.TEMPLATE,
+            ),
+        }
+    )
+    pipe.prompt_template_encode = "Draw: <|vision_start|><|image_pad|><|vision_end|>{}<|im_end|>"
+    pipe.prompt_template_encode_start_idx = 6
+    return pipe
+
+
+TEXT_TO_IMAGE: dict[str, Callable[[], Any]] = {
+    "Flux": tiny_families.flux,
+    "StableDiffusion": lambda: tiny_pipelines.sd().pipe,
+    "StableDiffusion3": tiny_families.sd3,
+    "StableDiffusionXL": lambda: tiny_pipelines.sdxl().pipe,
+}
+"""Beginnings of class names to the text-to-image pipelines that `AutoPipelineForImage2Image` and
+`AutoPipelineForInpainting` make others from."""
+
+DRAWING: dict[str, Callable[[], Any]] = {
+    "QwenImageEditPipeline": qwen_image_edit,
+    **{f"{name}Img2ImgPipeline": make for name, make in TEXT_TO_IMAGE.items()},
+    **{f"{name}InpaintPipeline": make for name, make in TEXT_TO_IMAGE.items()},
+}
+"""Class name to what makes a pipeline that draws on a picture, or the one that it is made from."""
+
+
 def model(name: str) -> Model:
     """The random pipeline of that class as a loaded checkpoint."""
     make, side = SIBLINGS[name]
-    pipe = make()
+    return of(make(), side)
+
+
+def of(pipe: Any, side: int) -> Model:
+    """A random pipeline as a loaded checkpoint of pictures so many pixels wide."""
     pipe.set_progress_bar_config(disable=True)
     family = families.of_pipeline(pipe)
     return Model(

@@ -269,6 +269,30 @@ def load(
     return loaded
 
 
+def drawing_on(model: Model, mask: bool = False) -> Model:
+    """The model for calls that begin from a picture, or redraw the part of it under a mask: itself
+    where its pipeline takes one, else the pipeline of the same parts that does, where there is one.
+    """
+    from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
+
+    from textloc.checkpoints import families
+    from textloc.checkpoints.families import redrawing
+
+    if redrawing.redraws(model.pipe) or families.edits(model.pipe):
+        return model
+    auto = AutoPipelineForInpainting if mask else AutoPipelineForImage2Image
+    try:
+        pipe = auto.from_pipe(model.pipe)
+    except ValueError:  # there is none
+        return model
+    if type(pipe).__name__ not in families.PIPELINES:
+        return model
+    pipe.set_progress_bar_config(disable=True)
+    family = families.of_pipeline(pipe)
+    family.prepare(pipe)
+    return replace(model, pipe=pipe, family=family)
+
+
 def _model(
     pipe: Any,
     name: str,
@@ -632,8 +656,8 @@ def _of_folder(folder: Path, given: dict[str, Any], usual: Sampling) -> Sampling
 def _by_itself(pipe: Any, family: Family) -> Sampling:
     """What the pipeline's call takes by itself, and the size that its denoiser was trained at."""
     of_call = inspect.signature(type(pipe).__call__).parameters
-    given = family.arguments(pipe, [Run("")], Sampling(1, 1.0))  # some calls have two guidances
-    guidance = of_call["guidance_scale" if "guidance_scale" in given else "true_cfg_scale"]
+    own = family.GUIDANCE  # some calls have two
+    guidance = of_call[own if own in of_call else "true_cfg_scale"]
     height, width = common.native_size(pipe, getattr(pipe, family.DENOISER))
     return Sampling(
         steps=int(of_call["num_inference_steps"].default),

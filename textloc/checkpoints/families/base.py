@@ -13,10 +13,10 @@ from typing import Any
 
 from PIL import Image
 
-from textloc.checkpoints.families import common
+from textloc.checkpoints.families import common, redrawing
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Reference, Run, Sampling
+from textloc.runs import Run, Sampling
 
 
 class Family:
@@ -134,15 +134,18 @@ class Family:
             raise PromptError(f"{type(pipe).__name__} takes no negative prompt; leave it out")
         asked |= self.EXTRA
         if sampling.reference is not None:
-            asked |= self.referred(pipe, sampling.reference)
+            asked |= self.referred(pipe, runs, sampling)
+        redrawing.check(pipe, sampling.reference)
         return {name: value for name, value in asked.items() if name in taken}
 
-    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
-        """A picture that all rows are given, as the call takes it.
+    def referred(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """The picture that all rows are given (`sampling.reference`), as the call takes it.
 
         Raises:
             PromptError: it takes none.
         """
+        if redrawing.redraws(pipe):
+            return redrawing.call(pipe, runs, sampling)
         raise PromptError(
             f"{type(pipe).__name__} takes no picture beside its prompt here; leave the picture "
             "out, or take FLUX.1 Kontext or FLUX.2"

@@ -22,7 +22,7 @@ from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Reference, Run, Sampling
+from textloc.runs import Run, Sampling
 
 
 class Flux(Family):
@@ -111,6 +111,7 @@ class FluxKontext(Flux):
             return asked
         return asked | {"max_area": sampling.height * sampling.width}
 
-    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+    def referred(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """The picture to change, in its own size."""
-        return {"image": reference.picture, "_auto_resize": False}
+        assert sampling.reference is not None
+        return {"image": sampling.reference.picture, "_auto_resize": False}

@@ -21,7 +21,7 @@ from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextLayer
-from textloc.runs import Reference, Sampling
+from textloc.runs import Run, Sampling
 
 
 class Flux2(Family):
@@ -84,9 +84,10 @@ class Flux2(Family):
             return common.templated(pipe.tokenizer, enable_thinking=False)
         return common.templated(pipe.tokenizer, system, generate=False)
 
-    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+    def referred(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """One picture of reference, for all rows."""
-        return {"image": [reference.picture]}
+        assert sampling.reference is not None
+        return {"image": [sampling.reference.picture]}
 
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents patched two by two, normed and packed: (N, hw / 4, 4 C)."""
