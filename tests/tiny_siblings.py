@@ -137,10 +137,27 @@ def qwen_image_edit() -> Any:
     return pipe
 
 
+def sd3() -> Any:
+    """`StableDiffusion3Pipeline` of 16 latent channels, which its inpainting wants."""
+    pipe = tiny_families.sd3()
+    wider = {
+        "transformer": {"in_channels": 16, "out_channels": 16},
+        "vae": {"latent_channels": 16},
+    }
+    torch.manual_seed(0)
+    parts = {}
+    for name, more in wider.items():
+        part = getattr(pipe, name)
+        config = {k: v for k, v in part.config.items() if not k.startswith("_")}
+        parts[name] = type(part)(**config | more)
+    tiny_families._matter(parts["transformer"], "add_k_proj", "add_v_proj", "proj_out")
+    return _as("StableDiffusion3Pipeline", pipe, **parts)
+
+
 TEXT_TO_IMAGE: dict[str, Callable[[], Any]] = {
     "Flux": tiny_families.flux,
     "StableDiffusion": lambda: tiny_pipelines.sd().pipe,
-    "StableDiffusion3": tiny_families.sd3,
+    "StableDiffusion3": sd3,
     "StableDiffusionXL": lambda: tiny_pipelines.sdxl().pipe,
 }
 """Beginnings of class names to the text-to-image pipelines that `AutoPipelineForImage2Image` and

@@ -96,8 +96,8 @@ def test_a_sibling_that_draws_on_a_picture_is_patched_alike(kind: str, way: str)
     assert model.denoiser is base.denoiser
     assert loading.drawing_on(model) is model
     source, target = RUNS
-    late = source.patched(replace(whole(model, target), start=2))
-    runs = [source, target, source.patched(whole(model, target)), late]
+    late, never = (source.patched(replace(whole(model, target), start=step)) for step in (2, 3))
+    runs = [source, target, source.patched(whole(model, target)), late, never]
     ask = replace(model.defaults, steps=3, guidance=2.0)
     seen = [
         drawn(model, runs, replace(ask, reference=reference(shade(32, light), ask, mask)))
@@ -107,7 +107,9 @@ def test_a_sibling_that_draws_on_a_picture_is_patched_alike(kind: str, way: str)
     assert state.step + 1 == 3
     assert apart(pictures[2], pictures[1]) < TOLERANCE
     assert apart(pictures[1], pictures[0]) > 10 * TOLERANCE
-    assert 0 < apart(pictures[3], pictures[0]) < apart(pictures[1], pictures[0])
+    assert apart(pictures[3], pictures[0]) > 10 * TOLERANCE
+    assert apart(pictures[3], pictures[1]) > 10 * TOLERANCE
+    assert apart(pictures[4], pictures[0]) < TOLERANCE
     assert apart(pictures[0], others[0]) > 0.01
     call = replace(ask, reference=reference(shade(32), ask, mask))
     images: dict[Run, Any] = {}
@@ -228,8 +230,7 @@ def test_a_picture_is_edited_with_other_words() -> None:
     assert [token.source for token in letters if token.letter is not None][:3] == list("CAT")
     seen = [token for token in letters if token.letter in (0, 1, 2)]
     changed = (states - found[0].target["encoder_hidden_states"]).abs().amax((0, 2))
-    assert changed[: seen[0].index].max() == 0
-    assert changed[seen[0].index] > 0
+    assert changed[: seen[0].index].max() < 1e-5 < changed[seen[0].index]
 
 
 def test_the_guard_refuses_what_it_cannot_hold_of_an_edit() -> None:

@@ -278,7 +278,8 @@ def drawing_on(model: Model, mask: bool = False) -> Model:
     from textloc.checkpoints import families
     from textloc.checkpoints.families import redrawing
 
-    if redrawing.redraws(model.pipe) or families.edits(model.pipe):
+    beside = type(model.family).referred is not families.Family.referred
+    if beside or redrawing.redraws(model.pipe):
         return model
     auto = AutoPipelineForInpainting if mask else AutoPipelineForImage2Image
     try:

@@ -329,7 +329,7 @@ def _call(
             raise Cancelled("stopped; what was finished before is kept")
 
     arguments = model.family.arguments(model.pipe, batch, sampling)
-    asked = int(arguments["num_inference_steps"])  # more than are made where it draws on a picture
+    asked = int(arguments.get("num_inference_steps", sampling.steps))  # of a picture, some are made
     noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
     controls = dict.fromkeys(type(run.control) for run in batch if run.control is not None)
     narrowed = all(control.LEAN for control in controls)

@@ -214,12 +214,6 @@ _CACHES = {
 people call these."""
 
 
-def edits(pipe: Any) -> bool:
-    """Whether a pipeline's call takes a picture beside its prompt, to change it or refer to it."""
-    family = of_pipeline(pipe)
-    return type(family).referred is not Family.referred
-
-
 def check_not_compiled(denoiser: Any) -> None:
     """Check that neither the denoiser nor a part of it is compiled or cached.
 

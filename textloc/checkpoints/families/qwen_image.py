@@ -90,7 +90,8 @@ class QwenImage(Family):
 
         found = super().kept(given, count)
         if _MASK not in found:
-            found[_MASK] = torch.ones(found[self.TEXT].shape[:2], dtype=torch.long)
+            texts = found[self.TEXT]
+            found[_MASK] = torch.ones(texts.shape[:2], dtype=torch.long, device=texts.device)
         return found | {"img_shapes": torch.tensor(given["img_shapes"])}
 
     def asked(self, denoiser: Any, latents: Any, time: Any, rows: Mapping[str, Any]) -> Any:
