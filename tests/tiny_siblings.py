@@ -150,7 +150,8 @@ def sd3() -> Any:
         part = getattr(pipe, name)
         config = {k: v for k, v in part.config.items() if not k.startswith("_")}
         parts[name] = type(part)(**config | more)
-    tiny_families._matter(parts["transformer"], "add_k_proj", "add_v_proj", "proj_out")
+    for words in (("add_k_proj", "add_v_proj", "proj_out"), ("add_v_proj", "to_out", "proj_out")):
+        tiny_families._matter(parts["transformer"], *words)
     return _as("StableDiffusion3Pipeline", pipe, **parts)
 
 

@@ -96,7 +96,7 @@ def test_a_sibling_that_draws_on_a_picture_is_patched_alike(kind: str, way: str)
     assert model.denoiser is base.denoiser
     assert loading.drawing_on(model) is model
     source, target = RUNS
-    late, never = (source.patched(replace(whole(model, target), start=step)) for step in (2, 3))
+    late, never = (source.patched(replace(whole(model, target), start=step)) for step in (1, 3))
     runs = [source, target, source.patched(whole(model, target)), late, never]
     ask = replace(model.defaults, steps=3, guidance=2.0)
     seen = [
@@ -203,8 +203,9 @@ def test_the_guard_keeps_a_word_out_of_what_is_drawn_on(kind: str, way: str) -> 
         guarded = pictures(guarding.BAD)
         assert np.array_equal(clean, pictures(guarding.CLEAN))
     assert [told.benign for told in state.guarded] == [guarding.GOOD]
-    assert guarding.apart(guarded, plain) > 0
-    assert np.abs(guarded - swapped).mean() < np.abs(plain - swapped).mean()
+    assert apart(guarded, plain) > 10 * TOLERANCE
+    if all(layer.static for layer in model.layers):  # else the benign text is carried
+        assert np.abs(guarded - swapped).mean() < np.abs(plain - swapped).mean()
 
 
 def test_a_picture_is_edited_with_other_words() -> None:
