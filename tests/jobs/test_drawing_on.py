@@ -15,7 +15,7 @@ from tests import tiny_newer, tiny_siblings
 from tests.jobs import test_guard as guarding
 from tests.patching.test_invariants import TOLERANCE, apart, whole
 from textloc import guard
-from textloc.checkpoints import loading
+from textloc.checkpoints import drawing
 from textloc.checkpoints.families import redrawing
 from textloc.checkpoints.loading import Model
 from textloc.cli import main
@@ -91,10 +91,10 @@ def test_just_the_steps_that_are_asked_for_are_made(made: int, strength: float) 
 def test_a_sibling_that_draws_on_a_picture_is_patched_alike(kind: str, way: str) -> None:
     base = from_text(kind)
     mask = half(32) if way == "Inpaint" else None
-    model = loading.drawing_on(base, mask is not None)
+    model = drawing.drawing_on(base, mask is not None)
     assert type(model.pipe).__name__ == f"{kind}{way}Pipeline"
     assert model.denoiser is base.denoiser
-    assert loading.drawing_on(model) is model
+    assert drawing.drawing_on(model) is model
     source, target = RUNS
     late, never = (source.patched(replace(whole(model, target), start=step)) for step in (1, 3))
     runs = [source, target, source.patched(whole(model, target)), late, never]
@@ -162,7 +162,7 @@ def test_a_picture_that_cannot_be_drawn_on(more: dict[str, Any], said: str) -> N
 
 def test_a_pipeline_says_what_it_wants_beside_its_prompt() -> None:
     base = from_text("StableDiffusion")
-    draws, redraws = (loading.drawing_on(base, mask) for mask in (False, True))
+    draws, redraws = (drawing.drawing_on(base, mask) for mask in (False, True))
     with pytest.raises(PromptError, match=r"Img2ImgPipeline draws on a picture: give one \(--im"):
         list(localize_stream(draws, [PAIR]))
     with pytest.raises(PromptError, match=r"InpaintPipeline draws on .*--mask"):
@@ -188,7 +188,7 @@ def test_the_command_draws_on_a_picture(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("way", ["Img2Img", "Inpaint"])
 @pytest.mark.parametrize("kind", ["Flux", "StableDiffusion3", "StableDiffusionXL"])
 def test_the_guard_keeps_a_word_out_of_what_is_drawn_on(kind: str, way: str) -> None:
-    model = loading.drawing_on(from_text(kind), way == "Inpaint")
+    model = drawing.drawing_on(from_text(kind), way == "Inpaint")
     more: dict[str, Any] = {"image": [shade(16).convert("RGB")], "strength": 1.0}
     if way == "Inpaint":
         more["mask_image"] = [half(16)]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from textloc.checkpoints import loading
+from textloc.checkpoints import drawing, loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
 from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
@@ -119,7 +119,7 @@ def attribute_stream(
     began = time.perf_counter()
     loaded = loading.load(model)
     if image is not None:
-        loaded = loading.drawing_on(loaded, mask is not None)
+        loaded = drawing.drawing_on(loaded, mask is not None)
     sampling = asked_sampling(loaded, steps, guidance, 0, image, mask, strength)
     looked = check_steps_at(steps_at, sampling.steps)
     if points < 1:

@@ -30,7 +30,7 @@ from typing import Any
 
 from PIL import Image
 
-from textloc.checkpoints import loading
+from textloc.checkpoints import drawing, loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, NoWayError, PromptError
 from textloc.jobs import growing
@@ -81,7 +81,7 @@ def localize_stream(
         seeds: noise seeds; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.
         image: a picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2,
-            Qwen-Image-Edit), or that it draws on (`loading.drawing_on`).
+            Qwen-Image-Edit), or that it draws on (`drawing.drawing_on`).
         mask: of its size, light where it is redrawn; strength: how much, in (0, 1], None the
             usual of the pipeline's call. `steps` are those that are made.
         start_step: patch from this denoising step on, from 0; equal to `steps` patches nothing.
@@ -112,7 +112,7 @@ def localize_stream(
     began = time.perf_counter()
     loaded = loading.load(model)
     if image is not None:
-        loaded = loading.drawing_on(loaded, mask is not None)
+        loaded = drawing.drawing_on(loaded, mask is not None)
     sampling = asked_sampling(loaded, steps, guidance, start_step, image, mask, strength)
     chosen = tuple(range(len(loaded.layers))) if layers is None else tuple(sorted(set(layers)))
     check_layers(chosen, len(loaded.layers))
