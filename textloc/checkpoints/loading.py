@@ -629,8 +629,8 @@ def _of_folder(folder: Path, given: dict[str, Any], usual: Sampling) -> Sampling
 def _by_itself(pipe: Any, family: Family) -> Sampling:
     """What the pipeline's call takes by itself, and the size that its denoiser was trained at."""
     of_call = inspect.signature(type(pipe).__call__).parameters
-    given = family.arguments(pipe, [Run("")], Sampling(1, 1.0))  # some calls have two guidances
-    guidance = of_call["guidance_scale" if "guidance_scale" in given else "true_cfg_scale"]
+    own = family.GUIDANCE  # some calls have two
+    guidance = of_call[own if own in of_call else "true_cfg_scale"]
     height, width = common.native_size(pipe, getattr(pipe, family.DENOISER))
     return Sampling(
         steps=int(of_call["num_inference_steps"].default),
