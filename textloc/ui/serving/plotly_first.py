@@ -32,8 +32,11 @@ class EarlyScript:
         self._app, self._address = app, plotlyjs.address()
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"].removeprefix(scope.get("root_path", ""))
+            if scope["method"] == "HEAD":
+                await self._head(path, scope, receive, send)
+                return
             if path == f"/{self._address}":
                 await (await self._script(scope))(scope, receive, send)
                 return
@@ -45,6 +48,12 @@ class EarlyScript:
                 await self._page(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    async def _head(self, path: str, scope: Message, receive: Any, send: Any) -> None:
+        """Whether the page is there, without making it: Gradio ends a start at which that takes
+        three seconds, as it would on a busy machine."""
+        answer = Response(media_type="text/html") if path == "/" else self._app
+        await answer(scope, receive, send)
 
     async def _script(self, scope: Message) -> Response:
         plain, small = await run_in_threadpool(plotlyjs.script)
