@@ -15,6 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -78,18 +79,13 @@ def sent(address: tuple[str, int], request: bytes, patience: float = 300) -> tup
     """
     with socket.create_connection(address, timeout=patience) as line:
         answer = b""
-        try:
+        with suppress(OSError):  # it may be refused before it is all sent
             line.sendall(request)
-            line.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it was refused meanwhile
-        try:
+        with suppress(OSError):
             while block := line.recv(65536):
                 answer += block
                 if b"text/event-stream" in answer[:2000]:
                     break
-        except OSError:
-            pass
     head = answer[:12].split()
     return (int(head[1]) if len(head) > 1 and head[1].isdigit() else 0), answer
 
@@ -330,7 +326,7 @@ def png_bomb(side: int = 60_000) -> bytes:
 
 
 def text_bomb() -> bytes:
-    """A picture whose compressed comment unpacks to 200 MB."""
+    """A picture whose compressed comment unpacks to 20 MB."""
     from PIL import Image, PngImagePlugin
 
     about = PngImagePlugin.PngInfo()

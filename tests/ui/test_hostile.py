@@ -101,7 +101,8 @@ def test_a_thousand_hostile_requests(place: Place) -> None:
     for number, request in enumerate(Hostile(SEED, place.config).requests(REQUESTS)):
         status, answer = sent(place.at, request)
         told = [trace for trace in TRACES if trace in answer]
-        if status >= 500 or told:
+        unanswered = not status and len(request) < 1_000_000  # a large one is cut off
+        if status >= 500 or told or unanswered:
             fallen.append((number, status, told, request[:300], answer[-300:]))
     report = "\n".join(map(repr, fallen[:40]))
     assert not fallen, f"{len(fallen)} of {REQUESTS} fell:\n{report}"

@@ -39,6 +39,7 @@ for port in sys.stdin:
     child = os.fork()
     if not child:
         sys.stdin.close()
+        os.dup2(2, 1)  # what the page prints is for the log
         page.launch(made, server_port=int(port), quiet=True)
         os._exit(0)
     print(child, flush=True)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
@@ -42,7 +43,8 @@ async def _good(_request: Request) -> PlainTextResponse:
 def client() -> TestClient:
     routes = {"raises": _raises, "blames": _blames, "fails": _fails, "breaks": _breaks}
     made = [Route(f"/{name}", answer) for name, answer in routes.items()]
-    return TestClient(Refusals(Starlette(routes=[*made, Route("/{path:path}", _good)])))
+    made.append(Route("/{path:path}", _good))
+    return TestClient(Starlette(routes=made, middleware=[Middleware(Refusals)]))
 
 
 def test_what_makes_a_route_raise_is_refused_without_the_reason(client: TestClient) -> None:

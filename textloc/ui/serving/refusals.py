@@ -24,6 +24,10 @@ def blame(error: Exception) -> None:
         found.append(type(error).__name__)
 
 
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]!r}"
+
+
 class Refusals:
     """ASGI middleware, the one next to Gradio: 400 for what makes its routes raise before they
     answer, and for values that were blamed; the reason goes to the log."""
@@ -54,7 +58,7 @@ class Refusals:
         except Exception as error:
             if began:
                 raise
-            _LOG.info("refused %s %.200r", scope["method"], scope["path"], exc_info=error)
+            _LOG.warning("refused %s %.200r: %s", scope["method"], scope["path"], _short(error))
             await PlainTextResponse(_SAID, status_code=400)(scope, receive, send)
         finally:
             _SENT.reset(before)
