@@ -3,6 +3,7 @@
 Another job's tab is a module like `localize_tab` and a line in `build`.
 """
 
+import inspect
 import logging
 import os
 import sys
@@ -62,8 +63,16 @@ def build() -> Page:
         page.jobs = [localizing, editing, suppressing, training]
         visitors.wire(page, [job.session for job in page.jobs])
         register.add(page)
+        _sign(page)
         page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
     return page
+
+
+def _sign(page: Page) -> None:
+    """Note the signatures of the components' classes where `inspect.signature` looks first: Gradio
+    asks for that of every component for every visitor."""
+    for kind in {type(block) for block in page.blocks.values()}:
+        kind.__init__.__signature__ = inspect.signature(kind.__init__)
 
 
 _ADDRESS = (STATIC / "address.js").read_text(encoding="utf-8")

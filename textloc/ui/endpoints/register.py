@@ -59,6 +59,15 @@ class Page(gr.Blocks):  # type: ignore[misc]
 
     jobs: Sequence[Tab] = ()
 
+    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Blame what is refused in words on what was sent."""
+        try:
+            answer: dict[str, Any] = await super().process_api(*args, **options)
+            return answer
+        except gr.Error as error:
+            refusals.blame(error)
+            raise
+
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any
     ) -> list[Any]:
