@@ -83,6 +83,9 @@ class Visitor:
         self.http, self.page, self.told, self.dice = http, page, told, dice
         self.session = secrets.token_hex(6)
         self.asked: dict[str, str] = {}
+        self.waiting: dict[str, asyncio.Future[None]] = {}
+        self.done = set[str]()
+        self.reading: asyncio.Task[None] | None = None
 
     async def stay(self, results: list[str], clicks: int, pause: float) -> None:
         """Open the page, open another result, click layers; a breath between them."""
@@ -161,15 +164,34 @@ class Visitor:
         return values.get(self.page.names[number], self.page.values[number])
 
     async def _answered(self, event_id: str) -> None:
+        """Wait until the page has answered; all answers come by one stream, as long as it waits."""
+        if event_id in self.done:
+            return
+        self.waiting[event_id] = asyncio.get_running_loop().create_future()
+        if self.reading is None or self.reading.done():
+            self.reading = asyncio.create_task(self._read())
+        await self.waiting[event_id]
+
+    async def _read(self) -> None:
         there = {"session_hash": self.session}
-        async with self.http.stream("GET", "gradio_api/queue/data", params=there) as answer:
-            async for line in answer.aiter_lines():
-                said = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
-                if said.get("event_id") == event_id and said["msg"] == "process_completed":
-                    if not said["success"]:
-                        self.told.failed.append(str(said.get("output"))[:200])
-                    return
-        raise ValueError("the answer did not come")
+        try:
+            while self.waiting:
+                async with self.http.stream("GET", "gradio_api/queue/data", params=there) as found:
+                    async for line in found.aiter_lines():
+                        if line.startswith("data: "):
+                            self._hear(json.loads(line[6:]))
+        except httpx.HTTPError as error:
+            for future in self.waiting.values():
+                future.set_exception(ValueError(f"the answer did not come: {error!r}"))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if said.get("msg") != "process_completed":
+            return
+        if not said["success"]:
+            self.told.failed.append(str(said.get("output"))[:200])
+        self.done.add(said["event_id"])
+        if (future := self.waiting.pop(said["event_id"], None)) is not None:
+            future.set_result(None)
 
 
 async def crowd(
