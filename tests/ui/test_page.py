@@ -483,3 +483,27 @@ def test_a_page_that_cannot_make_something_ready_goes_on(
     warming.start([]).join(30)
     assert done == ["tour", "cards"]
     assert "could not make something ready" in caplog.text
+
+
+def test_the_html_is_made_once_for_an_address(results: Path) -> None:
+    made: list[str] = []
+
+    def html(request: Any) -> HTMLResponse:
+        made.append(str(request.url))
+        return HTMLResponse(f"<html><head></head><body>{request.url.hostname}</body></html>")
+
+    client = TestClient(EarlyScript(Starlette(routes=[Route("/", html)])))
+    first = client.get("/")
+    assert client.get("/?r=x").text == first.text
+    assert len(made) == 1
+    assert "pl.js" in client.get("/?lang=pl").text  # what differs is put in each time
+    assert "pl.js" not in client.get("/").text
+    assert "there" in client.get("/", headers={"host": "there"}).text
+    client.get("/", headers={"x-forwarded-proto": "https"})
+    assert len(made) == 3
+    for _ in range(2):
+        client.get("/?page=other")
+        client.get("/?x=1&d%65ep_link=y")
+    assert len(made) == 7
+    assert client.head("/").status_code == 200
+    assert len(made) == 7

@@ -60,7 +60,11 @@ class Page(gr.Blocks):  # type: ignore[misc]
     jobs: Sequence[Tab] = ()
 
     async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Blame what is refused in words on what was sent."""
+        """Blame what is refused in words on what was sent. A click that says nothing of what was
+        clicked is one on nothing."""
+        event = options.get("event_data")
+        if event is not None and not isinstance(event._data, dict):
+            event._data = {}
         try:
             answer: dict[str, Any] = await super().process_api(*args, **options)
             return answer
