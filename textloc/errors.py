@@ -57,6 +57,10 @@ class OutOfMemoryError(TextlocError):
     """The device ran out of memory; the message says which setting to lower."""
 
 
+class SpaceError(TextlocError):
+    """A Space that cannot be made or updated: its name, the token, or the Hub."""
+
+
 class SettingError(TextlocError):
     """An environment variable that says how the page is served and cannot be read."""
 

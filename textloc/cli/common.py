@@ -155,9 +155,11 @@ def followed(bar: Any, stream: Iterable[Event]) -> Event:
 
 def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
     """Store a finished result and say where it is and what shows it."""
-    from textloc.results import export, store
+    from textloc.results import export, places, store
 
     print(f"saved {store.save(document, images)}", file=sys.stderr)
+    if told := places.send():
+        print(f"textloc: {told}", file=sys.stderr)
     link = export.permalink("http://127.0.0.1:7860/", document["id"])
     page = "textloc serve" if paths.INSTALLED else "python app.py"
     print(f"`{page}` shows it at {link}", file=sys.stderr)

@@ -59,7 +59,7 @@ def _add_show(verbs: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from textloc.results import export, opening, store
+    from textloc.results import export, opening, places, store
 
     if options.last and options.id is not None:
         raise PromptError("give an ID or --last, not both")
@@ -69,6 +69,8 @@ def _show(options: argparse.Namespace) -> None:
         rows = [{**vars(one), "request": dict(one.request)} for one in store.listing()]
         if written(rows, options.json):
             return
+        if told := places.send():
+            print(f"textloc: {told}", file=sys.stderr)
         for summary in store.listing():
             state = f"damaged: {summary.damaged}" if summary.damaged else summary.title
             print(f"{summary.id}  {state}")

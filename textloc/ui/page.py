@@ -6,12 +6,17 @@ Another job's tab is a module like `localize_tab` and a line in `build`.
 import inspect
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from textloc.results import places
 from textloc.ui import languages, links, settings, stored, visitors, warming
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.endpoints import register, tools
@@ -28,10 +33,11 @@ from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET
 from textloc.ui.theme import STATIC, STYLES, theme
 
+_LOG = logging.getLogger(__name__)
+
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 <span>finds the few layers of a text-to-image model that write the words</span>
 <nav class="tl-languages" aria-label="Language" translate="no">{languages}</nav></header>"""
-_LOG = logging.getLogger(__name__)
 
 
 def build() -> Page:
@@ -103,24 +109,44 @@ def launch(page: Page, **options: Any) -> None:
     own = {"middleware": [Middleware(one) for one in between]}
     own |= tools.serving(page, options.pop("mcp_server", None))
     returns = options.pop("prevent_thread_lock", False) or sys.flags.interactive
-    page.launch(
-        prevent_thread_lock=True,
-        theme=theme(),
-        css_paths=[*STYLES, tour.STYLE],
-        app_kwargs=own,
-        mcp_server=False,
-        max_file_size=settings.read().upload,
-        footer_links=["api", "settings"],
-        run_history=False,
-        **options,
-    )
-    warming.start(page.jobs)
-    if not returns:
-        page.block_thread()
+    places.start()
+    try:
+        with _ended():
+            page.launch(
+                prevent_thread_lock=True,
+                theme=theme(),
+                css_paths=[*STYLES, tour.STYLE],
+                app_kwargs=own,
+                mcp_server=False,
+                max_file_size=settings.read().upload,
+                footer_links=["api", "settings"],
+                run_history=False,
+                **options,
+            )
+            warming.start(page.jobs)
+            if not returns:
+                page.block_thread()
+    finally:
+        if told := places.send():
+            _LOG.warning(told)
 
 
 def _ssr_asked() -> bool:
     return os.environ.get("GRADIO_SSR_MODE", "").lower() == "true"
+
+
+@contextmanager
+def _ended() -> Iterator[None]:
+    """A request to end, as a Space gets one before it restarts, is an exception within the block
+    where that can be had: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def serve(**options: Any) -> None:
