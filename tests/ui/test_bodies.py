@@ -57,3 +57,8 @@ def test_an_upload_may_have_more(client: TestClient) -> None:
 def test_a_page_for_oneself_takes_any(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTLOC_PUBLIC", "0")
     assert client.post("/x", content=bytes(5_000_000)).status_code == 200
+
+
+def test_a_question_that_says_it_has_a_body_is_held_to_the_same(client: TestClient) -> None:
+    assert client.get("/x", headers={"content-length": "9" * 20}).status_code == 413
+    assert client.get("/x").text == "0"

@@ -449,6 +449,70 @@ def test_the_page_starts_plotly_early_and_serves_it() -> None:
     assert client.get("/gradio_api/textloc/nonesuch").status_code == 404
 
 
+# ---------------------------------------------------------------------------- serving
+
+
+def test_server_side_rendering_is_off_unless_the_call_asks_for_it(
+    results: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Space sets the variable; the HTML of its page has to pass here for a link's preview."""
+    from textloc.ui import page
+    from textloc.ui.endpoints.register import Page
+
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(Page, "launch", lambda _page, **options: given.append(options))
+    monkeypatch.setattr(page.warming, "start", lambda _jobs: None)
+    monkeypatch.setattr(page.tools, "serving", lambda *_: {})
+    monkeypatch.setenv("GRADIO_SSR_MODE", "true")
+    made = Page()
+    page.launch(made, prevent_thread_lock=True)
+    assert given[0]["ssr_mode"] is False
+    assert "server-side rendering is off" in caplog.text
+    caplog.clear()
+    page.launch(made, prevent_thread_lock=True, ssr_mode=True)
+    assert given[1]["ssr_mode"] is True
+    assert not caplog.text
+
+
+def test_a_page_that_cannot_make_something_ready_goes_on(
+    results: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from textloc.ui import warming
+
+    done: list[str] = []
+    monkeypatch.setattr(warming.plotlyjs, "script", lambda: 1 / 0)
+    monkeypatch.setattr(warming.tour, "make_ready", lambda: done.append("tour"))
+    monkeypatch.setattr(warming.cards, "listed", lambda _: done.append("cards"))
+    warming.start([]).join(30)
+    assert done == ["tour", "cards"]
+    assert "could not make something ready" in caplog.text
+
+
+def test_the_html_is_made_once_for_an_address(results: Path) -> None:
+    made: list[str] = []
+
+    def html(request: Any) -> HTMLResponse:
+        made.append(str(request.url))
+        return HTMLResponse(f"<html><head></head><body>{request.url.hostname}</body></html>")
+
+    client = TestClient(EarlyScript(Starlette(routes=[Route("/", html)])))
+    first = client.get("/")
+    assert client.get("/?r=x").text == first.text
+    assert len(made) == 1
+    assert "pl.js" in client.get("/?lang=pl").text  # what differs is put in each time
+    client.cookies.clear()
+    assert "pl.js" not in client.get("/").text
+    assert "there" in client.get("/", headers={"host": "there"}).text
+    client.get("/", headers={"x-forwarded-proto": "https"})
+    assert len(made) == 3
+    for _ in range(2):
+        client.get("/?page=other")
+        client.get("/?x=1&d%65ep_link=y")
+    assert len(made) == 7
+    assert client.head("/").status_code == 200
+    assert len(made) == 7
+
+
 def test_a_request_to_end_lets_the_page_send_what_waits() -> None:
     def served() -> None:
         with page._ended():

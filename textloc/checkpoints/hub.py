@@ -17,6 +17,11 @@ def http_errors() -> tuple[type[Exception], ...]:
     return (OSError, *found)
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """The same, and ValueError, which names that cannot be raise."""
+    return (*http_errors(), ValueError)
+
+
 def unreachable() -> tuple[type[Exception], ...]:
     """Those that say that no answer came."""
     libraries = {cls.__module__.partition(".")[0] for cls in http_errors()} - {"builtins"}

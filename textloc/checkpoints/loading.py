@@ -489,7 +489,7 @@ def _download(
             if found is None:
                 raise
             path = Path(DiffusionPipeline.download(source, variant=found, **options))
-    except (*hub.http_errors(), ValueError) as error:
+    except hub.failures() as error:
         raise CheckpointError(why_not(source, error)) from error
     return path, path.name if path.parent.name == "snapshots" else None
 
@@ -500,7 +500,7 @@ def _only_variant(source: str) -> str | None:
 
     try:
         return weights.variant_of(HfApi().list_repo_files(source), None, source)
-    except (*hub.http_errors(), ValueError):
+    except hub.failures():
         return None  # the first error says why
 
 

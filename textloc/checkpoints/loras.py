@@ -104,7 +104,7 @@ def _download(repository: str, file: str | None) -> Path:
                 beside = Path(file).with_name(name).as_posix() if file else name
                 hf_hub_download(repository, beside)
         return path
-    except (*hub.http_errors(), ValueError) as error:
+    except hub.failures() as error:
         raise CheckpointError(why_not(repository, error)) from error
 
 

@@ -150,7 +150,7 @@ def push(out: Path, repository: str) -> str:
             allow_patterns=[FILE, "README.md", ABOUT, "log.jsonl", "samples/*.png"],
             commit_message="LoRA trained by textloc",
         )
-    except (*hub.http_errors(), ValueError) as error:
+    except hub.failures() as error:
         raise TrainingError(
             f"cannot upload to {repository}: {str(error).splitlines()[0]}; run `hf auth login` and "
             f"check the network. The LoRA stays in {out}"

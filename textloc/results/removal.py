@@ -1,7 +1,10 @@
-"""A stored result taken away for good."""
+"""Stored results taken away for good, and what killed processes left behind."""
 
+import re
 import secrets
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from textloc.errors import StoreError
@@ -43,3 +46,27 @@ def set_aside(folder: Path) -> Path:
     aside = folder.with_name(f".deleted-{folder.name}-{secrets.token_hex(8)}")
     folder.rename(aside)
     return aside
+
+
+_LEFT = re.compile(r"\.(?:saving|damaged|deleted|trying)-[0-9a-f-]{16,}")
+_ABANDONED = 3600
+"""Seconds after which what nobody ended to write or to delete goes."""
+
+
+def tidy(root: Path | None = None) -> int:
+    """Remove what processes that were killed left half stored or half deleted in the folder that
+    results are written to; how many of them."""
+    home = root or store.roots()[0]
+    gone = 0
+    for place in (home, home / store.UNLISTED):
+        with suppress(OSError):
+            for folder in [one for one in place.iterdir() if _LEFT.fullmatch(one.name)]:
+                if not folder.is_symlink() and time.time() - _touched(folder) > _ABANDONED:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    gone += 1
+    return gone
+
+
+def _touched(folder: Path) -> float:
+    """When something in it was last written, in seconds since 1970."""
+    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))

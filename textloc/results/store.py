@@ -34,6 +34,7 @@ from PIL import Image
 from textloc.errors import StoreError
 from textloc.files import sync_folder, write_new
 from textloc.results import places
+from textloc.results import verified as unchanged
 from textloc.results.identity import canonical as canonical
 from textloc.results.identity import plain
 from textloc.results.identity import request_id as request_id
@@ -386,10 +387,11 @@ def is_here(result_id: str) -> bool:
 
 
 def verified(folder: Path) -> dict[str, Any]:
-    """The document in `folder` as it was written, its ID and digest derived again."""
+    """The document in `folder` as it was written, its ID and digest derived again unless they were
+    for just this document and pictures unchanged since."""
     try:
-        text = (folder / _RESULT).read_text(encoding="utf-8")
-        document = json.loads(text, parse_constant=_no_constant)
+        content = (folder / _RESULT).read_bytes()
+        document = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
         _damaged(folder, f"{_RESULT} is missing")
     except OSError as error:
@@ -398,21 +400,23 @@ def verified(folder: Path) -> dict[str, Any]:
         _damaged(folder, f"{_RESULT} is not JSON ({error})")
     if not isinstance(document, dict):
         _damaged(folder, f"{_RESULT} does not hold a document")
+    pictures = unchanged.pictures(folder / _IMAGES)
+    unchanged.once(folder, content, pictures, lambda: _verify(folder, document, pictures))
+    return document
+
+
+def _verify(folder: Path, document: dict[str, Any], pictures: unchanged.Pictures) -> None:
+    """Raise `StoreError` unless a document and its pictures are what was stored."""
     check_document(document)
     if document["id"] != folder.name:
         _damaged(folder, f"it holds the result {document['id']}")
     pixels = {}
-    for path in sorted((folder / _IMAGES).glob("*.png")):
-        try:
-            status = path.stat()
-        except OSError:  # deleted meanwhile
-            continue
-        pixels[check_image_key(path.stem)] = _pixels_of(path, status.st_size, status.st_mtime_ns)
+    for key, size, changed in pictures:
+        pixels[check_image_key(key)] = _pixels_of(folder / _IMAGES / f"{key}.png", size, changed)
     if missing := sorted(_named_images(document) - set(pixels)):
         _damaged(folder, f"the image {_short(missing[0])} is missing")
     if _digest(document, pixels) != document.get("digest"):
         _damaged(folder, "its content does not match its digest")
-    return document
 
 
 @lru_cache(maxsize=16384)

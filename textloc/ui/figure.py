@@ -24,14 +24,13 @@ def figure(height: int, elem_id: str) -> Any:
     return gr.HTML(
         html_template=(
             f'<div class="tl-plot" role="img" aria-label="Figure" data-height="{height}" '
-            f'style="height:{height}px"></div>'
+            f'data-source="{plotlyjs.address()}" style="height:{height}px"></div>'
             '<button type="button" class="tl-png" hidden>Save PNG</button>'
         ),
         js_on_load=_script("figure.js"),
         apply_default_css=False,
         elem_id=elem_id,
         picked=[],
-        source=plotlyjs.address(),
     )
 
 

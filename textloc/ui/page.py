@@ -3,7 +3,9 @@
 Another job's tab is a module like `localize_tab` and a line in `build`.
 """
 
+import inspect
 import logging
+import os
 import signal
 import sys
 import threading
@@ -15,21 +17,20 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from textloc.results import places
-from textloc.ui import languages, links, settings, stored, visitors
+from textloc.ui import languages, links, settings, stored, visitors, warming
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.endpoints import register, tools
 from textloc.ui.endpoints.register import Page
 from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.gallery.tab import GALLERY, GalleryTab
 from textloc.ui.learn import tour
-from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
-from textloc.ui.serving import plotlyjs
 from textloc.ui.serving.bodies import Bodies
 from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
+from textloc.ui.serving.refusals import Refusals
 from textloc.ui.suppress.tab import SuppressTab
-from textloc.ui.tab import QUIET, Tab
+from textloc.ui.tab import QUIET
 from textloc.ui.theme import STATIC, STYLES, theme
 
 _LOG = logging.getLogger(__name__)
@@ -39,15 +40,16 @@ _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 <nav class="tl-languages" aria-label="Language" translate="no">{languages}</nav></header>"""
 
 
-def build() -> gr.Blocks:
+def build() -> Page:
     """The page; it loads no model and imports no torch."""
     here = settings.read()
-    with Page(
+    page = Page(
         title="textloc: which layers write the words?",
         analytics_enabled=False,
         fill_width=True,
         delete_cache=(min(600, here.keep_uploads), here.keep_uploads),
-    ) as page:
+    )
+    with page:
         named = languages.NAMES.items()
         links_to = (f'<a href="?lang={code}" lang="{code}">{name}</a>' for code, name in named)
         with gr.Row(elem_classes="tl-head"):
@@ -64,11 +66,19 @@ def build() -> gr.Blocks:
                 training = LoraTab(page, lora)
             with gr.Tab("Gallery", id=GALLERY) as gallery:
                 GalleryTab(page, gallery, tabs, [localizing, editing, training])
-        jobs: list[Tab] = [localizing, editing, suppressing, training]
-        visitors.wire(page, [job.session for job in jobs])
+        page.jobs = [localizing, editing, suppressing, training]
+        visitors.wire(page, [job.session for job in page.jobs])
         register.add(page)
+        _sign(page)
         page.load(_tab_asked, None, tabs, queue=False, js=_ADDRESS, **QUIET)
     return page
+
+
+def _sign(page: Page) -> None:
+    """Note the signatures of the components' classes where `inspect.signature` looks first: Gradio
+    asks for that of every component for every visitor."""
+    for kind in {type(block) for block in page.blocks.values()}:
+        kind.__init__.__signature__ = inspect.signature(kind.__init__)
 
 
 _ADDRESS = (STATIC / "address.js").read_text(encoding="utf-8")
@@ -81,18 +91,29 @@ def _tab_asked(request: gr.Request) -> Any:
     return gr.Tabs(selected=kind) if kind else gr.skip()
 
 
-def launch(page: gr.Blocks, **options: Any) -> None:
+def launch(page: Page, **options: Any) -> None:
     """Serve the page; host and port come from `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT`.
 
     `options` are those of `gr.Blocks.launch`; MCP tools are served where `mcp` is installed.
+    Server-side rendering is off unless `ssr_mode=True`, whatever `GRADIO_SSR_MODE` says (a Space
+    sets it): Node would then answer for the HTML of the page, which is where a link's preview, the
+    language and the early script are put in here. The page itself is filled after it has loaded, so
+    there is little to render before.
     """
-    own = {"middleware": [Middleware(Bodies), Middleware(EarlyScript), Middleware(ResultFiles)]}
+    if options.setdefault("ssr_mode", False) is False and _ssr_asked():
+        _LOG.warning(
+            "textloc: server-side rendering is off, though GRADIO_SSR_MODE asks for it: the page's "
+            "HTML would pass by its link previews and languages; launch(ssr_mode=True) turns it on"
+        )
+    between = (Bodies, EarlyScript, ResultFiles, Refusals)  # the last one is next to Gradio
+    own = {"middleware": [Middleware(one) for one in between]}
     own |= tools.serving(page, options.pop("mcp_server", None))
+    returns = options.pop("prevent_thread_lock", False) or sys.flags.interactive
     places.start()
-    threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
     try:
         with _ended():
             page.launch(
+                prevent_thread_lock=True,
                 theme=theme(),
                 css_paths=[*STYLES, tour.STYLE],
                 app_kwargs=own,
@@ -102,9 +123,16 @@ def launch(page: gr.Blocks, **options: Any) -> None:
                 run_history=False,
                 **options,
             )
+            warming.start(page.jobs)
+            if not returns:
+                page.block_thread()
     finally:
         if told := places.send():
             _LOG.warning(told)
+
+
+def _ssr_asked() -> bool:
+    return os.environ.get("GRADIO_SSR_MODE", "").lower() == "true"
 
 
 @contextmanager
@@ -124,12 +152,3 @@ def _ended() -> Iterator[None]:
 def serve(**options: Any) -> None:
     """Build the page and serve it."""
     launch(build(), **options)
-
-
-def _warm() -> None:
-    """Make ready what the first visitor needs, while the browser is still loading the page."""
-    plotlyjs.script()
-    view, _ = stored.opening(None)
-    if view is not None:
-        replay.effect_figure(view.document)
-        replay.sets_figure(view.document)

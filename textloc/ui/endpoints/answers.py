@@ -26,7 +26,10 @@ def page_of(request: gr.Request | None) -> str:
     if asked is None:
         return "/"
     root = asked.scope.get("app")
-    path = route_utils.get_api_call_path(asked)
+    try:
+        path = route_utils.get_api_call_path(asked)
+    except ValueError:  # asked without the queue, at gradio_api/run/ or gradio_api/api/
+        path = asked.url.path
     return f"{route_utils.get_root_url(asked, path, getattr(root, 'root_path', None))}/"
 
 

@@ -1,7 +1,7 @@
 """Adds the endpoints to the page, each with a check that refuses a bad call before it waits."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from textloc.errors import TextlocError
 from textloc.pictures import address
 from textloc.ui.endpoints import functions, orders
 from textloc.ui.endpoints.plain import without_paths
-from textloc.ui.tab import DEVICE
+from textloc.ui.serving import refusals
+from textloc.ui.tab import DEVICE, Tab
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,25 @@ _GOOD = {
 
 
 class Page(gr.Blocks):  # type: ignore[misc]
-    """Blocks that refuse what no front end sends in words, and without a path of the server."""
+    """Blocks that refuse what no front end sends in words, and without a path of the server.
+
+    jobs: the tabs that make results, in their order.
+    """
+
+    jobs: Sequence[Tab] = ()
+
+    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Blame what is refused in words on what was sent. A click that says nothing of what was
+        clicked is one on nothing."""
+        event = options.get("event_data")
+        if event is not None and not isinstance(event._data, dict):
+            event._data = {}
+        try:
+            answer: dict[str, Any] = await super().process_api(*args, **options)
+            return answer
+        except gr.Error as error:
+            refusals.blame(error)
+            raise
 
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], *args: Any, **options: Any
@@ -68,6 +87,7 @@ class Page(gr.Blocks):  # type: ignore[misc]
         except Exception as error:
             if block_fn.is_validator_function:
                 return inputs  # what is wrong with them is for the validator to say
+            refusals.blame(error)
             if isinstance(error, InvalidPathError):
                 raise gr.Error(
                     "a file was named that was not uploaded; upload it first", print_exception=False

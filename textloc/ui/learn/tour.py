@@ -53,6 +53,15 @@ def _second(request: gr.Request) -> Any:
     return gr.HTML(more=further(other)) if other else gr.skip()
 
 
+def make_ready() -> None:
+    """Look for the examples, and make their pictures."""
+    example = examples.usual()
+    if example is not None:
+        value(example, usual_edit(example))
+        if (other := examples.another(example)) is not None:
+            further(other)
+
+
 def value(example: Example, edit: View | None) -> dict[str, Any]:
     """The steps and the first question: their HTML, and the pictures by name."""
     told = [*steps(example, edit), quiz.question(example)]

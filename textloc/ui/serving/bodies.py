@@ -9,6 +9,7 @@ from textloc.ui import settings
 
 Message = dict[str, Any]
 _UPLOAD = "/gradio_api/upload"
+_WITHOUT = ("GET", "HEAD", "OPTIONS")  # methods of requests that usually have no body
 _AROUND = 100_000  # bytes of a form around the file that it carries
 
 
@@ -25,6 +26,9 @@ class Bodies:
             await self._app(scope, receive, send)
             return
         said = Headers(scope=scope).get("content-length")
+        if said is None and scope["method"] in _WITHOUT:
+            await self._app(scope, receive, send)
+            return
         if said is None:
             kept = await _collected(receive, most)
             if kept is not None:
@@ -43,7 +47,7 @@ class Bodies:
 
 def _most(scope: Message) -> int | None:
     """Bytes that the body of a request may have; None is no limit."""
-    if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+    if scope["type"] != "http":
         return None
     here = settings.read()
     path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")

@@ -7,7 +7,9 @@ themselves.
 """
 
 import re
+from collections.abc import Hashable
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import URL, Headers
@@ -18,6 +20,8 @@ from textloc.ui.serving import plotlyjs, preview
 
 Message = dict[str, Any]
 _LANGUAGE = re.compile(r"/gradio_api/textloc/([a-z]{2})\.js")
+_MOST_KEPT = 16
+"""Addresses for which the page's HTML is kept: Gradio takes a tenth of a second to make it."""
 _OWN = re.compile(rb"<meta\s[^>]*(?:property|name)=\"(?:og|twitter):[^>]*>")
 
 
@@ -30,10 +34,14 @@ class EarlyScript:
 
     def __init__(self, app: Any) -> None:
         self._app, self._address = app, plotlyjs.address()
+        self._made: dict[Hashable, tuple[Message, Message]] = {}
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             path = scope["path"].removeprefix(scope.get("root_path", ""))
+            if scope["method"] == "HEAD":
+                await self._head(path, scope, receive, send)
+                return
             if path == f"/{self._address}":
                 await (await self._script(scope))(scope, receive, send)
                 return
@@ -45,6 +53,12 @@ class EarlyScript:
                 await self._page(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    async def _head(self, path: str, scope: Message, receive: Any, send: Any) -> None:
+        """Whether the page is there, without making it: Gradio ends a start at which that takes
+        three seconds, as it would on a busy machine."""
+        answer = Response(media_type="text/html") if path == "/" else self._app
+        await answer(scope, receive, send)
 
     async def _script(self, scope: Message) -> Response:
         plain, small = await run_in_threadpool(plotlyjs.script)
@@ -78,7 +92,23 @@ class EarlyScript:
                     await send(start)
                     await send({"type": "http.response.body", "body": page})
 
-        await self._app(scope, receive, collect)
+        key = _asked_at(scope, query)
+        if key is not None and (kept := self._made.get(key)) is not None:
+            await collect({**kept[0], "headers": list(kept[0]["headers"])})
+            await collect(kept[1])
+            return
+        made: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            made.append(dict(message))
+            await collect(message)
+
+        await self._app(scope, receive, keep)
+        whole = len(made) == 2 and made[0]["status"] == 200 and not made[1].get("more_body")
+        if key is not None and whole:
+            if len(self._made) >= _MOST_KEPT:
+                self._made.clear()
+            self._made[key] = (made[0], made[1])
 
     async def _preview(self, scope: Message) -> str:
         """Tags by which a chat shows the result that a link names."""
@@ -92,6 +122,19 @@ class EarlyScript:
     @property
     def _tag(self) -> str:
         return f'<script async data-plotly src="{self._address}"></script>'
+
+
+def _asked_at(scope: Message, query: str) -> Hashable | None:
+    """What the HTML of the page depends on: the address that it was asked at, as proxies tell it.
+    None where it is made anew: for one page of several, a deep link, or one who has to log in."""
+    app = scope.get("app")
+    login = getattr(app, "auth", None) is not None or getattr(app, "auth_dependency", None)
+    if login or not {"page", "deep_link"}.isdisjoint(parse_qs(query, keep_blank_values=True)):
+        return None
+    told = [
+        (name, value) for name, value in scope["headers"] if name[:2] == b"x-" or name == b"host"
+    ]
+    return (scope.get("scheme"), scope.get("root_path"), scope["path"], *sorted(told))
 
 
 def _said(language: str) -> Response:

@@ -12,7 +12,7 @@ const library = () =>
     let script = document.querySelector("script[data-plotly]");
     if (!script) {
       script = document.createElement("script");
-      script.src = props.source;
+      script.src = plot.dataset.source;
       script.dataset.plotly = "";
       document.head.append(script);
     }
