@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from textloc.errors import LimitError
-from textloc.ui import fields, limits, models, status
+from textloc.ui import limits, status
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 from textloc.ui.suppress import order, replay
@@ -84,17 +84,7 @@ class SuppressTab(Tab):
             self._options()
 
     def _options(self) -> None:
-        offered = models.offered()
-        model = offered[0][1]
-        steps, guidance = fields.usual(model)
-        with gr.Accordion("Model, methods and settings", open=False, elem_id="suppress-options"):
-            self.model = gr.Dropdown(
-                offered,
-                value=model,
-                label="Model",
-                **models.field("a diffusers folder, or a Hub name such as owner/model"),
-                elem_id="suppress-model",
-            )
+        with self._settings("Model, methods and settings"):
             self.methods = gr.CheckboxGroup(
                 list(order.METHODS), label="Compare with", elem_id="suppress-methods"
             )
@@ -110,31 +100,12 @@ class SuppressTab(Tab):
                 label="If a toxic word still reads",
                 elem_id="suppress-fallback",
             )
-            self.seeds = gr.Textbox(
-                "0", label="Seeds", info="Such as 0,1", elem_id="suppress-seeds"
-            )
             self.layers = gr.Textbox(
                 "auto",
                 label="Layers to patch",
                 info="Such as 7-9; auto takes the localized ones of this model",
                 elem_id="suppress-layers",
             )
-            with gr.Row():
-                self.steps = gr.Number(
-                    steps,
-                    label="Steps",
-                    placeholder="usual",
-                    precision=0,
-                    elem_id="suppress-steps",
-                    min_width=80,
-                )
-                self.guidance = gr.Number(
-                    guidance,
-                    label="Guidance",
-                    placeholder="usual",
-                    elem_id="suppress-guidance",
-                    min_width=80,
-                )
 
     # -- events ----------------------------------------------------------------------------
 
@@ -143,7 +114,6 @@ class SuppressTab(Tab):
         looked = [self.pick, self.seed, self.panel]
         self.pick.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
         self.seed.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
-        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         gr.on(
             [tab.select, self.prompt.change, self.words.change],
             self.look_at_prompt,
