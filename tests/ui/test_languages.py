@@ -83,7 +83,6 @@ FORMS = (
     "results/compare",
     "results/unlisted",
     "results/upload",
-    "toxicity/rewrite",
 )
 
 
