@@ -127,5 +127,5 @@ def test_layers_that_differ_between_two_results_are_counted_in_grammar() -> None
         return describe_compare({"layers": layers, "rank_correlation": None})
 
     assert said() == "None of the 11 layers differs by more than the intervals."
-    assert said(10) == "1 of 11 layers differs by more than the intervals: 10."
-    assert said(9, 10).startswith("2 of 11 layers differ by more than the intervals: 9")
+    assert said(10) == "1 of 11 layers differs by more than the intervals: layer 10."
+    assert said(9, 10).startswith("2 of 11 layers differ by more than the intervals: layers 9")

@@ -318,7 +318,7 @@ def describe_compare(document: Document) -> str:
     else:
         differ = "differs" if len(apart) == 1 else "differ"
         said = f"{len(apart)} of {many} layers {differ} by more than the intervals: "
-        said += f"{_listed(apart)}."
+        said += f"{_listed(apart).lower()}."
     if (ranks := document["rank_correlation"]) is not None:
         said += f" The order of the effects agrees by {ranks:.2f} (Spearman)."
     return said
