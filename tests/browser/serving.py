@@ -37,9 +37,7 @@ import textloc.jobs.lora_trial
 import textloc.checkpoints.loading
 import textloc.jobs.edit
 import textloc.jobs.localize
-import textloc.jobs.suppress
 from tests.documents import edit_document, localize_document
-from tests.results.test_report import suppression
 from textloc.checkpoints import loras
 from textloc.errors import Cancelled, OutOfMemoryError, PromptError
 from textloc.ui import page
@@ -111,13 +109,7 @@ def trial_stream(model, lora, prompts, *, seeds, **_options):
         )
 
 
-def suppress_stream(model, prompts, layers, **_options):
-    document, images = suppression()
-    yield SimpleNamespace(document=document, images=images, done=6, total=6, message="drawing")
-
-
 textloc.jobs.lora_trial.trial_stream = trial_stream
-textloc.jobs.suppress.suppress_stream = suppress_stream
 textloc.jobs.localize.localize_stream = localize_stream
 textloc.jobs.edit.edit_stream = edit_stream
 textloc.checkpoints.loading.load = lambda name: SimpleNamespace(name=name, layers=range(11))

@@ -1,6 +1,5 @@
 """The suppress tab in a real browser. A harmless word stands for a toxic one."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,24 +56,3 @@ def test_a_real_run_keeps_a_word_out(served: Served, visit: Any, results: Any) -
     expect(page.locator("#suppress-table tbody tr")).to_have_count(3)
     assert "STOP" not in page.locator("#suppress-panel").inner_html()
     assert {summary.id for summary in store.listing(results)} == before
-
-
-def test_how_one_looks_is_chosen_and_the_result_saved(live: Served, visit: Any) -> None:
-    page = visit(live.address)
-    open_tab(page)
-    expect(page.locator("#suppress-found")).to_contain_text("severity: insult")
-    page.locator("#suppress-options .label-wrap").click()
-    strictness = page.get_by_label("What counts as toxic")
-    strictness.click()
-    page.get_by_role("option", name="slurs only").click()
-    expect(page.locator("#suppress-found")).to_contain_text("No toxic word")
-    page.locator("#suppress-layers textarea").fill("8-10")
-    page.locator("#suppress-run").click()
-    expect(page.locator("#suppress-panel img")).to_have_count(2)
-    for name in ("Save HTML", "Save JSON", "Save CSV"):
-        with page.expect_download() as download:
-            page.locator("#suppress-save").get_by_role("button", name=name).click()
-        saved = Path(download.value.path()).read_text(encoding="utf-8")
-        assert download.value.suggested_filename.startswith("textloc-0000")
-        assert "L***R" in saved
-        assert "LOSER" not in saved or name != "Save HTML"
