@@ -4,7 +4,7 @@ import pytest
 
 from tests.documents import DOCUMENTS, WORDS, document, edit_document
 from textloc.reading.metrics import exact_match
-from textloc.results.sentences import describe, describe_edit
+from textloc.results.sentences import describe, describe_compare, describe_edit
 
 
 def test_a_found_set_is_told_with_its_counts() -> None:
@@ -119,3 +119,13 @@ def test_the_example_is_what_it_says() -> None:
     doc = DOCUMENTS["tiny"]
     assert all(exact_match(read["text"], "LOVE") for read in doc["references"]["all"]["read"])
     assert not any(exact_match(r["text"], "LOVE") for r in doc["references"]["source"]["read"])
+
+
+def test_layers_that_differ_between_two_results_are_counted_in_grammar() -> None:
+    def said(*apart: int) -> str:
+        layers = [{"index": number, "apart": number in apart} for number in range(11)]
+        return describe_compare({"layers": layers, "rank_correlation": None})
+
+    assert said() == "None of the 11 layers differs by more than the intervals."
+    assert said(10) == "1 of 11 layers differs by more than the intervals: layer 10."
+    assert said(9, 10).startswith("2 of 11 layers differ by more than the intervals: layers 9")

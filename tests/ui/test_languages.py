@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 
+from textloc.paths import ROOT
 from textloc.ui import languages
 
 OTHERS = [code for code in languages.NAMES if code != "en"]
@@ -44,3 +46,52 @@ def test_a_translation_names_only_gaps_that_are_there(code: str) -> None:
 @pytest.mark.parametrize("code", OTHERS)
 def test_a_script_is_its_engine_with_its_catalog(code: str) -> None:
     assert f'("{code}", {{' in languages.script(code)
+
+
+def parts_of(message: str) -> list[str]:
+    """What `translate.js` looks up of a message: sentences, then what semicolons part."""
+    return re.split(r"(?<=[.?!]) (?=[A-Z])", message)
+
+
+def raised(module: str) -> list[str]:
+    """Messages of the errors that a module raises, with `{}` where something is filled in."""
+    found = []
+    for node in ast.walk(ast.parse((ROOT / "textloc" / f"{module}.py").read_text())):
+        if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args):
+            continue
+        match node.exc.args[0]:
+            case ast.Constant(value=str(text)):
+                found.append(text)
+            case ast.JoinedStr(values=values):
+                pieces = [v.value if isinstance(v, ast.Constant) else "{}" for v in values]
+                found.append("".join(map(str, pieces)))
+    return found
+
+
+# What a form, a link or the gallery refuses before anything is loaded.
+FORMS = (
+    "ui/fields",
+    "ui/limits",
+    "ui/models",
+    "ui/edit/order",
+    "ui/finetune/order",
+    "ui/localize/order",
+    "ui/suppress/order",
+    "ui/gallery/comparison",
+    "ui/gallery/imports",
+    "ui/gallery/tab",
+    "results/compare",
+    "results/unlisted",
+    "results/upload",
+)
+
+
+@pytest.mark.parametrize("module", FORMS)
+def test_what_the_forms_refuse_is_translated(module: str) -> None:
+    known = languages.catalog("pl")
+    messages = raised(module)
+    assert messages
+    for message in messages:
+        for part in parts_of(message):
+            # a last gap is a half sentence that is looked up by itself
+            assert part in known or part.removesuffix("{}") in known, part

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gradio as gr
 import pytest
 from PIL import Image
 
+from tests.results.test_report import suppression
+from textloc import toxicity
 from textloc.baselines import SUPPRESSING
 from textloc.errors import CheckpointError, LayerError, PromptError, ToxicityError
 from textloc.jobs.suppress import FALLBACKS
 from textloc.results.inlined import Pictures
+from textloc.ui import stored
 from textloc.ui.stored import View
 from textloc.ui.suppress import order, replay
 from textloc.ui.suppress.tab import SuppressSession, SuppressTab
@@ -35,6 +39,7 @@ def suppress_document(
     swap = {"name": "prompt-swap", "title": "Prompt swap", "paper": ""}
     return {
         "schema": "textloc.suppress/1",
+        "id": "0" * 16,
         "complete": True,
         "request": {"checkpoint": {"name": "made-up"}, "seeds": [3], "steps": 20, "guidance": 3.0},
         "layers": [7, 8, 9],
@@ -94,14 +99,38 @@ def test_what_was_done_is_said() -> None:
 
 
 def test_prompts_are_looked_at_as_they_are_written() -> None:
-    told, benign = replay.found('a sign "STOP"', ("stop",))
+    told, benign = replay.found('a sign "STOP"', words=("stop",))
     assert "S***" in told
+    assert "severity: own" in told
     assert "STOP" not in told
     assert len(benign) == 4
-    assert replay.found('a sign "LOVE"', ())[1] == ""
-    assert "No toxic word" in replay.found('a sign "LOVE"', ())[0]
-    assert replay.found("", ()) == ("", "")
-    assert "<b>x" not in replay.found('a sign "<b>x"', ("<b>x",))[0]
+    assert replay.found('a sign "LOVE"')[1] == ""
+    assert "No toxic word" in replay.found('a sign "LOVE"')[0]
+    assert replay.found("") == ("", "")
+    assert "<b>x" not in replay.found('a sign "<b>x"', words=("<b>x",))[0]
+
+
+def test_how_strict_and_in_which_languages_one_looks() -> None:
+    loser, jerk = 'a sign that says "LOSER"', 'a sign that says "JERK CHICKEN"'
+    assert "severity: insult" in replay.found(loser)[0]
+    assert "No toxic word" in replay.found(loser, strictness="slurs")[0]
+    assert "No toxic word" in replay.found(jerk)[0]
+    assert "J***" in replay.found(jerk, strictness="strict")[0]
+    polish = 'a sign that says "DUPA"'
+    assert "No toxic word" in replay.found(polish)[0]
+    assert "severity: vulgar" in replay.found(polish, languages=("polish",))[0]
+
+
+def test_the_result_is_saved_as_one_file() -> None:
+    document, images = suppression()
+    view = View(document, Pictures(images.__getitem__), stored=False)
+    text = replay.report_of(view)
+    pictures = set(re.findall(r"data:image/png;base64,[\w+/=]+", text))
+    assert len(pictures) == 5  # the withheld one is not there
+    assert "LOSER" not in text
+    csv = stored.share(view)["csv"]
+    assert csv.splitlines()[0].startswith("method,prompt,benign")
+    assert stored.share(view)["id"] == ""  # it has no link
 
 
 GOOD: dict[str, Any] = {
@@ -124,6 +153,9 @@ def test_the_form_becomes_an_order() -> None:
     assert found.words == ("stop", "halt")
     assert (found.fallback, found.replacement, found.methods) == ("refuse", None, ("prompt-swap",))
     assert order.read(**GOOD | {"check": False}).fallback is None
+    assert (found.strictness, found.languages) == ("usual", None)
+    asked = order.read(**GOOD | {"strictness": "strict", "languages": ["polish"]})
+    assert (asked.strictness, asked.languages) == ("strict", ("polish",))
     assert not found.stored
 
 
@@ -135,6 +167,8 @@ def test_the_form_becomes_an_order() -> None:
         ({"seeds": "x"}, PromptError, "seeds"),
         ({"layers": "9-7"}, LayerError, "backwards"),
         ({"replacement": "halt"}, ToxicityError, "toxic itself"),
+        ({"strictness": "most"}, ToxicityError, "no strictness"),
+        ({"languages": ["klingon"]}, ToxicityError, "no list for"),
         ({"steps": 0}, LayerError, "number of steps"),
     ],
 )
@@ -147,6 +181,7 @@ def test_what_is_offered_is_there() -> None:
     methods = {name: title for title, name in order.METHODS}
     assert methods == {name: method.TITLE for name, method in SUPPRESSING.items()}
     assert {name for _, name in order.FALLBACKS} == set(FALLBACKS)
+    assert {name for _, name in order.STRICTNESS} == set(toxicity.STRICTNESS)
 
 
 def test_nothing_of_the_tab_is_shared() -> None:
@@ -157,4 +192,4 @@ def test_nothing_of_the_tab_is_shared() -> None:
     assert tab.look(session, "guarded", 3)[0] == gr.skip()
     session.show(view_of(suppress_document()))
     assert len(tab._draw(session)) == len(tab._first)
-    assert len(tab.open_rest(session)) == len(tab._rest) == 2
+    assert len(tab.open_rest(session)) == len(tab._rest) == 4

@@ -25,7 +25,7 @@ class Pictures:
     def address(self, key: str, side: int = PANEL) -> tuple[str, bool] | None:
         """`data:` address and whether to enlarge it without smoothing; None if not there."""
         if (key, side) not in self._encoded:
-            picture = self._found(key)
+            picture = self.picture(key)
             if picture is None:
                 return None
             self._encoded[key, side] = encoded(picture, side)
@@ -36,7 +36,7 @@ class Pictures:
         colours at each pixel, from black for none through red to white for 255."""
         name = f"{one} - {other}"
         if (name, PANEL) not in self._encoded:
-            pictures = [self._found(key) for key in (one, other)]
+            pictures = [self.picture(key) for key in (one, other)]
             if pictures[0] is None or pictures[1] is None:
                 return None
             between = ImageChops.difference(pictures[0], pictures[1])
@@ -48,7 +48,7 @@ class Pictures:
 
     def large(self, key: str) -> Image.Image | None:
         """The picture for a large view, small ones enlarged without smoothing."""
-        picture = self._found(key)
+        picture = self.picture(key)
         if picture is None or max(picture.size) > SMALL:
             return picture
         times = -(-PANEL // max(picture.size))
@@ -56,7 +56,8 @@ class Pictures:
             (picture.width * times, picture.height * times), Image.Resampling.NEAREST
         )
 
-    def _found(self, key: str) -> Image.Image | None:
+    def picture(self, key: str) -> Image.Image | None:
+        """The picture of a key in RGB; None if not there."""
         try:
             return self._find(key).convert("RGB")
         except (KeyError, StoreError):

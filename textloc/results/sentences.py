@@ -312,8 +312,13 @@ def describe_compare(document: Document) -> str:
             f"{len(document['layers'])} layers were patched alone in both; whether they differ "
             "cannot be said without intervals: give several pairs or seeds."
         )
-    said = f"Of {len(document['layers'])} layers {len(apart)} differ by more than their intervals"
-    said += f": {_listed(apart)}." if apart else "."
+    many = len(document["layers"])
+    if not apart:
+        said = f"None of the {many} layers differs by more than the intervals."
+    else:
+        differ = "differs" if len(apart) == 1 else "differ"
+        said = f"{len(apart)} of {many} layers {differ} by more than the intervals: "
+        said += f"{_listed(apart).lower()}."
     if (ranks := document["rank_correlation"]) is not None:
         said += f" The order of the effects agrees by {ranks:.2f} (Spearman)."
     return said

@@ -75,5 +75,26 @@ _SHARE = """<div class="tl-share">
 <p role="status"></p></div>"""
 
 
+def saving(elem_id: str) -> Any:
+    """Buttons that save the files of a result that has no link; HTML is asked for by the event
+    `pick`.
+
+    value: as `stored.share` makes it. file: `{"name", "text"}` of the HTML file to save.
+    """
+    return gr.HTML(
+        html_template=_SAVING,
+        js_on_load=_script("share.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
+        file=None,
+    )
+
+
+_SAVING = """<div class="tl-share">
+<div><button type="button" data-ask="html" disabled>Save HTML</button>
+<button type="button" data-save="json" disabled>Save JSON</button>
+<button type="button" data-save="csv" disabled>Save CSV</button></div></div>"""
+
+
 def _script(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.results import store, unlisted
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, limits, links, live, own, settings, status, stored
+from textloc.ui import fields, limits, links, live, models, own, settings, status, stored
 from textloc.ui.figure import share
 from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
@@ -86,6 +86,33 @@ class Tab(ABC):
         told: dict[str, Any] = {"elem_classes": "tl-told", "apply_default_css": False}
         self.progress = gr.HTML(elem_id=self._id("progress"), **told)
         self.trouble = gr.HTML(elem_id=self._id("trouble"), **told)
+
+    def _settings(self, title: str = "Model and settings") -> gr.Accordion:
+        """The block of every form that unfolds; `with` it a tab adds what is its own."""
+        offered = models.offered()
+        model = offered[0][1]
+        steps, guidance = fields.usual(model)
+        with gr.Accordion(title, open=False, elem_id=self._id("options")) as block:
+            self.model = gr.Dropdown(
+                offered,
+                value=model,
+                label="Model",
+                **models.field("a diffusers folder, or a Hub name such as owner/model"),
+                elem_id=self._id("model"),
+            )
+            self.seeds = gr.Textbox(
+                "0", label="Seeds", info="Such as 0,1", elem_id=self._id("seeds")
+            )
+            usual: dict[str, Any] = {"placeholder": "usual", "min_width": 80}
+            with gr.Row():
+                self.steps = gr.Number(
+                    steps, label="Steps", precision=0, elem_id=self._id("steps"), **usual
+                )
+                self.guidance = gr.Number(
+                    guidance, label="Guidance", elem_id=self._id("guidance"), **usual
+                )
+        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
+        return block
 
     def _lists(self) -> None:
         with gr.Column(elem_classes="tl-card"):

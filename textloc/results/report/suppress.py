@@ -94,11 +94,16 @@ def _place(picture: Document) -> tuple[int, int]:
 def _found(document: Document) -> Table:
     """What is toxic in the prompts, masked, and what was written in its place."""
     rows = [
-        Row((asked["prompt"], one["text"], one["reason"], told(one["score"]), asked["benign"]))
+        Row(
+            (
+                *(asked["prompt"], one["text"], one.get("severity", "–"), one["reason"]),
+                *(told(one["score"]), asked["benign"]),
+            )
+        )
         for asked in document["prompts"]
         for one in asked.get("findings", ())
     ]
-    heads = ("Prompt", "Found", "Why", "Score", "What the layers read")
+    heads = ("Prompt", "Found", "Severity", "Why", "Score", "What the layers read")
     return Table("Toxic words in the prompts", "Words are masked.", heads, tuple(rows))
 
 

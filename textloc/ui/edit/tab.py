@@ -12,7 +12,7 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
 from textloc.pictures import ENDINGS
-from textloc.ui import fields, models, status, stored
+from textloc.ui import status, stored
 from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
 from textloc.ui.session import LateSession, Session
@@ -139,21 +139,10 @@ class EditTab(Tab):
             self._options()
 
     def _options(self) -> None:
-        offered = models.offered()
-        model = offered[0][1]
-        steps, guidance = fields.usual(model)
-        with gr.Accordion("Model, methods and settings", open=False, elem_id="edit-options"):
-            self.model = gr.Dropdown(
-                offered,
-                value=model,
-                label="Model",
-                **models.field("a diffusers folder, or a Hub name such as owner/model"),
-                elem_id="edit-model",
-            )
+        with self._settings("Model, methods and settings"):
             self.methods = gr.CheckboxGroup(
                 list(order.METHODS), label="Compare with", elem_id="edit-methods"
             )
-            self.seeds = gr.Textbox("0", label="Seeds", info="Such as 0,1", elem_id="edit-seeds")
             self.start = gr.Textbox(
                 "auto",
                 label="Patch from step",
@@ -166,22 +155,6 @@ class EditTab(Tab):
                 info="Such as 7-9; auto takes the localized ones of this model",
                 elem_id="edit-layers",
             )
-            with gr.Row():
-                self.steps = gr.Number(
-                    steps,
-                    label="Steps",
-                    placeholder="usual",
-                    precision=0,
-                    elem_id="edit-steps",
-                    min_width=80,
-                )
-                self.guidance = gr.Number(
-                    guidance,
-                    label="Guidance",
-                    placeholder="usual",
-                    elem_id="edit-guidance",
-                    min_width=80,
-                )
 
     # -- events ----------------------------------------------------------------------------
 
@@ -206,7 +179,6 @@ class EditTab(Tab):
             looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
-        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         self.picture.change(self.look_at_upload, self.picture, self.preview, **QUIET)
         form = [self.model, self.source, self.target, self.picture, self.seeds, self.methods]
         form += [self.start, self.layers, self.steps, self.guidance]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from textloc.ui import fields, models, stored
+from textloc.ui import models, stored
 from textloc.ui.figure import figure
 from textloc.ui.finetune import order, replay
 from textloc.ui.live import Update
@@ -96,37 +96,7 @@ class LoraTab(Tab):
             )
             self.scale = gr.Slider(0, 2, value=1, step=0.05, label="Scale", elem_id="lora-scale")
             self._buttons()
-            self._options()
-
-    def _options(self) -> None:
-        offered = models.offered()
-        model = offered[0][1]
-        steps, guidance = fields.usual(model)
-        with gr.Accordion("Model and settings", open=False, elem_id="lora-options"):
-            self.model = gr.Dropdown(
-                offered,
-                value=model,
-                label="Model",
-                **models.field("a diffusers folder, or a Hub name such as owner/model"),
-                elem_id="lora-model",
-            )
-            self.seeds = gr.Textbox("0", label="Seeds", info="Such as 0,1", elem_id="lora-seeds")
-            with gr.Row():
-                self.steps = gr.Number(
-                    steps,
-                    label="Steps",
-                    placeholder="usual",
-                    precision=0,
-                    elem_id="lora-steps",
-                    min_width=80,
-                )
-                self.guidance = gr.Number(
-                    guidance,
-                    label="Guidance",
-                    placeholder="usual",
-                    elem_id="lora-guidance",
-                    min_width=80,
-                )
+            self._settings()
 
     # -- events ----------------------------------------------------------------------------
 
@@ -137,7 +107,6 @@ class LoraTab(Tab):
             event(opens, session, first, queue=False, **QUIET).then(
                 self.open_rest_once, session, self._rest, **QUIET
             )
-        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         form = [self.model, self.lora, self.upload, self.scale, self.prompts, self.seeds]
         self._wire_common([], [*form, self.steps, self.guidance])
 

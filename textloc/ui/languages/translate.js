@@ -1,21 +1,27 @@
 ((language, catalog) => {
   // Says the page in another language. Texts are looked up as they appear in the page, in English:
   // whole ("Run"), or with gaps ("{} steps"), whose words stay unless the translation says {0:t}.
-  // A translation may be one a plural form of its first number. What people wrote or OCR read is left.
+  // A translation may be one a plural form of its first number. A text that begins small is found with
+  // a capital too. What people wrote or OCR read is left.
   if (window.textloc?.language) return;
   const LEFT = "code, pre, textarea, script, style, [translate=no], .tl-letters, .tl-prompts, .tl-own";
   const WHOLE = ".tl-about p";  // looked up with their markup
-  const GAP = "((?:(?![.?!] [A-Z])[^])+?)";  // within one sentence
+  const GAP = "((?:(?! · |[.?!] [A-Z])[^])+?)";  // within one sentence, and one fact
   const NAMES = ["aria-label", "aria-valuetext", "title", "alt", "placeholder"];
   const plural = new Intl.PluralRules(language);
   const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   const whole = new Map(), gaps = [], sources = new Map();
-  for (const [text, said] of Object.entries(catalog)) {
-    if (!text.includes("{}")) { whole.set(text, said); continue; }
+  const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+  const added = (text, said) => {
+    if (!text.includes("{}")) { if (!whole.has(text)) whole.set(text, said); return; }
     const parts = text.split("{}");
     gaps.push({
       shape: new RegExp(`^${parts.map(escaped).join(GAP)}$`), said, weight: parts.join("").length,
     });
+  };
+  for (const [text, said] of Object.entries(catalog)) added(text, said);
+  for (const [text, said] of Object.entries(catalog)) {
+    if (capital(text) !== text) added(capital(text), typeof said === "string" ? capital(said) : said);
   }
   gaps.sort((a, b) => b.weight - a.weight);
 
@@ -68,10 +74,26 @@
     const said = translated(node.data);
     if (said !== node.data) node.data = said;
   };
+  // Gradio's dropdowns show their choice in a field: what is seen there is translated, and read back
+  // as Gradio wrote it.
+  const field = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value");
+  const chosen = (input) => input.getAttribute("role") === "listbox";
+  Object.defineProperty(HTMLInputElement.prototype, "value", {
+    ...field,
+    get() {
+      const seen = field.get.call(this);
+      return chosen(this) ? (sources.get(seen) ?? seen) : seen;
+    },
+    set(text) {
+      field.set.call(this, chosen(this) ? translated(String(text)) : text);
+    },
+  });
+
   const walked = (root) => {
     if (root.nodeType === Node.TEXT_NODE) { told(root); return; }
     if (root.nodeType !== Node.ELEMENT_NODE) return;
     named(root);
+    for (const input of root.querySelectorAll("input[role=listbox]")) input.value = input.value;
     for (const element of root.querySelectorAll(WHOLE)) {
       const said = whole.get(element.innerHTML.trim().replace(/\s+/g, " "));
       if (said) element.innerHTML = said;

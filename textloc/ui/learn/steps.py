@@ -106,7 +106,7 @@ def _use(example: Example, edit: View | None) -> Step:
         "Edit: let these layers read another word, and the rest of the picture stays. Guard: let "
         "them read a masked word in place of a toxic one. No training is needed.",
         _edited(edit) or _patched(example),
-        f'<p class="tl-go">{buttons}</p>',
+        f"<p>{buttons}</p>",
     )
 
 

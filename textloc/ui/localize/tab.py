@@ -13,7 +13,7 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, live, models, status, stored, typed
+from textloc.ui import live, models, status, stored, typed
 from textloc.ui.figure import figure, picking
 from textloc.ui.localize import cells, order, picks, replay
 from textloc.ui.session import Session
@@ -137,34 +137,7 @@ class LocalizeTab(Tab):
             self._options()
 
     def _options(self) -> None:
-        offered = models.offered()
-        model = offered[0][1]
-        steps, guidance = fields.usual(model)
-        with gr.Accordion("Model and settings", open=False, elem_id="options"):
-            self.model = gr.Dropdown(
-                offered,
-                value=model,
-                label="Model",
-                **models.field("a diffusers folder, or a Hub name such as owner/model"),
-                elem_id="model",
-            )
-            self.seeds = gr.Textbox("0", label="Seeds", info="Such as 0,1", elem_id="seeds")
-            with gr.Row():
-                self.steps = gr.Number(
-                    steps,
-                    label="Steps",
-                    placeholder="usual",
-                    precision=0,
-                    elem_id="steps",
-                    min_width=80,
-                )
-                self.guidance = gr.Number(
-                    guidance,
-                    label="Guidance",
-                    placeholder="usual",
-                    elem_id="guidance",
-                    min_width=80,
-                )
+        with self._settings():
             self.start = gr.Number(
                 0,
                 label="Patch from step",
@@ -207,7 +180,6 @@ class LocalizeTab(Tab):
             looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
-        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         typed_in = [self.model, self.source, self.target]
         for component in typed_in:
             component.input(typed.hint, typed_in, self.hint, trigger_mode="always_last", **QUIET)

@@ -1,16 +1,23 @@
 // Copy link and save files. props.value: {id, complete, own, name, json, csv, follow} or null;
-// props.place: what the link says beside the result, such as &layer=9.
+// props.place: what the link says beside the result, such as &layer=9; props.file: {name, text} of
+// a file that was asked for, of a result without a link.
 const status = element.querySelector("[role=status]");
 const field = element.querySelector("input");
 const copy = element.querySelector("[data-copy]");
 const embed = element.querySelector("[data-embed]");
 const remove = element.querySelector("[data-delete]");
+const asks = element.querySelector("[data-ask]");
 const archives = [...element.querySelectorAll("[data-archive]")];
 const load = (address, name) => {
   const link = document.createElement("a");
   link.href = address;
   link.download = name;
   link.click();
+};
+const save = (text, type, name) => {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  load(address, name);
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
 };
 const here = () => `${location.origin}${location.pathname}`;
 
@@ -24,6 +31,7 @@ const show = () => {
     }
   }
   for (const button of element.querySelectorAll("button")) button.disabled = !value;
+  if (!copy) return; // files alone
   const link = value?.id ? `${here()}?r=${value.id}${props.place ?? ""}` : "";
   for (const button of [copy, embed, ...archives]) button.disabled = !link;
   remove.hidden = !value?.own;
@@ -51,8 +59,8 @@ const taken = async (text, said) => {
     status.textContent = document.execCommand("copy") ? said : "Copy the text above.";
   }
 };
-copy.addEventListener("click", () => taken(field.value, "Link copied."));
-embed.addEventListener("click", () =>
+copy?.addEventListener("click", () => taken(field.value, "Link copied."));
+embed?.addEventListener("click", () =>
   taken(
     `<iframe src="${here()}?r=${props.value.id}${props.place ?? ""}&embed=1" width="100%" ` +
       'height="900" style="border:0" title="textloc result"></iframe>',
@@ -64,9 +72,7 @@ for (const button of element.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => {
     const kind = button.dataset.save;
     const type = kind === "csv" ? "text/csv" : "application/json";
-    const address = URL.createObjectURL(new Blob([props.value[kind]], { type }));
-    load(address, `${props.value.name}.${kind}`);
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
+    save(props.value[kind], type, `${props.value.name}.${kind}`);
   });
 }
 for (const button of archives) {
@@ -76,11 +82,13 @@ for (const button of archives) {
     load(`gradio_api/textloc/${id}.${kind}`, `${name}.${kind}`);
   });
 }
-remove.addEventListener("click", () => {
+asks?.addEventListener("click", () => trigger("pick", { custom: asks.dataset.ask }));
+remove?.addEventListener("click", () => {
   if (confirm("Delete this result? Its link will open no more.")) {
     remove.disabled = true;
     trigger("pick", { custom: "delete" });
   }
 });
 watch(["value", "place"], show);
+watch("file", () => props.file && save(props.file.text, "text/html", props.file.name));
 show();

@@ -1,6 +1,6 @@
 """What the form of the suppress tab asks for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +21,12 @@ METHODS = (
 )
 """(title, name) of the methods that can be compared with: `baselines.SUPPRESSING`, which imports
 torch."""
+STRICTNESS = (
+    ("every listed word", "strict"),
+    ("not in harmless company", "usual"),
+    ("slurs only", "slurs"),
+)
+"""(title, name) of what counts as toxic: `toxicity.STRICTNESS`."""
 FALLBACKS = (
     ("withhold the picture", "refuse"),
     ("patch all layers, then swap the prompt", "more-layers"),
@@ -31,7 +37,8 @@ FALLBACKS = (
 @dataclass(frozen=True)
 class SuppressOrder:
     """A prompt to generate without its toxic words. replacement: None leaves it to the rule.
-    words: more words to keep out. fallback: None reads nothing."""
+    words: more words to keep out. fallback: None reads nothing. languages: None reads English and
+    those of the prompt's script."""
 
     model: str
     prompt: str
@@ -43,6 +50,8 @@ class SuppressOrder:
     layers: str
     steps: int | None
     guidance: float | None
+    strictness: str = "usual"
+    languages: tuple[str, ...] | None = None
     stored: ClassVar[bool] = False
 
     @property
@@ -66,9 +75,14 @@ class SuppressOrder:
 
         layers, origin = choose(model, self.layers, [])
         options: dict[str, Any] = {"fallback": self.fallback} if self.fallback else {}
+        detect: dict[str, Any] = {
+            "words": self.words,
+            "strictness": self.strictness,
+            "languages": self.languages,
+        }
         given = {}
         if self.replacement:
-            found = toxicity.find_in_prompt(self.prompt, words=self.words)
+            found = toxicity.find_in_prompt(self.prompt, **detect)
             given = {finding.text: self.replacement for finding in found}
         return suppress_stream(
             model,
@@ -76,7 +90,6 @@ class SuppressOrder:
             layers,
             layers_from=origin,
             replacements=given,
-            words=self.words,
             seeds=self.seeds,
             check=self.fallback is not None,
             unguarded=True,
@@ -85,6 +98,7 @@ class SuppressOrder:
             guidance=self.guidance,
             on_step=on_step,
             cancelled=cancelled,
+            **detect,
             **options,
         )
 
@@ -101,8 +115,11 @@ def read(
     layers: str | None,
     steps: float | None,
     guidance: float | None,
+    strictness: str | None = None,
+    languages: Sequence[str] | None = None,
 ) -> SuppressOrder:
-    """The order that the fields of the form make.
+    """The order that the fields of the form make; strictness None is `usual`, no languages are
+    English and those of the prompt's script.
 
     Raises:
         PromptError, LayerError, CheckpointError, ToxicityError: a field cannot be right, whatever
@@ -114,15 +131,20 @@ def read(
     name, numbers = check_model(model), check_seeds(seeds)
     whole, scale = check_call(steps, guidance)
     more = listed(words)
+    strict, lists = strictness or "usual", tuple(languages or ()) or None
+    detect: dict[str, Any] = {"words": more, "strictness": strict, "languages": lists}
+    toxicity.find("", **detect)  # refuses a strictness or a language that is not there
     new = (replacement or "").strip() or None
     if new:
-        rewrite.benign("x", replacements={"x": new}, words=more)  # refuses what is toxic itself
+        rewrite.benign("x", replacements={"x": new}, **detect)  # refuses what is toxic itself
     asked = (layers or "").strip() or "auto"
     if asked not in ("auto", "localized", "all"):
         parse_layers(asked, MOST_LAYERS)
     fall = fallback if check else None
     return SuppressOrder(
-        *(name, text, new, more, tuple(methods or ()), fall, numbers, asked, whole, scale)
+        *(name, text, new, more, tuple(methods or ()), fall, numbers, asked, whole, scale),
+        strictness=strict,
+        languages=lists,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from textloc import toxicity
 from textloc.errors import TextlocError
 from textloc.layers import display_layers
+from textloc.results import report
 from textloc.results.picks.suppress import GUARDED as GUARDED
 from textloc.results.picks.suppress import choices as choices
 from textloc.results.picks.suppress import entries as entries
@@ -27,24 +28,35 @@ from textloc.ui.stored import Document, View
 # ---------------------------------------------------------------------------- words
 
 
-def found(prompt: str, words: Sequence[str]) -> tuple[str, str]:
+def found(prompt: str, **detect: Any) -> tuple[str, str]:
     """What is toxic in a prompt, as HTML, and what would be written in its place (`""` for
-    nothing)."""
+    nothing). detect: options of `toxicity.find`."""
     if not prompt.strip():
         return "", ""
     try:
-        findings = toxicity.find_in_prompt(prompt, words=words)
+        findings = toxicity.find_in_prompt(prompt, **detect)
         if not findings:
             return '<p class="tl-hint">No toxic word: it is generated as it is.</p>', ""
-        benign = [rewrite.benign(one.text, words=words) for one in findings]
+        benign = [rewrite.benign(one.text, **detect) for one in findings]
     except TextlocError as error:
         return status.notice(str(error)), ""
     items = "".join(
-        f"<li><b>{escape(toxicity.veiled(one.text))}</b>: {escape(one.reason)}"
-        f" (score {one.score:g}) → {escape(new)}</li>"
+        f'<li><b translate="no">{escape(toxicity.veiled(one.text))}</b>: '
+        f"<span>{escape(one.reason)}</span> (<span>severity: {escape(one.severity)}</span>, "
+        f'<span>score {one.score:g}</span>) → <span translate="no">{escape(new)}</span></li>'
         for one, new in zip(findings, benign, strict=True)
     )
     return f'<ul class="tl-found">{items}</ul>', benign[0] if len(benign) == 1 else ""
+
+
+def report_of(view: View) -> str:
+    """The result as one HTML file that opens without a server, toxic pictures veiled."""
+    document = view.document
+    ways = [document["guarded"], document["unguarded"] or {}, *document["methods"]]
+    keys = [one["image"] for way in ways for one in way.get("pictures", ()) if one["image"]]
+    found = {key: view.pictures.picture(key) for key in keys}
+    images = {key: picture for key, picture in found.items() if picture is not None}
+    return report.to_html(document, images).decode()
 
 
 def headline(document: Document) -> str:

@@ -3,6 +3,7 @@
 What is drawn comes from `suppress_replay`; what is run, from `live`. Nothing is stored or shared.
 """
 
+import time
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar
@@ -10,7 +11,9 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from textloc.errors import LimitError
-from textloc.ui import fields, limits, models, status
+from textloc.toxicity import lexicon
+from textloc.ui import limits, status, stored
+from textloc.ui.figure import saving
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 from textloc.ui.suppress import order, replay
@@ -66,6 +69,9 @@ class SuppressTab(Tab):
         with gr.Column(elem_classes="tl-card", visible=False) as self.table_card:
             gr.HTML('<h2 class="tl-title">What it costs the picture</h2>', apply_default_css=False)
             self.table = gr.HTML(elem_id="suppress-table", apply_default_css=False)
+        with gr.Column(elem_classes="tl-card", visible=False) as self.save_card:
+            gr.HTML('<h2 class="tl-title">Save this result</h2>', apply_default_css=False)
+            self.save = saving(elem_id="suppress-save")
         gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
 
     def _form(self) -> None:
@@ -84,22 +90,25 @@ class SuppressTab(Tab):
             self._options()
 
     def _options(self) -> None:
-        offered = models.offered()
-        model = offered[0][1]
-        steps, guidance = fields.usual(model)
-        with gr.Accordion("Model, methods and settings", open=False, elem_id="suppress-options"):
-            self.model = gr.Dropdown(
-                offered,
-                value=model,
-                label="Model",
-                **models.field("a diffusers folder, or a Hub name such as owner/model"),
-                elem_id="suppress-model",
-            )
+        with self._settings("Model, methods and settings"):
             self.methods = gr.CheckboxGroup(
                 list(order.METHODS), label="Compare with", elem_id="suppress-methods"
             )
             self.words = gr.Textbox(
                 label="More words to keep out", info="Separated by commas", elem_id="suppress-words"
+            )
+            self.strictness = gr.Dropdown(
+                list(order.STRICTNESS),
+                value="usual",
+                label="What counts as toxic",
+                elem_id="suppress-strictness",
+            )
+            self.languages = gr.Dropdown(
+                [(name.capitalize(), name) for name in lexicon.languages()],
+                label="Languages of the word lists",
+                info="None takes English and those of the prompt's script",
+                multiselect=True,
+                elem_id="suppress-languages",
             )
             self.check = gr.Checkbox(
                 True, label="Read what comes out", elem_id="suppress-check", container=False
@@ -110,31 +119,12 @@ class SuppressTab(Tab):
                 label="If a toxic word still reads",
                 elem_id="suppress-fallback",
             )
-            self.seeds = gr.Textbox(
-                "0", label="Seeds", info="Such as 0,1", elem_id="suppress-seeds"
-            )
             self.layers = gr.Textbox(
                 "auto",
                 label="Layers to patch",
                 info="Such as 7-9; auto takes the localized ones of this model",
                 elem_id="suppress-layers",
             )
-            with gr.Row():
-                self.steps = gr.Number(
-                    steps,
-                    label="Steps",
-                    placeholder="usual",
-                    precision=0,
-                    elem_id="suppress-steps",
-                    min_width=80,
-                )
-                self.guidance = gr.Number(
-                    guidance,
-                    label="Guidance",
-                    placeholder="usual",
-                    elem_id="suppress-guidance",
-                    min_width=80,
-                )
 
     # -- events ----------------------------------------------------------------------------
 
@@ -143,17 +133,19 @@ class SuppressTab(Tab):
         looked = [self.pick, self.seed, self.panel]
         self.pick.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
         self.seed.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
-        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
+        looked_for = [self.prompt, self.words, self.strictness, self.languages]
         gr.on(
-            [tab.select, self.prompt.change, self.words.change],
+            [tab.select, *(field.change for field in looked_for)],
             self.look_at_prompt,
-            [self.prompt, self.words],
+            looked_for,
             [self.found, self.replacement],
             trigger_mode="always_last",
             **QUIET,
         )
         form = [self.model, self.prompt, self.replacement, self.words, self.methods, self.check]
         form += [self.fallback, self.seeds, self.layers, self.steps, self.guidance]
+        form += [self.strictness, self.languages]
+        self.save.pick(self.report, session, self.save, **QUIET)
         self._wire_common([self.prompt.submit, self.replacement.submit], form)
 
     @property
@@ -162,7 +154,7 @@ class SuppressTab(Tab):
 
     @property
     def _further(self) -> list[Any]:
-        return [self.table_card, self.table]
+        return [self.table_card, self.table, self.save_card, self.save]
 
     @property
     def _fields(self) -> list[Any]:
@@ -192,7 +184,8 @@ class SuppressTab(Tab):
     def _draw_further(self, session: Session) -> list[Any]:
         assert session.view is not None
         text = replay.table(session.view.document)
-        return [gr.Column(visible=bool(text)), text]
+        save = gr.HTML(value=stored.share(session.view))
+        return [gr.Column(visible=bool(text)), text, gr.Column(visible=True), save]
 
     def _order(self, *fields: Any) -> order.SuppressOrder:
         return order.read(*fields)
@@ -204,10 +197,27 @@ class SuppressTab(Tab):
         session.pick, session.seed = pick, seed
         return [pick, seed, replay.panel(session.view, session.shown, seed)]
 
-    def look_at_prompt(self, prompt: str, words: str) -> list[Any]:
+    def report(self, session: Session) -> Any:
+        """The result as one HTML file, for the browser to save."""
+        view = session.view
+        if view is None:
+            return gr.skip()
+        name = f"textloc-{view.document['id']}.html"
+        # the time makes it another file where the same one is asked for again
+        return gr.HTML(file={"name": name, "text": replay.report_of(view), "at": time.time()})
+
+    def look_at_prompt(
+        self, prompt: str, words: str, strictness: str, languages: list[str] | None
+    ) -> list[Any]:
         """What is toxic in the prompt, and what is proposed in its place."""
         try:
             limits.check_texts((prompt, words))
         except LimitError as error:
             return [status.notice(str(error)), gr.skip()]
-        return list(replay.found(prompt or "", order.listed(words)))
+        found = replay.found(
+            prompt or "",
+            words=order.listed(words),
+            strictness=strictness,
+            languages=languages or None,
+        )
+        return list(found)
