@@ -67,7 +67,7 @@ def made_up(
 
     monkeypatch.setattr(textloc.checkpoints.loading, "load", load)
     monkeypatch.setattr(textloc.jobs.localize, "localize_stream", localize_stream)
-    loaded_models.forget()
+    loaded_models._kept.clear()
     return loaded
 
 

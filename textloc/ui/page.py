@@ -18,10 +18,12 @@ from textloc.ui.gallery.tab import GALLERY, GalleryTab
 from textloc.ui.learn import tour
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
+from textloc.ui.runner import places
 from textloc.ui.serving import plotlyjs
 from textloc.ui.serving.bodies import Bodies
 from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
+from textloc.ui.serving.uploads import Uploads
 from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET, Tab
 from textloc.ui.theme import STATIC, STYLES, theme
@@ -78,8 +80,11 @@ def launch(page: gr.Blocks, **options: Any) -> None:
 
     `options` are those of `gr.Blocks.launch`; MCP tools are served where `mcp` is installed.
     """
-    own = {"middleware": [Middleware(Bodies), Middleware(EarlyScript), Middleware(ResultFiles)]}
+    uploads = Middleware(Uploads, files=page.temp_file_sets)
+    around = [Middleware(Bodies), uploads, Middleware(EarlyScript), Middleware(ResultFiles)]
+    own: dict[str, Any] = {"middleware": around}
     own |= tools.serving(page, options.pop("mcp_server", None))
+    places.prepare()
     threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
     page.launch(
         theme=theme(),

@@ -22,15 +22,11 @@ def load(name: str) -> Any:
 
     key = (name, _changed(Path(name)))
     if key not in _kept:
-        _make_room(_size(name))
+        if _kept:
+            _make_room(_size(name))
         _kept[key] = loading.load(name)
     _kept.move_to_end(key)
     return _kept[key]
-
-
-def forget() -> None:
-    """Let all of them go."""
-    _kept.clear()
 
 
 def _make_room(size: int | None) -> None:

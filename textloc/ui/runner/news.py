@@ -44,8 +44,9 @@ Tell = Callable[[News], None]
 @dataclass(frozen=True)
 class Ended:
     """How a run ended. message: what went wrong, in words. trace: of a `fault`, which is an error
-    that should not be, for the log."""
+    that should not be, for the log. spoilt: whether the process it was done in had better end."""
 
     state: Literal["complete", "stopped", "failed", "fault"]
     message: str = ""
     trace: str = ""
+    spoilt: bool = False

@@ -11,7 +11,7 @@ from textloc.ui.runner.orders import Order
 
 def run(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> Ended:
     """Run an order to its end and tell of it; `cancelled` is asked between steps."""
-    if zero.wanted():
+    if hardware.zero_gpu():
         return zero.run(order, tell, cancelled)
     if settings.read().worker:
         return worker.run(order, tell, cancelled)
@@ -22,7 +22,7 @@ def prepare() -> None:
     """Before the page is launched: on a public page with a GPU the first model is loaded, so that
     the first visitor need not wait for it."""
     here = settings.read()
-    if zero.wanted():
+    if hardware.zero_gpu():
         zero.prepare()
     elif here.public and here.worker and hardware.gpu_memory() is not None:
         worker.started().load(models.names()[0])

@@ -31,11 +31,10 @@ def to_the_end(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> Ended
     except TextlocError as error:
         return Ended("failed", str(error))
     except Exception as error:
-        loaded.forget()  # it may be in a state that nobody knows
         if _out_of_memory(error):
-            return Ended("failed", FULL)
+            return Ended("failed", FULL, spoilt=True)
         said = f"{type(error).__name__}: {error}"
-        return Ended("fault", said, traceback.format_exc())
+        return Ended("fault", said, traceback.format_exc(), spoilt=True)
     return Ended("complete")
 
 
@@ -60,4 +59,4 @@ def _work(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> None:
 def _out_of_memory(error: Exception) -> bool:
     from textloc.checkpoints.memory import is_out_of_memory
 
-    return is_out_of_memory(error)
+    return isinstance(error, MemoryError) or is_out_of_memory(error)

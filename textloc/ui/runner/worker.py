@@ -168,7 +168,7 @@ def run(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> Ended:
         except Gone:
             worker.end()
             continue
-        if ended.state == "fault":
-            worker.end()  # nobody knows its state
+        if ended.spoilt:
+            worker.end()
         return ended
     return Ended("failed", worker._obituary())

@@ -8,7 +8,6 @@ without its words, so `work` makes it a value.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -23,7 +22,6 @@ from textloc.ui.runner.news import Ended, News, Tell
 from textloc.ui.runner.orders import Order
 from textloc.ui.runner.work import to_the_end
 
-VARIABLE = "SPACES_ZERO_GPU"
 LEAST = 15
 """Seconds of a GPU that are asked for at least: it takes some to have the model there."""
 _BEAT = 0.5
@@ -36,11 +34,6 @@ _MARGIN = 1.5
 
 _timed: dict[tuple[str, str], float] = {}
 """By kind and model, the longest that a run took for each unit of `_units`."""
-
-
-def wanted() -> bool:
-    """Whether this is a Space with a ZeroGPU, told as `spaces` tells it."""
-    return os.environ.get(VARIABLE, "").lower() in ("1", "t", "true")
 
 
 def prepare() -> None:
