@@ -18,14 +18,18 @@ from textloc.ui import live, settings
 from textloc.ui.runner import worker
 
 
-@pytest.fixture(autouse=True)
-def own_process(results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test has a process of its own."""
-    monkeypatch.setenv("TEXTLOC_WORKER", "1")
-    monkeypatch.setattr(worker, "_worker", None)
+@pytest.fixture(scope="module", autouse=True)
+def own_process() -> Iterator[None]:
+    """All of these tests have one, as long as it lives."""
     yield
     if worker._worker is not None:
         worker._worker.end()
+        worker._worker = None
+
+
+@pytest.fixture(autouse=True)
+def own_results(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTLOC_WORKER", "1")
 
 
 def run(doing: str = "", at: str = "") -> live.Update:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from textloc.ui.runner import wire
 from textloc.ui.runner.news import Ended, News
+from textloc.ui.runner.work import to_the_end
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,14 +59,13 @@ def _listen(
 
 
 def _run(asked: wire.Ask, stopped: set[int], told: BinaryIO) -> None:
-    from textloc.ui.runner.work import to_the_end
-
-    def tell(news: News | Ended) -> None:
+    def tell(news: News | Ended | wire.Begun) -> None:
         try:
             wire.send(told, (asked.number, news))
         except OSError:
             os._exit(0)  # the page has ended
 
+    tell(wire.Begun())
     tell(to_the_end(asked.order, tell, lambda: asked.number in stopped))
     stopped.discard(asked.number)
 

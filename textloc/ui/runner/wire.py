@@ -23,6 +23,11 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """The answer to `Ask`, before anything is done."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """End the run of this number at its next step."""
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from textloc.ui import settings
@@ -67,21 +68,25 @@ class Worker:
         """Run an order; `cancelled` ends it at its next step, or with the process.
 
         Raises:
-            Gone: the process had ended before the order reached it.
+            Gone: the process ended before it began with the order.
         """
         self._number += 1
         self._send(wire.Ask(self._number, order))
         silence, heard, stopping = settings.read().silence, time.monotonic(), None
+        begun = False
         while True:
             try:
                 news = self._hear()
             except Gone:
-                return Ended("failed", self._obituary())
+                if not begun:
+                    raise
+                return Ended("failed", self.obituary())
             now = time.monotonic()
             if isinstance(news, Ended):
                 return news
             if news is not None:
-                heard = now
+                heard, begun = now, True
+            if news is not None and not isinstance(news, wire.Begun):
                 tell(news)
             if stopping is None and cancelled():
                 stopping = now
@@ -95,8 +100,11 @@ class Worker:
 
     def end(self) -> None:
         """End the process at once."""
+        assert self._process.stdin is not None
         self._process.kill()
         self._process.wait()
+        with suppress(OSError):  # what was not yet sent
+            self._process.stdin.close()
 
     def _send(self, message: Any, quietly: bool = False) -> None:
         assert self._process.stdin is not None
@@ -124,8 +132,9 @@ class Worker:
                 self._told.put(wire.receive(self._process.stdout))
         except (EOFError, OSError):
             self._told.put(None)
+            self._process.stdout.close()
 
-    def _obituary(self) -> str:
+    def obituary(self) -> str:
         """How the process ended, in words."""
         code = self._process.wait()
         if code == -signal.SIGKILL:
@@ -154,7 +163,10 @@ def started() -> Worker:
     """The process of this page, started where none runs."""
     global _worker
     with _starting:
-        if _worker is None or not _worker.alive:
+        if _worker is not None and not _worker.alive:
+            _worker.end()
+            _worker = None
+        if _worker is None:
             _worker = Worker()
         return _worker
 
@@ -171,4 +183,4 @@ def run(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> Ended:
         if ended.spoilt:
             worker.end()
         return ended
-    return Ended("failed", worker._obituary())
+    return Ended("failed", worker.obituary())
