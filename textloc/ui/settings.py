@@ -16,7 +16,7 @@
 | `TEXTLOC_MAX_RUNS` | the same of one visitor | 1 | no limit |
 | `TEXTLOC_KEEP_UPLOADS` | minutes until an uploaded file is removed | 60 | 1440 |
 | `TEXTLOC_MAX_UPLOADS` | megabytes of all uploaded files; the oldest go first | 500 | no limit |
-| `TEXTLOC_MAX_SILENCE` | minutes without news after which a run is ended | 10 | 60 |
+| `TEXTLOC_MAX_SILENCE` | minutes without news that end a run, once its model is loaded | 10 | 60 |
 | `TEXTLOC_MAX_GPU` | seconds that a run may ask of a ZeroGPU | 120 | 120 |
 | `TEXTLOC_WORKER` | 1 runs in a process of their own, 0 in that of the page | 1 | 1 |
 

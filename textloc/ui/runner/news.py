@@ -8,6 +8,11 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
+class Ready:
+    """The model is loaded, which may have taken a download."""
+
+
+@dataclass(frozen=True)
 class Step:
     """A denoising step of a call is done."""
 
@@ -37,7 +42,7 @@ class Growth:
     keys: tuple[str, ...]
 
 
-News = Step | Count | Growth
+News = Ready | Step | Count | Growth
 Tell = Callable[[News], None]
 
 

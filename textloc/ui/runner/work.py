@@ -8,7 +8,7 @@ from textloc.errors import Cancelled, TextlocError
 from textloc.results import cache, gallery
 from textloc.ui import settings
 from textloc.ui.runner import loaded
-from textloc.ui.runner.news import Count, Ended, Growth, Step, Tell
+from textloc.ui.runner.news import Count, Ended, Growth, Ready, Step, Tell
 from textloc.ui.runner.orders import Order
 
 FULL = (
@@ -48,6 +48,7 @@ def _work(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> None:
     if cancelled():
         raise Cancelled("stopped before it began")
     model = loaded.load(order.model)
+    tell(Ready())
     told = gallery.Pictures({})
     for event in order.stream(model, on_step, on_images, cancelled):
         now = gallery.pictures(event.images)

@@ -17,11 +17,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from textloc.ui import settings
 from textloc.ui.runner import wire
-from textloc.ui.runner.news import Ended, Tell
+from textloc.ui.runner.news import Ended, Ready, Tell
 from textloc.ui.runner.orders import Order
 from textloc.ui.runner.work import FULL
 
@@ -39,7 +40,7 @@ class Worker:
     """A process that computes."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, sys.path))
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "textloc.ui.runner.process"],
             stdin=subprocess.PIPE,
@@ -73,7 +74,7 @@ class Worker:
         self._number += 1
         self._send(wire.Ask(self._number, order))
         silence, heard, stopping = settings.read().silence, time.monotonic(), None
-        begun = False
+        begun = ready = False
         while True:
             try:
                 news = self._hear()
@@ -94,7 +95,8 @@ class Worker:
             if stopping is not None and now - stopping > GRACE:
                 self.end()
                 return Ended("stopped", "stopped")
-            if now - heard > silence:
+            ready = ready or isinstance(news, Ready)
+            if ready and now - heard > silence:
                 self.end()
                 return Ended("failed", _silent(silence))
 
