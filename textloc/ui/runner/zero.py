@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import lru_cache
 
+from textloc.checkpoints import hardware
 from textloc.checkpoints.known import find
 from textloc.ui import models, settings
 from textloc.ui.runner import loaded
@@ -38,9 +39,14 @@ _timed: dict[tuple[str, str], float] = {}
 
 def prepare() -> None:
     """Have the models that are offered put on the GPU, before the page is launched and in the
-    thread that launches it; all where the owner lists them, else the first."""
+    thread that launches it: the first, and of those that the owner lists as many as half of the GPU
+    holds. Others are loaded when they are asked for, while the GPU is lent."""
     _on_gpu()
-    for name in models.names()[: len(settings.read().models) or 1]:
+    room = hardware.ZERO_GPU / 2
+    for number, name in enumerate(models.names()[: len(settings.read().models) or 1]):
+        room -= 1e9 * _gigabytes(name)
+        if number and room < 0:
+            return
         loaded.load(name)
 
 
@@ -72,9 +78,13 @@ def seconds(order: Order) -> int:
     most = settings.read().gpu_seconds
     if (timed := _timed.get(_kind(order))) is not None:
         return round(min(most, max(LEAST, _MARGIN * timed * _units(order))))
-    known = find(order.model)
-    gigabytes = known.gigabytes if known is not None else 10.0
-    return round(min(most, LEAST + _GIGABYTE_ROW * gigabytes * _units(order)))
+    guess = LEAST + _GIGABYTE_ROW * _gigabytes(order.model) * _units(order)
+    return round(min(most, guess))
+
+
+def _gigabytes(model: str) -> float:
+    known = find(model)
+    return known.gigabytes if known is not None else 10.0
 
 
 def _kind(order: Order) -> tuple[str, str]:
