@@ -65,7 +65,7 @@ def test_runs_on_a_gpu_that_is_lent(results: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CODE],
         env=environment,
-        timeout=240,
+        timeout=900,
         capture_output=True,
         text=True,
     )

@@ -1,6 +1,7 @@
 """What is done where the model is, the same in all places."""
 
 import os
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -58,6 +59,8 @@ def _work(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> None:
 
 
 def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
     from textloc.checkpoints.memory import is_out_of_memory
 
-    return isinstance(error, MemoryError) or is_out_of_memory(error)
+    return is_out_of_memory(error)
