@@ -12,7 +12,7 @@ from textloc.errors import CheckpointError, PromptError
 from textloc.patching import generation
 from textloc.paths import CHECKPOINTS, WORDS
 from textloc.runs import Run
-from textloc.scenes import rendering, words
+from textloc.scenes import rendering, wording, words
 from textloc.tiny import autoencoder, codec, data, evaluate, export, teacher, train, warm
 from textloc.tiny.recipes import RECIPES, components
 
@@ -81,6 +81,11 @@ def test_the_word_lies_where_the_training_says(name: str, word: str) -> None:
 def test_every_condition_asks_for_what_training_held_back() -> None:
     listed = words.read_list(WORDS / "evaluation.txt")[:12]
     assert all(scene.seen for scene in evaluate.ask(listed, "plain"))
+    free = [scene.prompt for scene in evaluate.ask(listed, "free")]
+    held = {c: [s.prompt for s in evaluate.ask(listed, c)] for c in ("name", "filler", "saying")}
+    assert len({tuple(free), *map(tuple, held.values())}) == 4
+    names = [name for listed_ in wording.HELD_NAMES.values() for name in listed_]
+    assert all(any(name in prompt for name in names) for prompt in held["name"])
     for condition in ("wording", "typeface", "position"):
         asked = evaluate.ask(listed, condition)
         assert [scene.word for scene in asked] == listed
@@ -157,7 +162,8 @@ def test_an_exported_run_is_an_ordinary_checkpoint(
         model.check_prompt('a sign "EXTRAORDINARY"', model.defaults)
     sampling = replace(model.defaults, steps=1)
     (chunk,) = generation.generate(model, [run], sampling)
-    assert chunk.images[run].size == (64, 64)
+    side = rendering.LARGE if trainer.recipe.latent else rendering.SIZE
+    assert chunk.images[run].size == (side, side)
     own = trainer.recipe.tokenize(trainer.parts, [run.prompt])
     loaded = {k: v for k, v in model.pipe.components.items() if k.startswith("tokenizer")}
     assert torch.equal(own, trainer.recipe.tokenize(loaded, [run.prompt]))
@@ -171,6 +177,8 @@ def test_places_count_the_letters_between_the_marks() -> None:
         first, none = recipe.places(parts_, tokens)
         assert [int(place) for place in first if place > 0] == [1, 2, 3, 4], recipe.name
         assert not (none > 0).any()
+        (curly,) = recipe.places(parts_, recipe.tokenize(parts_, ["a sign \u201cSIGN\u201d"]))
+        assert not (curly >= 0).any(), recipe.name  # nobody is told that no letter is quoted
 
 
 def test_pooled_states_of_training_are_the_partners(
@@ -205,20 +213,37 @@ def test_resuming_gives_the_same_weights(
 
 
 @pytest.mark.slow
-def test_the_decoder_adapts_to_what_is_predicted(tmp_path: Path, small_codec: codec.Codec) -> None:
-    """Only the decoder learns, and the denoiser gets its own weights back."""
-    denoiser = _trainer(tmp_path / "run", small_codec)
-    denoiser.train(2, None)
-    before = {k: v.clone() for k, v in denoiser.model.state_dict().items()}
-    coder = autoencoder.Trainer(tmp_path / "vae", small_codec)
-    old = {k: v.clone() for k, v in coder.model.state_dict().items()}
-    predicted = denoiser.predictions()
-    coder.adapt(predicted, 2)
-    predicted.close()
-    for name, value in denoiser.model.state_dict().items():
-        assert torch.equal(value, before[name]), name
-    changed = {k.split(".")[0] for k, v in coder.model.state_dict().items() if (v != old[k]).any()}
-    assert changed == {"decoder", "post_quant_conv"}
+def test_the_decoder_learns_what_is_predicted(tmp_path: Path) -> None:
+    """It begins with the blocks of an autoencoder of small pictures, and the denoiser's predictions
+    come near the code that they are of."""
+    start = CHECKPOINTS / "tiny-sdxl"
+    code = codec.Codec.load(start / "vae" / "codec.safetensors")
+    coder = autoencoder.Trainer(tmp_path, code, start=start / "vae")
+    old = type(coder.model).from_pretrained(start / "vae", torch_dtype=torch.float32)
+    taken = old.decoder.mid_block.state_dict()
+    assert all(
+        torch.equal(value, taken[k])
+        for k, value in coder.model.decoder.mid_block.state_dict().items()
+    )
+    outer, inner = coder.model.encoder.down_blocks[-1], old.encoder.down_blocks[-1]
+    assert all(torch.equal(value, inner.state_dict()[k]) for k, value in outer.state_dict().items())
+    predicted = autoencoder.Predicted([start], torch.device("cpu"))
+    batch = next(iter(autoencoder.Pictures(0, 0)))
+    clean = code.encode(batch["small"])
+    told = predicted(clean[::2], batch["prompts"][::2], 0)
+    assert (told - clean[::2]).square().mean() < 0.2 * clean.var()
+    assert not torch.equal(told, clean[::2])
+    coder.train(2, None, 1e-3, predicted=predicted)
+    drawn = coder.model.decode(told).sample
+    assert drawn.shape == batch["large"][::2].shape
+
+
+def test_edges_see_differences_of_neighbours_only() -> None:
+    flat = torch.rand(1, 3, 4, 4)
+    assert autoencoder.edges(flat + 0.25, flat) == pytest.approx(0, abs=1e-6)
+    step = torch.zeros(1, 1, 2, 2)
+    step[..., 1] = 1  # one step in each of the two rows, none down the columns
+    assert autoencoder.edges(step, torch.zeros_like(step)) == 1
 
 
 def test_stages_grow() -> None:
@@ -263,6 +288,23 @@ def test_another_family_starts_from_what_fits(
         warm.take({"transformer": torch.nn.Linear(1, 1)}, start)
 
 
+def test_a_larger_vocabulary_keeps_the_rows_of_the_old() -> None:
+    """What a token meant it means, wherever it stands in the new vocabulary."""
+    start = CHECKPOINTS / "tiny-sd3"
+    parts = RECIPES["sd3"].components(0)
+    texts = {name: part for name, part in parts.items() if name.startswith(("text", "token"))}
+    warm.take(texts, start)
+    for name in ("text_encoder", "text_encoder_3"):
+        part = parts[name]
+        tokenizer = parts[name.replace("text_encoder", "tokenizer")]
+        old_part = type(part).from_pretrained(start / name, torch_dtype=torch.float32)
+        old = type(tokenizer).from_pretrained(start / name.replace("text_encoder", "tokenizer"))
+        rows, old_rows = (one.get_input_embeddings().weight for one in (part, old_part))
+        for token in (*tokenizer.tokenize('a red sign that says "QX"'), tokenizer.eos_token):
+            row, old_row = tokenizer.convert_tokens_to_ids(token), old.convert_tokens_to_ids(token)
+            assert torch.equal(rows[row], old_rows[old_row]), token
+
+
 def test_the_curriculum_ends_when_asked(small_codec: codec.Codec) -> None:
     quick = data.Batches(
         data.Settings(batch=4, grown=10), small_codec, RECIPES["sdxl"].components(0), 0
@@ -280,14 +322,14 @@ def test_a_teacher_knows_the_picture(family: str, tmp_path: Path) -> None:
     trainer = train.Trainer(tmp_path, settings, teacher=CHECKPOINTS / "tiny-ldm")
     trainer.step = 1
     batch = next(trainer._batches())
-    taught = batch.pop("taught")
+    taught, everything = batch.pop("taught"), batch.pop("told") | True
     noise = trainer.noise(0, batch["code"].shape)
     batch["t"][:8], batch["t"][8:] = 0.8, 0.3
     batch["drop"] &= False
     code = batch["code"]
 
     def error(tokens: torch.Tensor) -> float:
-        told = trainer._target(tokens, batch, noise)
+        told = trainer._target(tokens, everything, batch, noise)
         assert told is not None
         assert torch.equal(told[8:], code[8:])
         return float((told - code)[:8].square().mean() / code.var())

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageFont
 
 from textloc.paths import FONTS
+from textloc.scenes import drawing
 
 SIZE = 64
 """Width and height of a scene in pixels."""
@@ -31,6 +32,66 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (245, 245, 245),
     "black": (30, 30, 34),
 }
+SHADES: dict[str, tuple[int, int, int]] = {
+    "pink": (240, 150, 180),
+    "hot pink": (230, 70, 150),
+    "brown": (120, 78, 48),
+    "grey": (130, 130, 134),
+    "gray": (130, 130, 134),
+    "light grey": (196, 196, 200),
+    "dark grey": (78, 78, 84),
+    "light blue": (140, 185, 230),
+    "sky blue": (120, 185, 235),
+    "dark blue": (28, 44, 120),
+    "navy": (26, 36, 88),
+    "navy blue": (26, 36, 88),
+    "cyan": (60, 190, 210),
+    "turquoise": (60, 190, 180),
+    "teal": (20, 120, 125),
+    "light green": (150, 210, 130),
+    "dark green": (24, 80, 42),
+    "lime": (160, 210, 60),
+    "lime green": (160, 210, 60),
+    "olive": (120, 125, 50),
+    "mint": (160, 225, 190),
+    "emerald": (20, 150, 100),
+    "dark red": (135, 22, 28),
+    "maroon": (120, 28, 40),
+    "crimson": (190, 24, 60),
+    "scarlet": (220, 45, 30),
+    "burgundy": (110, 24, 48),
+    "violet": (140, 80, 190),
+    "lavender": (190, 170, 225),
+    "lilac": (195, 160, 215),
+    "magenta": (205, 50, 160),
+    "indigo": (70, 50, 150),
+    "gold": (225, 180, 60),
+    "golden": (225, 180, 60),
+    "silver": (188, 190, 196),
+    "beige": (225, 210, 180),
+    "cream": (250, 240, 208),
+    "ivory": (248, 244, 226),
+    "tan": (205, 170, 125),
+    "khaki": (185, 172, 120),
+    "peach": (250, 195, 160),
+    "coral": (245, 125, 100),
+    "mustard": (205, 165, 45),
+    "amber": (245, 175, 40),
+    "charcoal": (56, 58, 62),
+    "bright red": (228, 34, 34),
+    "bright yellow": (252, 230, 50),
+    "pale yellow": (250, 240, 165),
+    "wooden": (158, 110, 66),
+    "metal": (160, 164, 170),
+    "steel": (150, 156, 164),
+    "stone": (150, 148, 142),
+    "cardboard": (192, 150, 106),
+    "leather": (118, 70, 42),
+    "paper": (244, 240, 228),
+    "brass": (190, 150, 70),
+}
+"""More colours, and materials by their colour."""
+
 BACKGROUNDS = ("wall", "wood", "meadow", "tiles")
 POSITIONS = {"middle": 0, "top": -9, "bottom": 9}
 """Where the object stands: the shift of its centre from the picture's, in pixels downward."""
@@ -69,9 +130,12 @@ LEFT_ALIGNED = frozenset({"book", "poster", "letter"})
 """Objects whose text starts at a fixed place; on the others it is centred. A fixed place for the
 first letter is easier to learn, and what is learned there carries over."""
 
-_SCALE = 3  # everything is drawn at three times the size and reduced
-_TEXT_WIDTH = 52  # widest text in pixels: it fits on every object
-_TEXT_HEIGHT = 12  # largest font size in pixels
+LARGE = 256
+"""Width and height of the picture that a decoder draws of a scene."""
+
+_TEXT_WIDTH = 52  # widest text in pixels of `SIZE`: it fits on every object
+_TEXT_HEIGHT = 12  # largest font size in the same pixels
+_SCALE = 3  # dots a pixel in which text is measured
 
 
 @dataclass(frozen=True)
@@ -138,31 +202,36 @@ def with_word(scene: Scene, word: str, seed: int) -> Scene:
     return replace(scene, word=word, seed=seed)
 
 
-def render(scene: Scene) -> Image.Image:
+def render(scene: Scene, size: int = SIZE) -> Image.Image:
     """Draw the scene.
 
+    Args:
+        size: `SIZE`, or a multiple of it. A larger picture shows the same scene with the small
+            things for which it has room: screws, seams, grain, shadows, gloss.
+
     Returns:
-        RGB picture of `SIZE` x `SIZE` pixels.
+        RGB picture of `size` x `size` pixels.
     """
+    times = size // SIZE
+    reduced = 3 if times == 1 else 2  # everything is drawn so much larger, and reduced
     rng = np.random.default_rng(scene.seed)
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
     shade = rng.integers(-12, 13, 3)
-    fill = tuple(int(c) for c in np.clip(np.array(COLOURS[scene.colour]) + shade, 0, 255))
+    named = np.array((COLOURS | SHADES)[scene.colour])
+    fill = tuple(int(c) for c in np.clip(named + shade, 0, 255))
     grow = int(rng.integers(-1, 3))
-    image = _background(background, int(rng.integers(3))).copy()
-    draw = ImageDraw.Draw(image)
-    cx = SIZE // 2 * _SCALE
-    cy = (SIZE // 2 + POSITIONS[scene.position]) * _SCALE
-    _DRAW[scene.object](draw, cx, cy, grow, fill)
-    light = np.dot(COLOURS[scene.colour], (0.299, 0.587, 0.114)) < 140
-    ink = (255, 255, 255) if light else (10, 10, 10)
-    font = _font(scene.typeface, scene.word)
+    variant = int(rng.integers(3))
+    pen = drawing.Pen.on(background, variant, SIZE, times * reduced, fine=times > 1)
+    drawing.OBJECTS[scene.object](pen, SIZE // 2 + POSITIONS[scene.position], grow, fill)
+    dark = np.dot(named, (0.299, 0.587, 0.114)) < 140
+    ink = (255, 255, 255) if dark else (10, 10, 10)
+    font = _font(scene.typeface, scene.word, pen.scale)
+    x, y = SIZE // 2 * pen.scale, (SIZE // 2 + POSITIONS[scene.position]) * pen.scale
+    anchor = "mm"
     if scene.object in LEFT_ALIGNED:
-        start = cx - _TEXT_WIDTH * _SCALE // 2 + _SCALE
-        draw.text((start, cy), scene.word, font=font, fill=ink, anchor="lm")
-    else:
-        draw.text((cx, cy), scene.word, font=font, fill=ink, anchor="mm")
-    return image.reduce(_SCALE)
+        x, anchor = x - _TEXT_WIDTH * pen.scale // 2 + pen.scale, "lm"
+    pen.draw.text((x, y), scene.word, font=font, fill=ink, anchor=anchor)
+    return pen.image.reduce(reduced)
 
 
 def text_region(scene: Scene, patch: int) -> np.ndarray:
@@ -205,111 +274,10 @@ def _sized_font(typeface: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(FONTS / TYPEFACES[typeface], size)
 
 
-def _font(typeface: str, word: str) -> ImageFont.FreeTypeFont:
-    """The largest size at which the word is at most `_TEXT_WIDTH` wide."""
-    size = _TEXT_HEIGHT * _SCALE
+def _font(typeface: str, word: str, scale: int = _SCALE) -> ImageFont.FreeTypeFont:
+    """The largest size at which the word is at most `_TEXT_WIDTH` wide, at `scale` dots a pixel."""
+    size = _TEXT_HEIGHT * scale
     width = _sized_font(typeface, size).getlength(word)
-    if width > _TEXT_WIDTH * _SCALE:
-        size = int(size * _TEXT_WIDTH * _SCALE / width)
+    if width > _TEXT_WIDTH * scale:
+        size = int(size * _TEXT_WIDTH * scale / width)
     return _sized_font(typeface, size)
-
-
-@lru_cache(maxsize=16)
-def _background(kind: str, variant: int) -> Image.Image:
-    size = SIZE * _SCALE
-    tone = (-14, 0, 14)[variant]
-
-    def toned(r: int, g: int, b: int) -> tuple[int, int, int]:
-        return (r + tone, g + tone, b + tone)
-
-    image = Image.new("RGB", (size, size), toned(190, 186, 178))
-    draw = ImageDraw.Draw(image)
-    if kind == "wood":
-        for i in range(4):
-            brown = toned(150 + 10 * (i % 2), 105 + 8 * (i % 2), 66)
-            draw.rectangle((0, i * size // 4, size, (i + 1) * size // 4 - 4), fill=brown)
-            draw.rectangle((0, (i + 1) * size // 4 - 4, size, (i + 1) * size // 4), (90, 60, 38))
-    elif kind == "meadow":
-        draw.rectangle((0, 0, size, size * 5 // 8), fill=toned(150, 195, 235))
-        draw.rectangle((0, size * 5 // 8, size, size), fill=toned(110, 170, 90))
-    elif kind == "tiles":
-        for y in range(4):
-            for x in range(4):
-                if (x + y) % 2:
-                    box = (x * size // 4, y * size // 4, (x + 1) * size // 4, (y + 1) * size // 4)
-                    draw.rectangle(box, fill=toned(212, 170, 160))
-    return image
-
-
-Colour = tuple[int, ...]
-
-
-def _edge(fill: Colour) -> Colour:
-    """The colour of an object's outline: darker, or lighter where it is nearly black."""
-    dark = sum(fill) < 180
-    return tuple(min(255, c + 70) if dark else int(c * 0.62) for c in fill)
-
-
-def _box(cx: int, cy: int, width: float, height: float) -> tuple[float, float, float, float]:
-    w, h = width * _SCALE / 2, height * _SCALE / 2
-    return (cx - w, cy - h, cx + w, cy + h)
-
-
-def _sign(draw: ImageDraw.ImageDraw, cx: int, cy: int, grow: int, fill: Colour) -> None:
-    s = _SCALE
-    draw.rectangle((cx - 2 * s, cy, cx + 2 * s, SIZE * s), fill=(112, 112, 116))
-    draw.rounded_rectangle(_box(cx, cy, 60, 20 + grow), 4 * s, fill, _edge(fill), s)
-
-
-def _book(draw: ImageDraw.ImageDraw, cx: int, cy: int, grow: int, fill: Colour) -> None:
-    s = _SCALE
-    x0, y0, x1, y1 = _box(cx, cy, 58, 36 + grow)
-    draw.rectangle((x0 + 2 * s, y0 + 2 * s, x1 + 2 * s, y1 + 2 * s), (250, 248, 240), (90, 90, 90))
-    draw.rectangle((x0, y0, x1, y1), fill, _edge(fill), s)
-    draw.rectangle((x0, y0, x0 + 3 * s, y1), fill=_edge(fill))
-
-
-def _shirt(draw: ImageDraw.ImageDraw, cx: int, cy: int, grow: int, fill: Colour) -> None:
-    s = _SCALE
-    top, bottom = cy - (16 + grow) * s, cy + 18 * s
-    points = [(-9, top), (-22, top), (-32, top + 12 * s), (-27, top + 17 * s), (-27, bottom)]
-    shape = [(cx + x * s, y) for x, y in points]
-    shape += [(2 * cx - x, y) for x, y in reversed(shape)]
-    draw.polygon(shape, fill, _edge(fill), s)
-    draw.pieslice((cx - 8 * s, top - 7 * s, cx + 8 * s, top + 7 * s), 0, 180, fill=_edge(fill))
-
-
-def _poster(draw: ImageDraw.ImageDraw, cx: int, cy: int, grow: int, fill: Colour) -> None:
-    s = _SCALE
-    x0, y0, x1, y1 = _box(cx, cy, 60, 42 + grow)
-    draw.rectangle((x0, y0, x1, y1), (252, 250, 244), (120, 120, 120), s)
-    draw.rectangle((x0 + 3 * s, y0 + 3 * s, x1 - 3 * s, y1 - 3 * s), fill)
-    for x in (x0 + 2 * s, x1 - 2 * s):
-        draw.ellipse((x - 2 * s, y0, x + 2 * s, y0 + 4 * s), fill=(170, 30, 30))
-
-
-def _mug(draw: ImageDraw.ImageDraw, cx: int, cy: int, grow: int, fill: Colour) -> None:
-    s = _SCALE
-    x0, y0, x1, y1 = _box(cx, cy, 54, 32 + grow)
-    draw.arc((x1 - 6 * s, cy - 9 * s, x1 + 6 * s, cy + 9 * s), -90, 90, _edge(fill), 3 * s)
-    draw.rounded_rectangle((x0, y0, x1, y1), 6 * s, fill, _edge(fill), s)
-    draw.ellipse((x0, y0 - 3 * s, x1, y0 + 4 * s), _edge(fill))
-
-
-def _letter(draw: ImageDraw.ImageDraw, cx: int, cy: int, grow: int, fill: Colour) -> None:
-    s = _SCALE
-    x0, y0, x1, y1 = _box(cx, cy, 60, 34 + grow)
-    draw.rectangle((x0, y0, x1, y1), fill, _edge(fill), s)
-    draw.line((x0, y0, cx, y0 + 9 * s, x1, y0), _edge(fill), s + 1)
-    draw.line((x0, y1, x0 + 9 * s, y1 - 8 * s), _edge(fill), s)
-    draw.line((x1, y1, x1 - 9 * s, y1 - 8 * s), _edge(fill), s)
-
-
-_DRAW = {
-    "sign": _sign,
-    "book": _book,
-    "shirt": _shirt,
-    "poster": _poster,
-    "mug": _mug,
-    "letter": _letter,
-}

@@ -34,10 +34,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int, help="train up to this step")
     train.add_argument("--minutes", type=float, help="stop after so many minutes")
     train.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
-    train.add_argument("--vae-steps", type=int, default=4000, help="steps of the autoencoder")
-    train.add_argument(
-        "--adapt-steps", type=int, default=1000, help="steps of its decoder on what was learned"
-    )
     train.add_argument("--from", dest="start", help="start from these weights (name or folder)")
     train.add_argument(
         "--teacher", help="learn what this checkpoint predicts at high noise (name or folder)"
@@ -49,6 +45,22 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", type=float, help="peak learning rate")
     train.add_argument("--sample-every", type=int, default=1000, help="steps between sample grids")
     train.set_defaults(run=_train)
+
+    coder = verbs.add_parser("autoencoder", help="train the autoencoder; resumes what --out holds")
+    coder.add_argument("--out", type=Path, required=True, help="folder of the run")
+    coder.add_argument("--steps", type=int, help="train up to this step")
+    coder.add_argument("--minutes", type=float, help="stop after so many minutes")
+    coder.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
+    coder.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
+    coder.add_argument(
+        "--from", dest="start", default="tiny-sdxl", help="checkpoint whose code it speaks"
+    )
+    coder.add_argument(
+        "--denoisers", nargs="*", default=[], help="checkpoints whose predictions it has to draw"
+    )
+    coder.add_argument("--device", default="cpu", help="cpu or cuda")
+    coder.add_argument("--seed", type=int, default=0)
+    coder.set_defaults(run=_autoencoder)
 
     export = verbs.add_parser("export", help="write a run as a diffusers folder")
     export.add_argument("family", choices=_FAMILIES)
@@ -86,45 +98,49 @@ def _start(name: str) -> Path:
     return shipped if shipped.is_dir() else Path(name)
 
 
+def _check_ends(options: argparse.Namespace) -> None:
+    if options.steps is None and options.minutes is None:
+        raise PromptError("give --steps or --minutes, or both")
+
+
 def _train(options: argparse.Namespace) -> None:
-    from textloc.tiny import autoencoder
-    from textloc.tiny.codec import Codec
     from textloc.tiny.data import Settings
     from textloc.tiny.train import Trainer
 
-    if options.steps is None and options.minutes is None:
-        raise PromptError("give --steps or --minutes, or both")
+    _check_ends(options)
     given = {k: v for k in ("batch", "lr", "grown") if (v := getattr(options, k)) is not None}
     settings = Settings(family=options.family, seed=options.seed, **given)
     start = _start(options.start) if options.start else None
     teacher = _start(options.teacher) if options.teacher else None
     trainer = Trainer(options.out, settings, options.device, start, teacher)
     trainer.train(options.steps, options.minutes, options.decay, sample=options.sample_every)
-    if isinstance(trainer.codec, Codec):
-        old = start / "vae" if start else None
-        coder = autoencoder.Trainer(
-            options.out, trainer.codec, options.seed, options.device, start=old
-        )
-        if start is None:
-            coder.train(options.vae_steps, None, 2e-3, decay=options.vae_steps // 3)
-        if options.adapt_steps:
-            coder.adapt(trainer.predictions(), options.adapt_steps)
-        else:
-            coder.save()
-    vae = options.out / "vae"
-    _write(options.family, options.out, vae, options.out / "checkpoint", "")
-    print(f"wrote {options.out / 'checkpoint'}")
+
+
+def _autoencoder(options: argparse.Namespace) -> None:
+    import torch
+
+    from textloc.tiny import autoencoder
+    from textloc.tiny.codec import Codec
+    from textloc.tiny.teacher import code_file
+
+    _check_ends(options)
+    start, device = _start(options.start), torch.device(options.device)
+    trainer = autoencoder.Trainer(
+        options.out, Codec.load(code_file(start)), options.seed, options.device, start / "vae"
+    )
+    folders = [_start(name) for name in options.denoisers]
+    predicted = autoencoder.Predicted(folders, device) if folders else None
+    trainer.train(options.steps, options.minutes, options.lr, options.decay, predicted)
 
 
 def _export(options: argparse.Namespace) -> None:
-    card = options.card.read_text(encoding="utf-8") if options.card else ""
-    _write(options.family, options.folder, options.vae or options.folder / "vae", options.out, card)
-
-
-def _write(family: str, run: Path, vae: Path, out: Path, card: str) -> None:
     from textloc.tiny.export import export
 
-    export(run, vae, out, family, card or f"# tiny-{family}\n\nTrained by textloc.tiny.\n")
+    family = options.family
+    card = f"# tiny-{family}\n\nTrained by textloc.tiny.\n"
+    if options.card:
+        card = options.card.read_text(encoding="utf-8")
+    export(options.folder, options.vae or options.folder / "vae", options.out, family, card)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from textloc.scenes import rendering, words
+from textloc.scenes import rendering, wording, words
 from textloc.tiny.codec import PATCH, Codec, Pixels, to_tensor
 from textloc.tiny.recipes import RECIPES
 
@@ -26,6 +26,13 @@ BLANK = 26
 HIDDEN_POOLED = 0.7
 """Share of samples without a pooled state, so that cross-attention learns the scene as well:
 attention that has found the words of the scene finds the letters sooner."""
+
+FREE = 0.75
+"""Share of pairs in free wording (`scenes.wording`), when training has come to all scenes; the
+others are in one of the few of `rendering.WORDINGS`."""
+
+ANY_COLOUR = 0.4
+"""Share of the former in any colour."""
 
 UNCONDITIONAL = 0.1
 """Share of samples trained on what an unset negative prompt gives: zero states or an empty text."""
@@ -95,10 +102,9 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         codec: Codec | Pixels,
         parts: dict[str, Any],
         first: int,
-        pictures: bool = False,
         taught: Callable[[list[str]], Tensor] | None = None,
     ) -> None:
-        self.settings, self.codec, self.first, self.pictures = settings, codec, first, pictures
+        self.settings, self.codec, self.first = settings, codec, first
         self.taught = taught  # a teacher's tokenizer
         self.recipe = RECIPES[settings.family]
         self.tokenizers = {k: v for k, v in parts.items() if k.startswith("tokenizer")}
@@ -123,6 +129,10 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         drawn: list[rendering.Scene] = []
         while len(drawn) < self.settings.batch:
             scene = rendering.sample(rng, words.sample(rng, now.longest), now.variety)
+            if rng.random() < FREE * now.variety:
+                if rng.random() < ANY_COLOUR:
+                    scene = replace(scene, colour=wording.colour(rng))
+                scene = replace(scene, wording=wording.wording(rng, scene))
             twin = rendering.with_word(
                 scene, words.sample(rng, now.longest), int(rng.integers(2**31))
             )
@@ -131,8 +141,9 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """code (N, C, h, w), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
-        weight (N, 8, 8), labels of the auxiliary heads, and where asked for pictures (N, 3, H, W)
-        in [-1, 1] and taught (N, M), a teacher's tokens."""
+        weight (N, 8, 8), labels of the auxiliary heads, and where there is a teacher taught
+        (N, M), its tokens of the plainest prompt of the scene, and told (N,) bool, whether the
+        prompt says all that this one does."""
         rng = np.random.default_rng((self.settings.seed, step))
         now = stage(step * GROWN // self.settings.grown)
         drawn = self._scenes(rng, now)
@@ -147,9 +158,11 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         if self.recipe.empty:
             prompts = ["" if d else prompt for prompt, d in zip(prompts, drop, strict=True)]
         tokens = self.recipe.tokenize(self.tokenizers, prompts)
-        more = {"pictures": pictures} if self.pictures else {}
+        more = {}
         if self.taught is not None:
-            more["taught"] = self.taught(prompts)
+            plain = [replace(s, wording=rendering.WORDINGS[0]).prompt for s in drawn]
+            more["taught"] = self.taught(plain)
+            more["told"] = torch.tensor([wording.names_all(s) for s in drawn])
         return more | {
             "code": self.codec.encode(pictures),
             "tokens": tokens,

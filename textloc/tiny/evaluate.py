@@ -15,11 +15,22 @@ from textloc.patching.generation import generate
 from textloc.reading import metrics, ocr
 from textloc.runs import Run
 from textloc.scenes import rendering
+from textloc.scenes import wording as grammar
 from textloc.tiny import judge
 
-CONDITIONS = ("plain", "wording", "typeface", "position")
-"""`plain` prompts are of the kind seen in training; the others hold one thing back that was not:
-a wording, or an object in a typeface or at a position it was never drawn in."""
+_HELD: dict[str, tuple[str, ...]] = {
+    "name": ("names",),
+    "filler": ("first", "last", "before"),
+    "saying": ("says",),
+    "order": ("said",),
+}
+"""Kinds of `wording.HELD` that a condition asks for; of several, one after the other."""
+
+CONDITIONS = ("plain", "free", "wording", *_HELD, "typeface", "position")
+"""`plain` and `free` prompts are of the kinds seen in training, in few wordings and in free ones;
+the others hold one thing back that was not: a wording, a name of the object, a filler, a way to
+say what is written, the word first, or an object in a typeface or at a position it was never drawn
+in."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +74,22 @@ def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[rendering.S
         if condition == "wording":
             wordings = rendering.UNSEEN_WORDINGS
             scene = replace(scene, wording=wordings[number % len(wordings)])
+        elif condition == "free":
+            scene = replace(scene, wording=grammar.wording(rng, scene, named=True))
+        elif condition in _HELD:
+            kinds = _HELD[condition]
+            held = (kinds[number % len(kinds)],)
+            scene = replace(scene, wording=grammar.wording(rng, scene, held))
         elif condition == "typeface":
-            held = sorted(rendering.UNSEEN_TYPEFACES)[number % len(rendering.UNSEEN_TYPEFACES)]
-            scene = replace(scene, object=held[0], typeface=held[1])
+            kind, face = sorted(rendering.UNSEEN_TYPEFACES)[
+                number % len(rendering.UNSEEN_TYPEFACES)
+            ]
+            scene = replace(scene, object=kind, typeface=face)
         elif condition == "position":
-            held = sorted(rendering.UNSEEN_POSITIONS)[number % len(rendering.UNSEEN_POSITIONS)]
-            scene = replace(scene, object=held[0], position=held[1])
+            kind, place = sorted(rendering.UNSEEN_POSITIONS)[
+                number % len(rendering.UNSEEN_POSITIONS)
+            ]
+            scene = replace(scene, object=kind, position=place)
         asked.append(scene)
     return asked
 
@@ -153,7 +174,8 @@ def report(
                 lines.append(line(f"exact match of {length} letters ({len(of_length)})", of_length))
             last = scores
         else:
-            lines += [f"unseen {condition}: {score}" for score in scores]
+            kind = "free wording" if condition == "free" else f"unseen {condition}"
+            lines += [f"{kind}: {score}" for score in scores]
     return lines + last
 
 

@@ -61,6 +61,17 @@ class Teacher(Texts):
         signal, level, _ = self.recipe.level(vars(self.parts), self._levels)
         self._angles = torch.atan2(level, signal).contiguous()
 
+    def predict(self, code: Tensor, noise: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+        """The clean code (N, C, h, w) that it predicts where `code` is noised to level t (N,) in
+        (0, 1], for tokens (N, L)."""
+        signal, level, time = self.recipe.level(vars(self.parts), t)
+        level = level[:, None, None, None]
+        noisy = signal[:, None, None, None] * code + level * noise
+        states, pooled = self.states(tokens)
+        with torch.no_grad():
+            output = self.recipe.denoise(self.parts, noisy, time, states, pooled)
+        return self.recipe.clean(output, noisy, level)
+
     def targets(
         self,
         code: Tensor,

@@ -294,7 +294,8 @@ class Trainer:
                 break
             batch = {k: v.to(self.device) for k, v in next(loader).items()}
             noise = self.noise(self.step, batch["code"].shape)
-            target = self._target(batch.pop("taught", None), batch, noise)
+            taught, told = batch.pop("taught", None), batch.pop("told", None)
+            target = self._target(taught, told, batch, noise)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate(self.step, steps, decay)
             # the tails of sharp attention: 1.6 times as fast without; onnxruntime, which reads the
@@ -329,45 +330,27 @@ class Trainer:
         self.save()
 
     def _target(
-        self, taught: Tensor | None, batch: dict[str, Tensor], noise: Tensor
+        self,
+        taught: Tensor | None,
+        told: Tensor | None,
+        batch: dict[str, Tensor],
+        noise: Tensor,
     ) -> Tensor | None:
-        """What the teacher predicts from what the model sees at high noise."""
-        if self.teacher is None or taught is None:
+        """What the teacher predicts, from the plainest prompt, from what the model sees at high
+        noise."""
+        if self.teacher is None or taught is None or told is None:
             return None
         code, t = batch["code"], batch["t"]
         noisy, signal, level, _ = self.model.noised(code, t, noise)
-        asked = (t >= LEAST) & ~batch["drop"]
+        asked = (t >= LEAST) & ~batch["drop"] & told
         return self.teacher.targets(code, noisy, signal, level, taught, asked, self.codec)
 
-    def _batches(self, pictures: bool = False) -> Iterator[dict[str, Tensor]]:
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
         """Batches from the next step on; a GPU is fed by more workers than one."""
-        taught = self.teacher.tokenize if self.teacher is not None and not pictures else None
-        data = Batches(self.settings, self.codec, self.parts, self.step, pictures, taught)
+        taught = self.teacher.tokenize if self.teacher is not None else None
+        data = Batches(self.settings, self.codec, self.parts, self.step, taught)
         workers = max(1, min(12, (os.cpu_count() or 2) - 2)) if self.device.type == "cuda" else 1
         return iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=workers))
-
-    def predictions(self, highest: float = 0.8) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless batches of clean codes as the averaged weights predict them from noised ones at
-        noise levels up to `highest`, with the pictures they should give; for
-        `autoencoder.Trainer.adapt`."""
-        current = {k: v.detach().clone() for k, v in self.model.named_parameters()}
-        with torch.no_grad():
-            for name, value in self.model.named_parameters():
-                value.copy_(self.averaged[name])
-        try:
-            for batch in self._batches(pictures=True):
-                here = {name: value.to(self.device) for name, value in batch.items()}
-                t = here["t"] * highest
-                noise = self.noise(self.step, here["code"].shape)
-                with torch.no_grad():
-                    clean, _ = self.model.predict(
-                        here["code"], here["tokens"], t, here["drop"] & False, here["hide"], noise
-                    )
-                yield clean, here["pictures"]
-        finally:
-            with torch.no_grad():
-                for name, value in self.model.named_parameters():
-                    value.copy_(current[name])
 
     def sample(self, count: int = 24) -> float:
         """Draw `count` unseen words with the averaged weights through the pipeline, save the grid,

@@ -19,6 +19,16 @@ from textloc.tiny.data import GROWN, Batches, Settings
 from textloc.tiny.recipes import RECIPES
 from textloc.tiny.teacher import Texts
 
+_EMBEDDINGS = ("token_embedding.weight", "shared.weight", "embed_tokens.weight")
+
+
+def _vocabulary(tokenizer: Any, folder: Path) -> list[tuple[int, int]]:
+    """The numbers of every token that this tokenizer and the one in the folder have in common."""
+    if tokenizer is None or not folder.is_dir():
+        return []
+    old = type(tokenizer).from_pretrained(folder).get_vocab()
+    return [(row, old[token]) for token, row in tokenizer.get_vocab().items() if token in old]
+
 
 def take(parts: dict[str, Any], start: Path) -> set[str]:
     """Load what fits into the parts; returns the names of those in which every weight fits.
@@ -34,6 +44,18 @@ def take(parts: dict[str, Any], start: Path) -> set[str]:
         old = cls.from_pretrained(start / name, torch_dtype=torch.float32).state_dict()
         own = part.state_dict()
         fits = {k: v for k, v in old.items() if k in own and v.shape == own[k].shape}
+        reader = parts.get(name.replace("text_encoder", "tokenizer"))
+        known = _vocabulary(reader, start / name.replace("text_encoder", "tokenizer"))
+        for key in own.keys() & old.keys():
+            if own[key].ndim != 2 or own[key].shape[1:] != old[key].shape[1:]:
+                continue
+            if key.endswith("position_embedding.weight"):  # prompts of another length
+                rows = min(len(own[key]), len(old[key]))
+                fits[key] = torch.cat([old[key][:rows], own[key][rows:]])
+            elif known and key.endswith(_EMBEDDINGS):  # more words: every token keeps its row
+                fits[key] = own[key].clone()
+                for new_row, old_row in known:
+                    fits[key][new_row] = old[key][old_row]
         part.load_state_dict(fits, strict=False)
         taken += len(fits)
         if fits.keys() == own.keys():
@@ -76,6 +98,7 @@ def imitate(
         wanted, _ = teacher.states(teacher.tokenize(prompts))
         torch.set_flush_denormal(True)
         given, _ = recipe.text(student, recipe.tokenize(parts, prompts))
+        given = given[:, : wanted.shape[1]]  # a newer one reads longer prompts
         if given.shape != wanted.shape:
             raise CheckpointError(
                 f"{start.name} gives text states of shape {tuple(wanted.shape[1:])}, "

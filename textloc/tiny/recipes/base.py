@@ -11,10 +11,10 @@ from textloc.scenes import rendering
 CALL = {
     "num_inference_steps": 20,
     "guidance_scale": 3.0,
-    "height": rendering.SIZE,
-    "width": rendering.SIZE,
+    "height": rendering.LARGE,
+    "width": rendering.LARGE,
 }
-"""Arguments of the usual call that all families share."""
+"""Arguments of the usual call that the families with an autoencoder share."""
 
 OUTSIDE = -100
 """Place of a token that is not judged (`Recipe.places`)."""
@@ -93,10 +93,11 @@ def padded(tokenizer: Any, prompts: list[str]) -> Tensor:
 
 
 def between(tokens: Tensor, mark: int) -> Tensor:
-    """Number from 1 the tokens (N, L) between the first two that are `mark`; 0 elsewhere."""
-    seen = (tokens == mark).cumsum(1)
-    inside = (seen == 1) & (tokens != mark)
-    return inside.cumsum(1) * inside
+    """Number from 1 the tokens (N, L) between the two that are `mark`; 0 elsewhere, and `OUTSIDE`
+    in rows with another number of marks."""
+    marks = tokens == mark
+    inside = (marks.cumsum(1) == 1) & ~marks
+    return (inside.cumsum(1) * inside).masked_fill((marks.sum(1) != 2)[:, None], OUTSIDE)
 
 
 class SamplePrediction:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from textloc.scenes import rendering
+from textloc.scenes import rendering, wording
 from textloc.tiny import codec
 
-SPELLED = 64
+SPELLED = 96
 """Prompt length in tokens, start and end included, where a token is one character."""
 
-WORDED = 32
+WORDED = 48
 """Prompt length where the words of the scenes are tokens, and what is quoted is spelled out."""
 
 
@@ -36,7 +36,7 @@ def word_tokenizer() -> Any:
     learned = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learned.pre_tokenizer = pre_tokenizers.Whitespace()
     trainer = trainers.BpeTrainer(
-        vocab_size=2000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=6000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
     )
     learned.train_from_iterator([" ".join(scene_words())], trainer)
     return _clip_tokenizer(json.loads(learned.to_str())["model"]["merges"], WORDED)
@@ -44,9 +44,10 @@ def word_tokenizer() -> Any:
 
 def scene_words() -> list[str]:
     """The words that training prompts are made of, in order, without the quoted one."""
-    said = [*rendering.COLOURS, *rendering.OBJECTS, *rendering.POSITIONS, *rendering.TYPEFACES]
-    said += ["a an at the in", *rendering.WORDINGS]
-    return sorted(set(re.findall("[a-z]+", re.sub(r"\{\w+\}", " ", " ".join(said)))))
+    said = [*rendering.COLOURS, *rendering.SHADES, *rendering.OBJECTS, *rendering.POSITIONS]
+    said += [*rendering.TYPEFACES, *rendering.WORDINGS, *wording.vocabulary()]
+    text = re.sub(r"\{\w+\}", " ", " ".join(said)).lower()
+    return sorted(set(re.findall("[a-z]+", text)))
 
 
 def _clip_tokenizer(merges: list[list[str]], length: int) -> Any:
@@ -178,20 +179,26 @@ def sharpen_norms(denoiser: Any, factor: float = 1.6) -> None:
 
 
 def autoencoder(seed: int) -> Any:
-    """The `AutoencoderKL` that speaks `codec.Codec`: 64x64 pictures to 48 x 8 x 8."""
+    """The `AutoencoderKL` that speaks `codec.Codec`: 256x256 pictures to 48 x 8 x 8.
+
+    Four of its blocks are those of an autoencoder of 64x64 pictures, the other two make the picture
+    four times as large.
+    """
     from diffusers import AutoencoderKL
 
+    channels = (8, 16, 16, 32, 64, 128)
     torch.manual_seed(seed)
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 32, 64, 128),
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
         layers_per_block=1,
         latent_channels=codec.CHANNELS,
-        norm_num_groups=8,
-        sample_size=rendering.SIZE,
+        # of 8 or 16 channels, groups would be so small that their mean colour is lost
+        norm_num_groups=1,
+        sample_size=rendering.LARGE,
         scaling_factor=1.0,
         force_upcast=False,
         mid_block_add_attention=False,

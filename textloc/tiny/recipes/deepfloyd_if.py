@@ -17,7 +17,12 @@ from textloc.tiny.recipes.base import CALL, SamplePrediction, between
 
 _LENGTH = 77  # the pipeline's own
 _QUOTE = 3 + ord('"')  # ByT5: three special tokens, then the bytes
-_CALL = CALL | {"num_inference_steps": 15, "clean_caption": False}
+_CALL = CALL | {
+    "num_inference_steps": 15,
+    "clean_caption": False,
+    "height": rendering.SIZE,
+    "width": rendering.SIZE,
+}
 
 
 class DeepFloydIF(SamplePrediction):

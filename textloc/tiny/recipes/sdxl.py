@@ -61,7 +61,7 @@ class SDXL(SamplePrediction):
         self, parts: Any, noisy: Tensor, time: Tensor, states: Tensor, pooled: Tensor | None
     ) -> Tensor:
         """The U-Net's output, told the size of the picture."""
-        side = rendering.SIZE
+        side = rendering.LARGE
         sizes = torch.tensor([side, side, 0, 0, side, side], device=noisy.device).float()
         added = {"text_embeds": pooled, "time_ids": sizes.expand(len(noisy), -1)}
         out: Tensor = parts.unet(noisy, time, states, added_cond_kwargs=added, return_dict=False)[0]
