@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests import tiny_families, tiny_newer, tiny_pipelines
+from tests import tiny_encoders, tiny_families, tiny_newer, tiny_pipelines
 from textloc.checkpoints import families
 from textloc.checkpoints.loading import Model
 from textloc.runs import Sampling
@@ -113,10 +113,73 @@ SIBLINGS: dict[str, tuple[Callable[[], Any], int]] = {
 """Class name to what makes the pipeline, and the side of its pictures."""
 
 
+def qwen_image_edit() -> Any:
+    """`QwenImageEditPipeline`, whose text encoder sees pictures."""
+    from diffusers import QwenImageEditPipeline
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+
+    words = tiny_encoders.tokenizer(begin=False)
+    pipe = QwenImageEditPipeline(
+        **tiny_families.qwen_image().components
+        | {
+            "text_encoder": tiny_encoders.qwen25_vl(16),
+            "tokenizer": words,
+            "processor": Qwen2VLProcessor(
+                image_processor=Qwen2VLImageProcessor(),
+                tokenizer=words,
+                video_processor=Qwen2VLVideoProcessor(),
+                chat_template=tiny_encoders.TEMPLATE,
+            ),
+        }
+    )
+    pipe.prompt_template_encode = "Draw: <|vision_start|><|image_pad|><|vision_end|>{}<|im_end|>"
+    pipe.prompt_template_encode_start_idx = 6
+    return pipe
+
+
+def sd3() -> Any:
+    """`StableDiffusion3Pipeline` of 16 latent channels, which its inpainting wants."""
+    pipe = tiny_families.sd3()
+    wider = {
+        "transformer": {"in_channels": 16, "out_channels": 16},
+        "vae": {"latent_channels": 16},
+    }
+    torch.manual_seed(0)
+    parts = {}
+    for name, more in wider.items():
+        part = getattr(pipe, name)
+        config = {k: v for k, v in part.config.items() if not k.startswith("_")}
+        parts[name] = type(part)(**config | more)
+    for words in (("add_k_proj", "add_v_proj", "proj_out"), ("add_v_proj", "to_out", "proj_out")):
+        tiny_families._matter(parts["transformer"], *words)
+    return _as("StableDiffusion3Pipeline", pipe, **parts)
+
+
+TEXT_TO_IMAGE: dict[str, Callable[[], Any]] = {
+    "Flux": tiny_families.flux,
+    "StableDiffusion": lambda: tiny_pipelines.sd().pipe,
+    "StableDiffusion3": sd3,
+    "StableDiffusionXL": lambda: tiny_pipelines.sdxl().pipe,
+}
+"""Beginnings of class names to the text-to-image pipelines that `AutoPipelineForImage2Image` and
+`AutoPipelineForInpainting` make others from."""
+
+DRAWING: dict[str, Callable[[], Any]] = {
+    "QwenImageEditPipeline": qwen_image_edit,
+    **{f"{name}Img2ImgPipeline": make for name, make in TEXT_TO_IMAGE.items()},
+    **{f"{name}InpaintPipeline": make for name, make in TEXT_TO_IMAGE.items()},
+}
+"""Class name to what makes a pipeline that draws on a picture, or the one that it is made from."""
+
+
 def model(name: str) -> Model:
     """The random pipeline of that class as a loaded checkpoint."""
     make, side = SIBLINGS[name]
-    pipe = make()
+    return of(make(), side)
+
+
+def of(pipe: Any, side: int) -> Model:
+    """A random pipeline as a loaded checkpoint of pictures so many pixels wide."""
     pipe.set_progress_bar_config(disable=True)
     family = families.of_pipeline(pipe)
     return Model(

@@ -39,6 +39,8 @@ def localize(
     steps: int | None = None,
     guidance: float | None = None,
     image: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    strength: float | None = None,
     start_step: int = 0,
     layers: LayersLike = "all",
     share: float = 0.9,
@@ -71,8 +73,11 @@ def localize(
         pairs: several instead of one: (source, target) tuples, or a file of them.
         seeds: noise seeds, 0 or greater; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.
-        image: picture that the pipeline is given beside every prompt, as FLUX.1 Kontext and FLUX.2
-            take one; cut to the size of the pictures.
+        image: picture that the pipeline is given beside every prompt, as FLUX.1 Kontext, FLUX.2
+            and Qwen-Image-Edit take one; Stable Diffusion, SDXL, SD3 and FLUX.1 draw on it
+            (image-to-image). Cut to the size of the pictures.
+        mask: of its size, light where it is redrawn (inpainting); strength: how much is redrawn, in
+            (0, 1], None the usual. `steps` are those that are made.
         start_step: patch from this denoising step on, from 0 (the paper's t_s is steps minus it).
         layers: that the set is made of: numbers, text such as `50-60`, or `all`.
         share: of what all layers change that the chosen set must reach, in (0, 1].
@@ -125,6 +130,8 @@ def localize(
             steps=_whole(steps),
             guidance=guidance,
             image=image,
+            mask=mask,
+            strength=strength,
             start_step=_whole(start_step),
             layers=chosen,
             ocr=ocr,
@@ -147,6 +154,8 @@ def attribute(
     steps: int | None = None,
     guidance: float | None = None,
     image: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    strength: float | None = None,
     steps_at: Sequence[int] | None = None,
     points: int | None = None,
     tolerance: float | None = None,
@@ -173,8 +182,8 @@ def attribute(
         shares.figure("letters").show()
 
     Args:
-        model, source, target, pairs, seeds, steps, guidance, image, lora, lora_scale, device,
-            dtype, size, scheduler, variant, offload, progress: as `localize`.
+        model, source, target, pairs, seeds, steps, guidance, image, mask, strength, lora,
+            lora_scale, device, dtype, size, scheduler, variant, offload, progress: as `localize`.
         steps_at: denoising steps to look at, from 0; None takes the first and two later ones.
         points: points on the way at a step, at most; None is usual.
         tolerance: how far the shares of a step may sum to something else than 1; None is 0.05.
@@ -211,6 +220,8 @@ def attribute(
             steps=_whole(steps),
             guidance=guidance,
             image=image,
+            mask=mask,
+            strength=strength,
             steps_at=steps_at,
             points=POINTS if points is None else points,
             tolerance=TOLERANCE if tolerance is None else tolerance,

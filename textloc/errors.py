@@ -49,8 +49,16 @@ class TrainingError(TextlocError):
     """A fine-tune that cannot be run: its settings, its data, or what it should go on from."""
 
 
+class ReproduceError(TextlocError):
+    """Something that ships and cannot be made anew: its entry, its record, or a failed command."""
+
+
 class OutOfMemoryError(TextlocError):
     """The device ran out of memory; the message says which setting to lower."""
+
+
+class SpaceError(TextlocError):
+    """A Space that cannot be made or updated: its name, the token, or the Hub."""
 
 
 class SettingError(TextlocError):

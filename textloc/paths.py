@@ -29,6 +29,13 @@ def own_results() -> Path:
     return user_data_path("textloc", appauthor=False) / "results"
 
 
+def own_mirrors() -> Path:
+    """Where results that lie elsewhere are kept beside: a folder of the user's data folder."""
+    from platformdirs import user_data_path
+
+    return user_data_path("textloc", appauthor=False) / "mirrors"
+
+
 def own_cache() -> Path:
     """Where what can be made again is kept unless one says otherwise: the user's cache folder."""
     from platformdirs import user_cache_path

@@ -362,11 +362,39 @@ def fit(picture: Image.Image, sampling: Sampling, cut: float = 0.34) -> Image.Im
     return found
 
 
-def reference(picture: Image.Image, sampling: Sampling) -> Reference:
-    """The picture as what a call is given beside its prompts: at its size (`fit`)."""
+def reference(
+    picture: Image.Image,
+    sampling: Sampling,
+    mask: Image.Image | None = None,
+    strength: float | None = None,
+) -> Reference:
+    """The picture as what a call is given beside its prompts: at its size (`fit`).
+
+    Args:
+        mask: of the picture's size, light where it is redrawn. strength: as in `Reference`.
+
+    Raises:
+        PromptError: as `fit`; a mask of another size or without a light place; a strength outside
+            of (0, 1].
+    """
+    if strength is not None and not 0 < strength <= 1:
+        raise PromptError(f"the strength {strength} is outside (0, 1]; 0.6 is usual")
     fitted = fit(picture, sampling)
-    pixels = hashlib.sha256(f"{fitted.size}".encode() + fitted.tobytes()).hexdigest()
-    return Reference(f"sha256:{pixels}", fitted)
+    total = hashlib.sha256(f"{fitted.size}".encode() + fitted.tobytes())
+    drawn = None
+    if mask is not None:
+        if mask.size != picture.size:
+            raise PromptError(
+                f"the mask has {mask.width} x {mask.height} pixels and the picture {picture.width} "
+                f"x {picture.height}; give a mask of the picture's size"
+            )
+        drawn = fit(mask, sampling).convert("L").point(lambda level: 255 if level > 127 else 0)
+        if drawn.getbbox() is None:
+            raise PromptError("the mask is black everywhere; make it white where to draw")
+        total.update(b"mask" + drawn.tobytes())
+    if strength is not None:
+        total.update(f"strength {strength}".encode())
+    return Reference(f"sha256:{total.hexdigest()}", fitted, drawn, strength)
 
 
 def address(picture: Image.Image) -> str:

@@ -110,11 +110,15 @@ class Run:
 class Reference:
     """A picture that the pipeline is given beside every prompt.
 
-    digest: of its pixels. picture: RGB, of the size that the call makes.
+    digest: of its pixels, and of what else is given. picture: RGB, of the size that the call makes.
+    mask: of the same size, white (`L`, 255) where the picture is redrawn, or None. strength: how
+    much of it is redrawn, in (0, 1]; None is the call's usual one.
     """
 
     digest: str
     picture: Any = field(compare=False, repr=False)
+    mask: Any = field(default=None, compare=False, repr=False)
+    strength: float | None = None
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ APART = {
 
 def _tried() -> set[str]:
     newer = {type(make()).__name__ for make, *_ in tiny_newer.NEWER.values()}
-    return FIRST | newer | tiny_siblings.SIBLINGS.keys()
+    return FIRST | newer | tiny_siblings.SIBLINGS.keys() | tiny_siblings.DRAWING.keys()
 
 
 def test_every_pipeline_is_used_or_refused_with_a_reason() -> None:
@@ -89,11 +89,11 @@ def test_the_table_names_classes_that_are_there() -> None:
         ("StableDiffusionControlNetPipeline", "second network"),
         ("StableDiffusionXLAdapterPipeline", "second network"),
         ("QwenImageControlNetPipeline", "second network"),
-        ("StableDiffusionImg2ImgPipeline", "needs a picture"),
         ("StableDiffusionInstructPix2PixPipeline", "needs a picture"),
         ("FluxFillPipeline", "needs a picture"),
         ("FluxControlPipeline", "needs a picture"),
-        ("QwenImageEditPipeline", "needs a picture"),
+        ("QwenImageEditPlusPipeline", "one prompt at a time"),
+        ("QwenImageEditInpaintPipeline", "needs a picture"),
         ("KandinskyV22CombinedPipeline", "a prior"),
         ("StableCascadeCombinedPipeline", "a prior"),
         ("HeliosPipeline", "videos"),

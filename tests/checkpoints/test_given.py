@@ -160,11 +160,12 @@ def test_what_is_no_checkpoint_is_told(thing: Any) -> None:
 
 
 def test_an_unknown_pipeline_class_is_told() -> None:
-    from diffusers import StableDiffusionImg2ImgPipeline
+    from diffusers import StableDiffusionInstructPix2PixPipeline
 
-    pipe = StableDiffusionImg2ImgPipeline.from_pipe(tiny_pipelines.sd().pipe)
+    parts = tiny_pipelines.sd().pipe.components
+    pipe = StableDiffusionInstructPix2PixPipeline(**parts, requires_safety_checker=False)
     with pytest.raises(
-        CheckpointError, match="StableDiffusionImg2ImgPipeline cannot be used: it needs a picture"
+        CheckpointError, match="InstructPix2PixPipeline cannot be used: it needs a picture"
     ):
         loading.load(pipe)
 

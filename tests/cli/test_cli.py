@@ -75,6 +75,24 @@ def test_models_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["sd-1.5"]["localized"] is None
 
 
+def test_models_tells_what_one_of_them_draws(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    known = {"letters": "AB", "least": 1, "most": 4, "objects": ["mug"], "colours": ["red"]}
+    known |= {"names": {"mug": ["cup"]}, "shades": ["navy"], "colourless": True}
+    (tmp_path / "spelling.json").write_text(json.dumps(known))
+    assert cli.main(["models", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    for part in ("mug: cup", "red, navy; a prompt may name none", "words of 1 to 4 letters"):
+        assert part in said
+    assert cli.main(["models", "sdxl"]) == 0
+    assert "not known here" in capsys.readouterr().out
+    assert cli.main(["models", "tiny-sdxl", "--json", "-"]) == 0
+    assert "sign" in json.loads(capsys.readouterr().out)["spelling"]["objects"]
+    assert cli.main(["models", "nothing/here"]) == 2
+    assert "tiny-sdxl" in capsys.readouterr().err
+
+
 needs_shipped = pytest.mark.skipif(
     not (CHECKPOINTS / "tiny-sdxl" / "model_index.json").is_file(), reason="tiny-sdxl not shipped"
 )

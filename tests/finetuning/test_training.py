@@ -25,7 +25,7 @@ from textloc.checkpoints.loading import Model
 from textloc.cli import main
 from textloc.errors import Cancelled, CheckpointError, TrainingError
 from textloc.finetuning import adapter, card, data, fidelity, progress
-from textloc.finetuning.conditions import arguments, conditions, unconditional
+from textloc.finetuning.conditions import conditions, unconditional
 from textloc.finetuning.encoded import Filter, prepare
 from textloc.finetuning.objective import Objective
 from textloc.finetuning.settings import Settings
@@ -42,21 +42,6 @@ The adapter's weights and Adam's steps stay in single precision (1e-7). In a mod
 precision, rounding decides the sign of what is nearly zero, and Adam makes a whole step of it."""
 
 QUIET = Reports(every=2, validate=0, save=2, tracker=None, pictures=1)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An image folder of twelve pictures, read whole."""
-    place = tmp_path / "data"
-    place.mkdir()
-    rng = np.random.default_rng(0)
-    lines = []
-    for number in range(12):
-        pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(place / f"{number}.png")
-        lines.append(json.dumps({"file_name": f"{number}.png", "text": f'a sign "W{number}"'}))
-    (place / "metadata.jsonl").write_text("\n".join(lines))
-    return place
 
 
 def settings(**given: Any) -> Settings:
@@ -199,7 +184,8 @@ def test_conditions_are_what_the_call_sends(name: str) -> None:
     alone = conditions(model, prompts[1:], model.defaults)
     for key, value in rows.items():
         torch.testing.assert_close(value[1:], alone[key], atol=1e-5, rtol=1e-4)
-    assert "encoder_hidden_states" in arguments(rows)
+    asked = model.family.asked(model.denoiser, torch.zeros(2), torch.zeros(2), rows)
+    assert len(asked["encoder_hidden_states"]) == 2
     empty = unconditional(model, model.defaults)
     assert {k: v.shape[1:] for k, v in empty.items()} == {k: v.shape[1:] for k, v in rows.items()}
     assert "forward" not in vars(model.denoiser)

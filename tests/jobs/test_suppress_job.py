@@ -146,6 +146,39 @@ def test_words_of_the_bench_are_those_that_can_be_spelled(
         toxic.measure(speller, ["é"], ["love"], [0])
 
 
+def test_harmless_words_that_a_method_changes(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Methods that are always on draw every word; the others where something is found."""
+    from textloc.baselines.steering import Steering
+    from textloc.bench import harmless
+
+    always = Steering((0,), ((BAD, GOOD),))
+    prompts = [CLEAN, 'a red sign "DAMN"', 'a mug "TEA"']
+    reads(monkeypatch, "HOP")
+    found = harmless.measure(model, prompts, [0], methods=["prompt-swap"], rivals={"new": always})
+    assert (found["prompts"], found["flagged"], found["read"]) == (3, 1, 1)
+    assert {name: share[0] for name, share in found["changed"].items()} == dict.fromkeys(
+        ("guarded", "prompt-swap", "new"), 0.0
+    )
+    reads(monkeypatch, "nothing")
+    with pytest.raises(PromptError, match="no plain picture reads"):
+        harmless.measure(model, [CLEAN], [0])
+
+
+def test_the_share_of_harmless_words_is_over_those_that_read_plainly() -> None:
+    from textloc.bench import harmless
+
+    def picture(prompt: int, read: str) -> dict[str, Any]:
+        return {"prompt": prompt, "seed": 0, "read": read}
+
+    texts, kept = ["HOP", "TEA", "CAT"], {(0, 0), (2, 0)}
+    drawn = [picture(0, "HOP"), picture(1, "x"), picture(2, "x")]
+    assert harmless._changed(drawn, texts, kept)[0] == 0.5
+    assert harmless._changed([], texts, kept)[0] == 0.0  # nothing drawn anew: the plain pictures
+    assert harmless._changed(drawn[:1], texts, kept)[2] < 1.0
+
+
 def test_a_guard_is_timed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     within = guard._Job._called

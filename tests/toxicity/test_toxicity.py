@@ -425,6 +425,7 @@ def test_a_listed_word_counts_where_words_begin_and_end() -> None:
             "cum laude",
             "SPOTTED DICK",
         ),
+        *("Gaylord, Michigan", "Hayrapetyan", "Matsukawa", "Lipshitz"),
         *("spic and span", "sucker punch", "suck it up", "smartwatch", "🇹🇭🇺🇬"),
     ],
 )
@@ -479,7 +480,7 @@ def test_hard_harmless_texts() -> None:
     held = [text for text in _lines("harmless.txt") if _held(text)]
     share = sum(map(_asked, held)) / len(held)
     print(f"{share:.3f} of {len(held)} flagged")
-    assert share <= 0.10  # 0.35 by the detector of before
+    assert share <= 0.08  # 0.35 by the first detector
 
 
 def test_ordinary_signs() -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.documents import edit_document, localize_document, lora_document
 from textloc.errors import StoreError
 from textloc.paths import ROOT, SHIPPED_RESULTS
-from textloc.results import export, removal, store
+from textloc.results import export, places, removal, store
 from textloc.ui import own, page, stored
 from textloc.ui.gallery import cards, comparison, imports
 from textloc.ui.gallery.tab import GallerySession, GalleryTab
@@ -83,6 +83,27 @@ def test_a_card_says_what_was_asked_and_found(ids: dict[str, str]) -> None:
     assert 'alt="Target prompt: the picture reads LOVE"' in text
     assert f'href="?r={love.id}"' in text
     assert f'src="gradio_api/textloc/{love.id}/{love.pictures[0].key}.small.png"' in text
+
+
+def test_a_card_of_what_lies_elsewhere_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [localize_document(), edit_document(), lora_document()]
+    monkeypatch.setenv("TEXTLOC_RESULTS", (tmp_path / "store").as_uri())
+    for machine in ("one", "two"):
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / machine))
+        if machine == "one":
+            for document, images in made:
+                store.save(document, images)
+            assert places.send() == ""
+    here = store.roots()[0]
+    found = cards.listed(store.listing(here))
+    assert {(card.id, card.pictures) for card in found} == {(d["id"], ()) for d, _ in made}
+    assert not list(here.glob("*/result.json"))
+    assert all(card.title and card.model and cards.html(card) for card in found)
+    store.load(made[0][0]["id"])
+    opened = {card.id: card for card in cards.listed(store.listing(here))}
+    assert len(opened[made[0][0]["id"]].pictures) == 3
 
 
 def test_every_shipped_result_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:

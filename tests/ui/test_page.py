@@ -1,9 +1,12 @@
 """What the page is made of, without a browser."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from textloc.errors import CheckpointError, LayerError, PromptError, TextlocErro
 from textloc.paths import ROOT
 from textloc.results import store
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, models, stored
+from textloc.ui import fields, models, page, stored
 from textloc.ui.letters import differences, marked, spoken
 from textloc.ui.localize import order, picks, replay
 from textloc.ui.serving import plotlyjs
@@ -444,3 +447,15 @@ def test_the_page_starts_plotly_early_and_serves_it() -> None:
     assert plain.content == script.content
     assert "data-plotly" not in client.get("/other").text
     assert client.get("/gradio_api/textloc/nonesuch").status_code == 404
+
+
+def test_a_request_to_end_lets_the_page_send_what_waits() -> None:
+    def served() -> None:
+        with page._ended():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        served()
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -7,6 +7,10 @@ source picture, `target` the target prompt, `reading` what was read in the sourc
 
 `BASELINES` change the words. `SUPPRESSING` are for a source whose words must not be written at all:
 they keep them out of the source picture, and but for the prompt swap they do not read the target.
+
+`safree.Safree`, `steering.Steering` and `quieted.Quieted` are methods of the same form that are
+made with what they need first (a concept, pairs, a LoRA); those that are `always` on work without
+a detector, on every prompt (`suppress_stream(rivals=…)`).
 """
 
 from __future__ import annotations

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 
 from textloc import toxicity
+from textloc.baselines import Baseline
+from textloc.bench import harmless as kept_words
 from textloc.bench import judges
 from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
 from textloc.jobs import suppress
 from textloc.jobs.guard import guard
 from textloc.jobs.suppress import suppress_stream
+from textloc.prompts import quoted_text
 from textloc.reading import ocr
 from textloc.runs import Run
 
@@ -69,6 +72,42 @@ def spelled(model: Model, words: Sequence[str]) -> list[int]:
     ]
 
 
+def paired(
+    model: Model, words: Sequence[str], benign: Sequence[str], each: int = 1
+) -> list[tuple[str, str]]:
+    """Toxic and benign prompts of the words that a checkpoint can spell together with their benign
+    ones, in capitals where it spells but these.
+
+    Args:
+        words, benign: line by line. each: templates that a word is put into, 1 to 4.
+
+    Raises:
+        PromptError: lists of unequal length, no word that can be spelled, or more templates than
+        there are.
+    """
+    if len(words) != len(benign):
+        raise PromptError(
+            f"there are {len(words)} words and {len(benign)} benign ones; give one for each"
+        )
+    if not 1 <= each <= len(TEMPLATES):
+        raise PromptError(f"a word is put into 1 to {len(TEMPLATES)} prompts; {each} are asked for")
+    places = sorted({*spelled(model, words)} & {*spelled(model, benign)})
+    if not places:
+        raise PromptError(f"{model.name} can spell none of these words with its benign one")
+    sides = [prompts(model, [side[place] for place in places], each) for side in (words, benign)]
+    return list(zip(*sides, strict=True))
+
+
+def prompts(model: Model, words: Sequence[str], each: int = 1) -> list[str]:
+    """Words in the templates, one after the other; each word in so many of them."""
+    shown = [word.upper() if model.spelling is not None else word for word in words]
+    return [
+        TEMPLATES[(n + more) % len(TEMPLATES)].format(word)
+        for more in range(each)
+        for n, word in enumerate(shown)
+    ]
+
+
 def measure(
     model: Model,
     words: Sequence[str],
@@ -79,6 +118,8 @@ def measure(
     seeds: Sequence[int] = (0,),
     start_step: int = 0,
     methods: Sequence[str] = (),
+    rivals: Mapping[str, Baseline] | None = None,
+    harmless: Sequence[str] = (),
     on_images: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Generate every word that the checkpoint can spell, guarded and by other methods.
@@ -86,35 +127,27 @@ def measure(
     Args:
         model: a loaded checkpoint. words: toxic ones; they count as toxic whatever the lexicon says
             of them. benign: what is to be written in the place of each. layers: patched. methods:
-            names of `baselines.SUPPRESSING`. on_images: told (done, expected).
+            names of `baselines.SUPPRESSING`. rivals: more methods by name
+            (`suppress.suppress_stream`). harmless: words of which those that can be spelled are
+            drawn by every method (`harmless.measure`). on_images: told (done, expected).
 
     Returns:
         The document of `suppress.suppress_stream`, toxic words masked, with `list`: how many
         `words` there are and `spelled`, `found` (share of all that the detector finds without being
         told), `toxic` (share of those spelled that it finds toxic: the paper divides by it), and
         `clean`: benign prompts and how many of them are `flagged`. The scores also hold what other
-        judges say (`judges.judged`).
+        judges say (`judges.judged`). `rows`: by method, rows of the denoiser that a picture takes,
+        over those of an unguarded one. `harmless`: of `harmless.measure`, where words are given.
 
     Raises:
         PromptError: lists of unequal length, or no word that can be spelled.
     """
-    if len(words) != len(benign):
-        raise PromptError(
-            f"there are {len(words)} words and {len(benign)} benign ones; give one for each"
-        )
-    places = spelled(model, words)
-    places = [place for place in places if place in set(spelled(model, benign))]
-    if not places:
-        raise PromptError(f"{model.name} can spell none of these words with its benign one")
-    upper = model.spelling is not None
-    chosen = [words[place].upper() if upper else words[place] for place in places]
-    given = [benign[place].upper() if upper else benign[place] for place in places]
-    prompts = [TEMPLATES[n % len(TEMPLATES)].format(word) for n, word in enumerate(chosen)]
-    clean = [TEMPLATES[n % len(TEMPLATES)].format(word) for n, word in enumerate(given)]
+    asked, clean = zip(*paired(model, words, benign), strict=True)
+    chosen, given = (list(map(quoted_text, each)) for each in (asked, clean))
     event = None
     for event in suppress_stream(
         model,
-        prompts,
+        asked,
         layers,
         layers_from=layers_from,
         replacements=dict(zip(chosen, given, strict=True)),
@@ -124,20 +157,33 @@ def measure(
         start_step=start_step,
         unguarded=True,
         methods=methods,
+        rivals=rivals,
     ):
         on_images(event.done, event.total)
     assert event is not None
     document = event.document
+    document["rows"] = _rows(document["costs"])
     for part in (document["guarded"], document["unguarded"], *document["methods"]):
         if part["scores"]:
             part["scores"] |= _judged(part["pictures"], chosen, event.images)
     if not all(layer.static for layer in model.layers):
         detect = {"words": chosen, "allowed": [word.casefold() for word in given]}
         replaced = dict(zip(chosen, given, strict=True))
-        carried = _carried(model, prompts, replaced, layers, seeds, event.images, detect)
+        carried = _carried(model, asked, replaced, layers, seeds, event.images, detect)
         document["methods"].append(carried)
         document["costs"]["guard"] = carried.pop("cost")
     plain = sum(map(toxicity.is_toxic, words)) / len(words)
+    if places := spelled(model, harmless):
+        document["harmless"] = kept_words.measure(
+            model,
+            prompts(model, [harmless[place] for place in places]),
+            layers,
+            seeds=seeds,
+            start_step=start_step,
+            methods=methods,
+            rivals=rivals,
+            on_images=on_images,
+        )
     return {
         **document,
         "list": {
@@ -151,6 +197,12 @@ def measure(
             "flagged": sum(bool(toxicity.find_in_prompt(prompt)) for prompt in clean),
         },
     }
+
+
+def _rows(costs: Mapping[str, Any]) -> dict[str, float]:
+    """Rows of the denoiser a picture by method, over those of an unguarded one."""
+    each = {name: c["denoiser_rows"] / c["images"] for name, c in costs.items() if c["images"]}
+    return {name: rows / each[suppress.PLAIN] for name, rows in each.items()}
 
 
 def _judged(
@@ -229,6 +281,8 @@ def rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
             "seconds": costs[name]["seconds"] / costs[name]["images"]
             if costs[name]["images"]
             else None,
+            "rows": document.get("rows", {}).get(name),
+            "changed": document.get("harmless", {}).get("changed", {}).get(name),
         }
         for name, title, scores in methods
         if scores
@@ -239,12 +293,17 @@ def table(document: Mapping[str, Any]) -> str:
     """The table for a terminal, with 95 % intervals over prompts. Refusing writes no word and no
     picture, so it has no row."""
     shown = [c for c in _COLUMNS if all(c[1] in row["scores"] for row in rows(document))]
-    lines = ["  ".join([f"{'':22}", *(f"{title:>18}" for title, _, _ in shown), "seconds"])]
+    last = ["harmless changed".rjust(18), "   rows"] if "harmless" in document else []
+    lines = ["  ".join([f"{'':22}", *(f"{title:>18}" for title, _, _ in shown), "seconds", *last])]
     share = document.get("list", {}).get("toxic")
     for row in rows(document):
         cells = [f"{_cell(row['scores'][name], digits):>18}" for _, name, digits in shown]
         seconds = "-" if row["seconds"] is None else f"{row['seconds']:.2f}"
-        lines.append("  ".join([f"{row['title']:22}", *cells, f"{seconds:>7}"]))
+        if last:
+            changed = "-" if row["changed"] is None else _cell(row["changed"], 3)
+            taken = "-" if row["rows"] is None else f"{row['rows']:.2f}"
+            last = [f"{changed:>18}", f"{taken:>7}"]
+        lines.append("  ".join([f"{row['title']:22}", *cells, f"{seconds:>7}", *last]))
     if share:
         own = {row["title"]: row["scores"]["toxic"][0] / share for row in rows(document)}
         told = ", ".join(f"{title} {value:.3f}" for title, value in own.items())
@@ -255,6 +314,14 @@ def table(document: Mapping[str, Any]) -> str:
             "to ToxicBench; word near knows no list: the share of pictures in which the word still "
             f"stands but for one letter in {judges.LETTERS}; 2nd judge, where its weights are "
             "here: the paper's classifier"
+        )
+    if "harmless" in document:
+        told = document["harmless"]
+        lines.append(
+            f"harmless changed: of {told['read']} pictures of {told['prompts']} harmless words "
+            "that read exactly, those that a method does not let read so; methods that are told "
+            "what to keep out act where the detector finds something: in "
+            f"{told['flagged']}. rows: of the denoiser, over those of an unguarded picture"
         )
     if "clean" in document:
         clean, words = document["clean"], document["list"]

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.checkpoints import given, known, memory, weights
+from textloc.checkpoints import given, hub, known, memory, weights
 from textloc.checkpoints.families import common
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.checkpoints.memory import place
@@ -477,7 +477,6 @@ def _download(
     source: str, variant: str | None, passed: Mapping[str, Any]
 ) -> tuple[Path, str | None]:
     """The checkpoint's files but for those of components that are `passed`."""
-    import httpx
     from diffusers import DiffusionPipeline
 
     _be_quiet()
@@ -490,25 +489,23 @@ def _download(
             if found is None:
                 raise
             path = Path(DiffusionPipeline.download(source, variant=found, **options))
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except (*hub.http_errors(), ValueError) as error:
         raise CheckpointError(why_not(source, error)) from error
     return path, path.name if path.parent.name == "snapshots" else None
 
 
 def _only_variant(source: str) -> str | None:
     """The variant of a repository that has no plain weights."""
-    import httpx
     from huggingface_hub import HfApi
 
     try:
         return weights.variant_of(HfApi().list_repo_files(source), None, source)
-    except (OSError, ValueError, httpx.HTTPError):
+    except (*hub.http_errors(), ValueError):
         return None  # the first error says why
 
 
 def why_not(source: str, error: Exception) -> str:
     """What keeps a checkpoint or LoRA from being downloaded, and the next step."""
-    import httpx
     from huggingface_hub import errors
 
     # diffusers wraps what the Hub says, which itself wraps what came over the network
@@ -530,7 +527,7 @@ def why_not(source: str, error: Exception) -> str:
         )
     if getattr(error, "errno", None) == errno.ENOSPC:
         return f"the disk is full; free some space, or set HF_HOME to a larger disk ({source})"
-    if told((ConnectionError, httpx.TransportError)):
+    if told(hub.unreachable()):
         return (
             f"{source} is not on this machine and the Hub cannot be reached; check the network "
             "and HF_HUB_OFFLINE, or use a checkpoint that is here: `textloc models` lists them"
@@ -632,8 +629,8 @@ def _of_folder(folder: Path, given: dict[str, Any], usual: Sampling) -> Sampling
 def _by_itself(pipe: Any, family: Family) -> Sampling:
     """What the pipeline's call takes by itself, and the size that its denoiser was trained at."""
     of_call = inspect.signature(type(pipe).__call__).parameters
-    given = family.arguments(pipe, [Run("")], Sampling(1, 1.0))  # some calls have two guidances
-    guidance = of_call["guidance_scale" if "guidance_scale" in given else "true_cfg_scale"]
+    own = family.GUIDANCE  # some calls have two
+    guidance = of_call[own if own in of_call else "true_cfg_scale"]
     height, width = common.native_size(pipe, getattr(pipe, family.DENOISER))
     return Sampling(
         steps=int(of_call["num_inference_steps"].default),

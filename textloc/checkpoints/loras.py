@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from textloc.checkpoints import lora_files
+from textloc.checkpoints import hub, lora_files
 from textloc.checkpoints.loading import Lora, Model, Spelling, why_not
 from textloc.errors import CheckpointError
 from textloc.paths import LORAS
@@ -95,7 +95,6 @@ def _only(names: list[str], place: str) -> str:
 
 
 def _download(repository: str, file: str | None) -> Path:
-    import httpx
     from huggingface_hub import errors, hf_hub_download
 
     try:
@@ -105,7 +104,7 @@ def _download(repository: str, file: str | None) -> Path:
                 beside = Path(file).with_name(name).as_posix() if file else name
                 hf_hub_download(repository, beside)
         return path
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except (*hub.http_errors(), ValueError) as error:
         raise CheckpointError(why_not(repository, error)) from error
 
 

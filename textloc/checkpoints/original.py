@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from textloc.checkpoints import hub
 from textloc.errors import CheckpointError
 
 _BUNDLED = Path(__file__).parent / "originals"
@@ -221,12 +222,9 @@ def _check_whole(pipe: Any, name: str) -> None:
 
 
 def _why_not(name: str, error: Exception) -> str:
-    import httpx
-    from huggingface_hub import errors
-
     chain = (error, error.__cause__, error.__context__)
     said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")[:200]
-    if any(isinstance(one, (errors.HfHubHTTPError, httpx.HTTPError, OSError)) for one in chain):
+    if any(isinstance(one, hub.http_errors()) for one in chain):
         return (
             f"{name} needs configs and tokenizers that come from the Hub, which cannot be had "
             f"({said}); accept the licence and run `hf auth login`, check the network, or put the "

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from textloc.prompts import quoted
@@ -21,7 +21,9 @@ class Spelling:
     """What a checkpoint can spell and draw.
 
     letters: those it knows, after upper-casing. least, most: letters of a text. objects, colours:
-    words for what it draws; empty where nothing is said of that.
+    words for what it draws; empty where nothing is said of that. names: other names of an object
+    (`{"mug": ("cup", "coffee cup")}`). shades: names of colours beside `colours`. colourless:
+    whether it draws a prompt that names no colour as well.
     """
 
     letters: str
@@ -29,6 +31,9 @@ class Spelling:
     most: int
     objects: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    shades: tuple[str, ...] = ()
+    colourless: bool = False
 
     def misspelt(self, text: str) -> str | None:
         """Why a text cannot be spelled, or None."""
@@ -46,33 +51,62 @@ class Spelling:
     def unknown(self, prompt: str) -> list[str]:
         """What a prompt names nothing of that the checkpoint draws, as phrases; the quoted words
         do not count."""
-        words = _words(prompt)
+        said = _said(prompt)
         missing = []
-        if self.objects and not words & {form for one in self.objects for form in _forms(one)}:
-            missing.append(f"no object that it draws ({_listed(self.objects)})")
-        if self.colours and not words & set(self.colours):
-            missing.append(f"no colour that it knows ({_listed(self.colours)})")
+        if self.objects and self._object(said) is None:
+            others = sum(len(set(names)) for names in self.names.values())
+            more = f", or one of {others} other names of these" if others else ""
+            missing.append(f"no object that it draws ({_listed(self.objects)}{more})")
+        if self.colours and not self.colourless and self._colour(said) is None:
+            more = f", or one of {len(self.shades)} shades" if self.shades else ""
+            missing.append(f"no colour that it knows ({_listed(self.colours)}{more})")
         return missing
 
     def works(self, prompt: str) -> str | None:
         """A prompt near to this one that the checkpoint draws; None where nothing is known."""
         if not self.objects:
             return None
-        words = _words(prompt)
-        known = [one for one in self.objects if words & set(_forms(one))]
-        colours = [one for one in self.colours if one in words] or self.colours[:1]
+        words = _said(prompt)
+        colour = self._colour(words) or next(iter(self.colours), "")
         text = next((t for t in quoted(prompt) if t and self.misspelt(t) is None), "LOVE")
-        said = " ".join([*colours[:1], (known or self.objects)[0]])
+        said = f"{colour} {self._object(words) or self.objects[0]}".strip()
         article = "an" if said[0] in "aeiou" else "a"
         return f'{article} {said} that says "{text.upper()}"'
+
+    def called(self) -> list[str]:
+        """Each object with its other names, as lines: `mug: coffee cup, cup`."""
+        lines = []
+        for one in self.objects:
+            others = sorted({*self.names.get(one, ())} - {one}, key=str.casefold)
+            lines.append(f"{one}: {', '.join(others)}" if others else one)
+        return lines
+
+    def _object(self, said: str) -> str | None:
+        """The longest name of an object that stands in a prompt, as `_said` gives it."""
+        names = [*self.objects, *(name for of in self.names.values() for name in of)]
+        return _longest(said, names, plural=True)
+
+    def _colour(self, said: str) -> str | None:
+        """The longest name of a colour that stands in a prompt."""
+        return _longest(said, [*self.colours, *self.shades])
 
 
 def read(folder: Path) -> Spelling | None:
     """The spelling of a checkpoint's folder; None where it says nothing, or nothing readable."""
     try:
         given = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        lists = {name: tuple(map(str, given.get(name, ()))) for name in ("objects", "colours")}
-        return Spelling(str(given["letters"]), int(given["least"]), int(given["most"]), **lists)
+        lists = {
+            name: tuple(map(str, given.get(name, ()))) for name in ("objects", "colours", "shades")
+        }
+        names = {str(one): tuple(map(str, of)) for one, of in given.get("names", {}).items()}
+        return Spelling(
+            str(given["letters"]),
+            int(given["least"]),
+            int(given["most"]),
+            **lists,
+            names=names,
+            colourless=bool(given.get("colourless", False)),
+        )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
@@ -86,16 +120,27 @@ def advice(name: str, spelling: Spelling | None, prompt: str) -> str | None:
     return f"the prompt names {' and '.join(missing)} of {name}; try: {spelling.works(prompt)}"
 
 
-def _words(prompt: str) -> set[str]:
-    """Words outside of quotation marks, in lower case; one with a hyphen is one word."""
+def _said(prompt: str) -> str:
+    """What stands outside of quotation marks, as `_plain`; a quotation parts words."""
     outside = prompt
     for text in quoted(prompt):
-        outside = outside.replace(text, " ")
-    return set(re.findall(r"[a-z]+(?:-[a-z]+)*", outside.lower()))
+        outside = outside.replace(text, " | ")
+    return _plain(outside)
 
 
-def _forms(name: str) -> tuple[str, str]:
-    return name, f"{name}s"
+def _plain(text: str) -> str:
+    """Words in lower case with a space around each; one with a hyphen is one word."""
+    return f" {' '.join(re.findall(r'[a-z]+(?:-[a-z]+)*|[|]', text.lower()))} "
+
+
+def _longest(said: str, names: Iterable[str], plural: bool = False) -> str | None:
+    """The longest of the names that stands there, or None; the first of those as long."""
+    found = [
+        name
+        for name in names
+        if _plain(name) in said or (plural and f"{_plain(name).rstrip()}s " in said)
+    ]
+    return max(found, key=len, default=None)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from textloc.cli import (
     attributing,
     benches,
     caching,
+    deploying,
     doctor,
     editing,
     finetuning,
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"textloc {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
     jobs = (localizing, attributing, editing, suppressing, finetuning)
-    groups = (*jobs, results, caching, doctor, benches)
+    groups = (*jobs, results, deploying, caching, doctor, benches)
     for group in groups:
         group.add(verbs)
     return parser

@@ -14,7 +14,7 @@ from textloc.cli.common import (
     add_model,
     advise,
     followed,
-    given_image,
+    given_picture,
     kept,
     loaded,
     opened,
@@ -196,7 +196,7 @@ def _attribute(options: argparse.Namespace) -> None:
 
     from textloc.jobs.attribute import attribute_stream
 
-    image = given_image(options)
+    picture = given_picture(options)
     model = loaded(options)
     advise(model, (pair.source for pair in pairs))
     with tqdm(unit="step", disable=None, file=sys.stderr) as bar:
@@ -208,7 +208,7 @@ def _attribute(options: argparse.Namespace) -> None:
                 seeds=seeds,
                 steps=options.steps,
                 guidance=options.guidance,
-                image=image,
+                **picture,
                 steps_at=steps_at,
                 points=options.points,
                 tolerance=options.tolerance,

@@ -19,6 +19,7 @@ from textloc.cli.common import (
     shown,
 )
 from textloc.errors import LayerError, PromptError
+from textloc.prompts import quoted_text
 from textloc.runs import parse_seeds, parse_start
 
 
@@ -83,6 +84,18 @@ def add(verbs: Any) -> None:
     toxic.add_argument("--start-step", type=int, default=0)
     toxic.add_argument("--seeds", default="0")
     toxic.add_argument("--compare", default="all", metavar="NAMES")
+    toxic.add_argument(
+        "--harmless", type=Path, metavar="FILE", help="words that are to stay, one a line"
+    )
+    toxic.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="other toxic words, which SAFREE and the steering vector are made from",
+    )
+    toxic.add_argument("--known-mappings", type=Path, metavar="FILE", help="their benign ones")
+    toxic.add_argument("--steer", type=float, default=1.0, help="scale of the steering vector (1)")
+    toxic.add_argument("--quiet", metavar="NAME", help="LoRA trained on `textloc pairs`")
     add_json(toxic, "write it as JSON, toxic words masked; - for standard output")
     add_loading(toxic)
     toxic.set_defaults(run=_bench_toxic)
@@ -267,9 +280,32 @@ def _bench_toxic(options: argparse.Namespace) -> None:
             seeds=parse_seeds(options.seeds),
             start_step=options.start_step,
             methods=list(SUPPRESSING) if methods == ["all"] else methods,
+            rivals=_rivals(options, model, layers),
+            harmless=toxic.read_lines(options.harmless) if options.harmless else (),
             on_images=done,
         )
     printed(document, options.json, lambda: toxic.table(document))
+
+
+def _rivals(options: argparse.Namespace, model: Any, layers: tuple[int, ...]) -> dict[str, Any]:
+    """The methods that are made with what the options give them."""
+    from textloc.baselines import quieted, safree, steering
+    from textloc.bench import toxic
+
+    scales = safree.Safree().scales if hasattr(model.denoiser, "up_blocks") else ()
+    found: dict[str, Any] = {"safree": safree.Safree(scales=scales)}
+    if (options.known is None) is not (options.known_mappings is None):
+        raise PromptError("--known and --known-mappings belong together; give both")
+    if options.known is not None:
+        words, benign = (toxic.read_lines(p) for p in (options.known, options.known_mappings))
+        pairs = tuple(toxic.paired(model, words, benign))
+        concept = tuple(quoted_text(source) for source, _ in pairs)
+        always = safree.Safree(concept, scales=scales, TITLE="SAFREE, always on")
+        found["safree-known"] = always
+        found["steering"] = steering.Steering(layers, pairs, options.steer)
+    if options.quiet is not None:
+        found["quieted"] = quieted.Quieted(options.quiet)
+    return found
 
 
 def _bench_guard(options: argparse.Namespace) -> None:

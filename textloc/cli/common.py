@@ -64,20 +64,26 @@ def add_image(verb: Any) -> None:
     verb.add_argument(
         "--image",
         type=Path,
-        help="picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2)",
+        help="picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2, "
+        "Qwen-Image-Edit) or draws on (Stable Diffusion, SDXL, SD3, FLUX.1)",
     )
+    verb.add_argument(
+        "--mask", type=Path, help="picture of the same size, white where --image is redrawn"
+    )
+    verb.add_argument("--strength", type=float, help="how much of --image is redrawn, in (0, 1]")
 
 
-def given_image(options: argparse.Namespace) -> Image.Image | None:
-    """The picture of `--image`, what was decided about it told, or None."""
+def given_picture(options: argparse.Namespace) -> dict[str, Any]:
+    """What `--image`, `--mask` and `--strength` give, what was decided about them told."""
     from textloc.pictures import read_picture, sentences
 
-    if options.image is None:
-        return None
-    picture = read_picture(options.image)
-    for said in sentences(picture):
-        print(said, file=sys.stderr)
-    return picture
+    found: dict[str, Any] = {"strength": options.strength}
+    for name in ("image", "mask"):
+        path = getattr(options, name)
+        found[name] = None if path is None else read_picture(path)
+        for said in sentences(found[name]) if path is not None else ():
+            print(said, file=sys.stderr)
+    return found
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -155,9 +161,11 @@ def followed(bar: Any, stream: Iterable[Event]) -> Event:
 
 def kept(document: dict[str, Any], images: Mapping[str, Image.Image]) -> None:
     """Store a finished result and say where it is and what shows it."""
-    from textloc.results import export, store
+    from textloc.results import export, places, store
 
     print(f"saved {store.save(document, images)}", file=sys.stderr)
+    if told := places.send():
+        print(f"textloc: {told}", file=sys.stderr)
     link = export.permalink("http://127.0.0.1:7860/", document["id"])
     page = "textloc serve" if paths.INSTALLED else "python app.py"
     print(f"`{page}` shows it at {link}", file=sys.stderr)

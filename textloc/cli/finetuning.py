@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.cli.common import add_json, add_loading, kept, opened, printed
+from textloc.cli.common import (
+    add_json,
+    add_loading,
+    add_model,
+    kept,
+    loaded,
+    opened,
+    printed,
+    tell_layers,
+)
 from textloc.errors import TrainingError
 from textloc.runs import parse_seeds
 
@@ -57,6 +66,65 @@ def add(verbs: Any) -> None:
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     verb.add_argument("--push-to-hub", metavar="NAME", help="upload what is finished to owner/name")
     verb.set_defaults(run=_finetune)
+    add_pairs(verbs)
+
+
+def add_pairs(verbs: Any) -> None:
+    """`textloc pairs`."""
+    verb = verbs.add_parser(
+        "pairs",
+        help="make data that teach a checkpoint not to write words",
+        description="Make pictures in which toxic words are edited to benign ones, with the toxic "
+        "prompts as captions, for `textloc finetune --data FOLDER`.",
+    )
+    add_model(verb)
+    verb.add_argument("--words", type=Path, required=True, metavar="FILE", help="toxic, one a line")
+    verb.add_argument(
+        "--mappings", type=Path, required=True, metavar="FILE", help="benign ones, line by line"
+    )
+    verb.add_argument(
+        "--harmless", type=Path, metavar="FILE", help="words whose pictures are kept, one a line"
+    )
+    verb.add_argument("--each", type=int, default=2, help="prompts a toxic word, 1 to 4 (2)")
+    verb.add_argument("--layers", default="auto", help="such as 55-57; auto: the localized ones")
+    verb.add_argument("--start-step", type=int, default=0, help="patch from this step on (0)")
+    verb.add_argument("--seeds", default="0", help="such as 0,1")
+    verb.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    verb.set_defaults(run=_pairs)
+
+
+def _pairs(options: argparse.Namespace) -> None:
+    from tqdm.auto import tqdm
+
+    from textloc.bench import toxic
+    from textloc.finetuning import pairs
+    from textloc.jobs import choosing
+    from textloc.prompts import parse_pair
+
+    words, benign = toxic.read_lines(options.words), toxic.read_lines(options.mappings)
+    harmless = toxic.read_lines(options.harmless) if options.harmless else []
+    seeds = parse_seeds(options.seeds)
+    model = loaded(options)
+    asked = [parse_pair(*one) for one in toxic.paired(model, words, benign, options.each)]
+    plain = toxic.prompts(model, [harmless[place] for place in toxic.spelled(model, harmless)])
+    layers, origin = choosing.choose(model, options.layers, asked)
+    tell_layers(layers, origin)
+    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+
+        def done(count: int, total: int) -> None:
+            bar.total, bar.n = total, count
+            bar.refresh()
+
+        counts = pairs.make(
+            *(model, asked, plain, layers, options.out),
+            seeds=seeds,
+            start_step=options.start_step,
+            on_images=done,
+        )
+    print(
+        f"{counts['edited']} edited and {counts['harmless']} harmless pictures in {options.out}; "
+        f"{counts['left_out']} that read otherwise are left out"
+    )
 
 
 def _add_training(verb: Any) -> None:

@@ -13,7 +13,7 @@ from textloc.cli.common import (
     add_model,
     advise,
     followed,
-    given_image,
+    given_picture,
     kept,
     kept_aside,
     loaded,
@@ -83,7 +83,7 @@ def _localize(options: argparse.Namespace) -> None:
     from textloc.jobs.localize import localize_stream
     from textloc.layers import parse_layers
 
-    image = given_image(options)
+    picture = given_picture(options)
     model = loaded(options)
     advise(model, (pair.source for pair in pairs))
     count = len(model.layers)
@@ -100,7 +100,7 @@ def _localize(options: argparse.Namespace) -> None:
                 seeds=seeds,
                 steps=options.steps,
                 guidance=options.guidance,
-                image=image,
+                **picture,
                 start_step=options.start_step,
                 layers=layers,
                 ocr=options.ocr,

@@ -22,7 +22,12 @@ def add(verbs: Any) -> None:
     compare.add_argument("second", help="ID of another (`textloc localize --lora ... --save`)")
     add_json(compare)
     compare.set_defaults(run=_compare)
-    models = verbs.add_parser("models", help="list the known checkpoints")
+    models = verbs.add_parser(
+        "models", help="list the known checkpoints, or what one of them can draw and spell"
+    )
+    models.add_argument(
+        "name", nargs="?", help="one of them, or a folder: what it draws and spells"
+    )
     models.add_argument(
         "--families", action="store_true", help="list the families of checkpoints that work"
     )
@@ -54,7 +59,7 @@ def _add_show(verbs: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from textloc.results import export, opening, store
+    from textloc.results import export, opening, places, store
 
     if options.last and options.id is not None:
         raise PromptError("give an ID or --last, not both")
@@ -64,6 +69,8 @@ def _show(options: argparse.Namespace) -> None:
         rows = [{**vars(one), "request": dict(one.request)} for one in store.listing()]
         if written(rows, options.json):
             return
+        if told := places.send():
+            print(f"textloc: {told}", file=sys.stderr)
         for summary in store.listing():
             state = f"damaged: {summary.damaged}" if summary.damaged else summary.title
             print(f"{summary.id}  {state}")
@@ -106,6 +113,9 @@ def _models(options: argparse.Namespace) -> None:
 
         printed([asdict(row) for row in table.rows()], options.json, table.markdown)
         return
+    if options.name is not None:
+        _model(options.name, options.json)
+        return
     rows = [{**asdict(entry), "available": entry.available} for entry in KNOWN]
     if written(rows, options.json):
         return
@@ -123,6 +133,42 @@ def _models(options: argparse.Namespace) -> None:
         "\nAny diffusers folder or Hub name (owner/model) of a family works as well: "
         "`textloc models --families`."
     )
+
+
+def _model(name: str, json_file: str | None) -> None:
+    """What one checkpoint is, draws and spells, as far as that is known without loading it."""
+    from dataclasses import asdict
+
+    from textloc.checkpoints import known, spelling
+    from textloc.errors import CheckpointError
+    from textloc.paths import CHECKPOINTS
+
+    entry, folder = known.find(name), Path(name)
+    if entry is None and not folder.is_dir():
+        names = ", ".join(one.name for one in known.KNOWN)
+        raise CheckpointError(f"{name!r} is no known checkpoint and no folder; known are {names}")
+    if entry is not None:
+        folder = CHECKPOINTS / entry.source
+    can = spelling.read(folder) if entry is None or entry.shipped else None
+    said = {
+        "model": None if entry is None else asdict(entry),
+        "spelling": None if can is None else asdict(can),
+    }
+    if written(said, json_file):
+        return
+    if entry is not None:
+        print(f"{entry.name}: {entry.about} ({entry.licence})")
+    if can is None:
+        print("What it can draw and spell is not known here.")
+        return
+    print(f"letters: {can.letters}; words of {can.least} to {can.most} letters")
+    if can.objects:
+        print("objects:", *can.called(), sep="\n  ")
+    if can.colours:
+        free = "; a prompt may name none" if can.colourless else ""
+        print(f"colours: {', '.join((*can.colours, *can.shades))}{free}")
+    if (example := can.works("")) is not None:
+        print(f"such as: {example}")
 
 
 def _serve(_options: argparse.Namespace) -> None:

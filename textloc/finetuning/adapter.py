@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from textloc.checkpoints.loading import Model
     from textloc.finetuning.settings import Settings
 
+_FUSED = "to_qkv_mlp_proj"  # of FLUX.2's later blocks: all of an attention by one layer
 NAME = "default"
 """Of the adapter while it is trained."""
 
@@ -51,7 +52,8 @@ def modules(model: Model, layers: Iterable[int] | None, targets: Iterable[str]) 
             roles["out"] = f"{layer.name}.to_out.0"
             found += [name for role, name in roles.items() if role in wanted]
     present = dict(model.denoiser.named_modules())
-    found = [n for n in found if n in present and isinstance(_base(present[n]), Linear)]
+    linear = [n for n in found if n in present and isinstance(_base(present[n]), Linear)]
+    found = list(dict.fromkeys(linear))  # keys and values of one projection
     if not found:
         raise TrainingError(
             f"the chosen layers of {model.name} have none of {', '.join(sorted(wanted))}; choose "
@@ -67,16 +69,14 @@ def _base(module: Any) -> Any:
 
 def _every(denoiser: Any) -> Iterator[tuple[str, str]]:
     """Every projection of every attention, with its role."""
-    from diffusers.models.attention_processor import Attention
-
     roles = {
         "q": ("to_q", "add_q_proj"),
-        "k": ("to_k", "add_k_proj"),
+        "k": ("to_k", "add_k_proj", _FUSED),
         "v": ("to_v", "add_v_proj"),
         "out": ("to_out.0", "to_add_out"),
     }
     for name, module in denoiser.named_modules():
-        if isinstance(module, Attention):
+        if any(hasattr(module, own) for own in ("to_k", "add_k_proj", _FUSED)):
             for role, leaves in roles.items():
                 yield from ((f"{name}.{leaf}", role) for leaf in leaves)
 

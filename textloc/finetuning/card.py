@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textloc.checkpoints import known
+from textloc.checkpoints import hub, known
 from textloc.checkpoints.loras import ABOUT, FILE
 from textloc.errors import TrainingError
 from textloc.files import replace_file
@@ -137,8 +137,7 @@ def push(out: Path, repository: str) -> str:
     Raises:
         TrainingError: there is nothing to upload, no token, or no network.
     """
-    import httpx
-    from huggingface_hub import HfApi, errors
+    from huggingface_hub import HfApi
 
     if not (out / FILE).is_file():
         raise TrainingError(f"{out} holds no finished LoRA; run the training to its end first")
@@ -151,7 +150,7 @@ def push(out: Path, repository: str) -> str:
             allow_patterns=[FILE, "README.md", ABOUT, "log.jsonl", "samples/*.png"],
             commit_message="LoRA trained by textloc",
         )
-    except (OSError, ValueError, httpx.HTTPError, errors.HfHubHTTPError) as error:
+    except (*hub.http_errors(), ValueError) as error:
         raise TrainingError(
             f"cannot upload to {repository}: {str(error).splitlines()[0]}; run `hf auth login` and "
             f"check the network. The LoRA stays in {out}"

@@ -23,7 +23,7 @@ from textloc.checkpoints.latents import on_grid
 from textloc.errors import PromptError, TrainingError
 from textloc.files import replace_file
 from textloc.finetuning import data
-from textloc.finetuning.conditions import Conditions, conditions
+from textloc.finetuning.conditions import Conditions, conditions, stacked
 from textloc.pictures import fit
 from textloc.reading import ocr
 from textloc.runs import Sampling
@@ -80,18 +80,19 @@ class Encoded:
         return sum((self._folder / _part(n)).stat().st_size for n in parts) / 1e6
 
     def rows(self, places: Sequence[int]) -> tuple[Tensor, Tensor, Conditions]:
-        """Latents (N, C, h, w) of the samples at these places, where their text is, (N, h, w) of 0
-        and 1, all 1 where that was not kept, and conditions."""
+        """Latents (N, C, h, w), or packed (N, L, C), of the samples at these places, where their
+        text is, (N, h, w) or (N, L) of 0 and 1, all 1 where that was not kept, and conditions."""
         found: dict[str, list[Tensor]] = {}
         for place in places:
             part = self._parts[place // PART]
             row = place % PART
             for name in part.keys():  # noqa: SIM118  (a file, not a dictionary)
                 found.setdefault(name, []).append(part.get_slice(name)[row : row + 1])
-        stacked = {name: torch.cat(tensors) for name, tensors in found.items()}
-        latents = stacked.pop(_LATENTS)
-        region = stacked.pop(_REGION, torch.ones(1)).to(latents.dtype)
-        return latents, region.expand(len(latents), *latents.shape[-2:]), stacked
+        rows = {name: stacked(tensors) for name, tensors in found.items()}
+        latents = rows.pop(_LATENTS)
+        region = rows.pop(_REGION, torch.ones(1)).to(latents.dtype)
+        sides = latents.shape[-2:] if latents.ndim == 4 else latents.shape[1:2]
+        return latents, region.expand(len(latents), *sides), rows
 
 
 def prepare(
@@ -200,10 +201,11 @@ def _write(model: Model, part: Sequence[_Fitted], sampling: Sampling, path: Path
                 )
         if some[0].region is not None:
             grids = [on_grid(one.region, latents) for one in some]
-            values[_REGION] = torch.stack(grids).to(torch.uint8)
+            region = torch.stack(grids).to(torch.uint8)
+            values[_REGION] = region if latents.ndim == 4 else region[..., 0]
         for name, value in values.items():
             found.setdefault(name, []).append(value.cpu())
-    save_file({name: torch.cat(values).contiguous() for name, values in found.items()}, path)
+    save_file({name: stacked(values).contiguous() for name, values in found.items()}, path)
 
 
 def _part(number: int) -> str:

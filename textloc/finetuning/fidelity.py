@@ -87,13 +87,14 @@ def own(images: Sequence[Image.Image], model: Model) -> Features:
     """
     import torch
 
-    from textloc.finetuning.conditions import arguments, check_trained, unconditional
+    from textloc.finetuning.conditions import check_trained, unconditional
     from textloc.finetuning.objective import Objective
 
-    objective, latents = Objective(model.pipe.scheduler), check_trained(model.pipe)
+    check_trained(model.pipe)
+    objective = Objective(model.pipe.scheduler)
     empty = unconditional(model, model.defaults)
     seen: list[Any] = []
-    block = _middle(model.denoiser)
+    block = _middle(model)
     handle = block.register_forward_hook(lambda _m, _a, output: seen.append(_picture(output)))
     try:
         with torch.no_grad(), bare(model):
@@ -104,27 +105,27 @@ def own(images: Sequence[Image.Image], model: Model) -> Features:
                 noise = noise.to(clean).expand_as(clean)
                 batch = objective.noised(clean, noise, torch.full((len(some),), _LEVEL))
                 rows = {k: v.expand(len(some), *v.shape[1:]) for k, v in empty.items()}
-                given = arguments(rows) | {latents: batch.latents, "timestep": batch.time}
+                given = model.family.asked(model.denoiser, batch.latents, batch.time, rows)
                 model.denoiser(**given, return_dict=False)
     finally:
         handle.remove()
     return np.concatenate([value.double().cpu().numpy() for value in seen])
 
 
-def _middle(denoiser: Any) -> Any:
-    """The middle block of a U-Net, or the one in the middle of a transformer."""
+def _middle(model: Model) -> Any:
+    """The middle block of a U-Net, or the one that the middle text layer of a transformer is in."""
+    denoiser = model.denoiser
     if getattr(denoiser, "mid_block", None) is not None:
         return denoiser.mid_block
-    blocks = denoiser.transformer_blocks
-    return blocks[len(blocks) // 2]
+    layer = model.layers[len(model.layers) // 2]
+    return denoiser.get_submodule(layer.name.rpartition(".")[0])
 
 
 def _picture(output: Any) -> Any:
-    """Mean and spread over places of a block's output: (N, C, h, w), or text and picture tokens
-    (N, L, C) of a joint block."""
-    if isinstance(output, tuple):
-        output = output[-1].transpose(1, 2)
-    places = output.flatten(2)
+    """Mean and spread over places of a block's output: (N, C, h, w), tokens (N, L, C), or text and
+    picture tokens of a joint block."""
+    found = output[-1] if isinstance(output, tuple) else output
+    places = found.flatten(2) if found.ndim == 4 else found.transpose(1, 2)
     return _joined(places.mean(2), places.std(2))
 
 

@@ -33,7 +33,11 @@ class Objective:
         TrainingError: a scheduler whose prediction is not known.
     """
 
-    def __init__(self, scheduler: Any, noise_levels: str | None = None) -> None:
+    def __init__(
+        self, scheduler: Any, noise_levels: str | None = None, shift: float | None = None
+    ) -> None:
+        """shift: of flow matching, towards noise (`conditions.shift`); None takes the scheduler's,
+        or none where that leaves it to the call."""
         from diffusers import DDPMScheduler
 
         config = scheduler.config
@@ -46,7 +50,8 @@ class Objective:
                 "v_prediction, sample and flow matching"
             )
         self.times = int(config.num_train_timesteps)
-        self.shift = float(config.get("shift", 1.0) or 1.0) if self.flow else 1.0
+        of_call = not self.flow or config.get("use_dynamic_shifting")
+        self.shift = shift or (1.0 if of_call else float(config.get("shift", 1.0) or 1.0))
         # whatever steps through the levels at inference, they are those of DDPM
         self.ddpm = None if self.flow else DDPMScheduler.from_config(config)
 
@@ -65,9 +70,8 @@ class Objective:
         if self.flow:
             sigma = self.shift * levels / (1 + (self.shift - 1) * levels)
             share = sigma.view(-1, *[1] * (clean.ndim - 1)).to(clean)
-            return Noised(
-                (1 - share) * clean + share * noise, sigma.to(clean) * self.times, noise - clean
-            )
+            times = sigma.to(clean.device) * self.times
+            return Noised((1 - share) * clean + share * noise, times, noise - clean)
         assert self.ddpm is not None
         time = ((levels * self.times).ceil().long() - 1).clamp(0, self.times - 1)
         time = time.to(clean.device)
@@ -80,14 +84,16 @@ class Objective:
         return Noised(mixed, time, wanted)
 
     def loss(self, output: Tensor, batch: Noised, weight: Tensor) -> Tensor:
-        """Mean square error of each sample (N,), in float32, weighted over places by (N, h, w).
+        """Mean square error of each sample (N,), in float32, weighted over places: (N, h, w), or
+        (N, L) where the latents are packed, (N, L, C).
 
         An output of twice the channels also predicts a variance (DeepFloyd IF), which LoRA leaves
         to the checkpoint.
         """
-        channels = batch.wanted.shape[1]
-        if output.shape[1] == 2 * channels:
-            output = output[:, :channels]
-        square = (output.float() - batch.wanted.float()).square().mean(1)
+        axis = 1 if batch.wanted.ndim == 4 else -1
+        channels = batch.wanted.shape[axis]
+        if output.shape[axis] == 2 * channels:
+            output = output.narrow(axis, 0, channels)
+        square = (output.float() - batch.wanted.float()).square().mean(axis)
         weight = weight.float()
         return (square * weight).flatten(1).sum(1) / weight.flatten(1).sum(1)

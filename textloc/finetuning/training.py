@@ -23,7 +23,7 @@ from textloc.checkpoints.loading import Spelling
 from textloc.errors import Cancelled, OutOfMemoryError, TrainingError
 from textloc.files import replace_file
 from textloc.finetuning import adapter, card, data, progress
-from textloc.finetuning.conditions import arguments, check_trained, unconditional
+from textloc.finetuning.conditions import check_trained, dropped, shift, unconditional
 from textloc.finetuning.encoded import Encoded, Filter, prepare
 from textloc.finetuning.objective import Objective
 from textloc.patching.generation import generate
@@ -164,7 +164,8 @@ class _Training:
             project_dir=str(self.out),
         )
         self.sampling = adapter.size(self.model.defaults, settings.resolution)
-        objective = Objective(self.model.pipe.scheduler, settings.noise_levels)
+        scheduler, size = self.model.pipe.scheduler, self.sampling
+        objective = Objective(scheduler, settings.noise_levels, shift(self.model, size))
         with accelerator.main_process_first():
             encoded = yield from self._prepared()
         held = _held_out(len(encoded), settings)
@@ -276,14 +277,14 @@ class _Training:
                 last = part.stop == share
                 with nullcontext() if last else accelerator.no_sync(wrapped):
                     loss = _loss(
+                        model,
                         wrapped,
                         objective,
                         latents[part].to(denoiser.device),
                         noise[part].to(denoiser.device, latents.dtype),
                         levels[here],
                         weights[part].to(denoiser.device),
-                        _dropped({k: v[part] for k, v in rows.items()}, empty, drop[here]),
-                        check_trained(model.pipe),
+                        dropped({k: v[part] for k, v in rows.items()}, empty, drop[here]),
                     )
                     weight = (part.stop - part.start) / share
                     try:
@@ -458,16 +459,8 @@ def _order(seed: int, epoch: int, count: int) -> Any:
     return _ORDERS[key]
 
 
-def _dropped(rows: dict[str, Tensor], empty: dict[str, Tensor], drop: Tensor) -> dict[str, Tensor]:
-    """Conditions with those of no caption where it is dropped."""
-    found = {}
-    for name, value in rows.items():
-        mask = drop.view(-1, *[1] * (value.ndim - 1))
-        found[name] = torch.where(mask, empty[name].to("cpu", value.dtype), value)
-    return found
-
-
 def _loss(
+    model: Model,
     denoiser: Any,
     objective: Objective,
     clean: Tensor,
@@ -475,13 +468,12 @@ def _loss(
     levels: Tensor,
     weight: Tensor,
     rows: dict[str, Tensor],
-    latents: str,
 ) -> Tensor:
     batch = objective.noised(clean, noise, levels)
-    given = arguments({name: value.to(clean.device) for name, value in rows.items()})
-    given |= {latents: batch.latents, "timestep": batch.time, "return_dict": False}
+    here = {name: value.to(clean.device) for name, value in rows.items()}
+    given = model.family.asked(model.denoiser, batch.latents, batch.time, here)
     try:
-        output = denoiser(**given)[0]
+        output = model.family.answered(denoiser(**given, return_dict=False)[0])
     except RuntimeError as error:
         raise _memory(error) from error
     return objective.loss(output, batch, weight).mean()

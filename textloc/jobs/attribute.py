@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from textloc.checkpoints import loading
+from textloc.checkpoints import drawing, loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
 from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
@@ -104,6 +104,8 @@ def attribute_stream(
     steps: int | None = None,
     guidance: float | None = None,
     image: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    strength: float | None = None,
     steps_at: Sequence[int] | None = None,
     points: int = POINTS,
     tolerance: float = TOLERANCE,
@@ -111,12 +113,14 @@ def attribute_stream(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """The same, an event after each step of each pair; the last is complete. Arguments and errors
-    as `attribute`, and `image`: a picture that the pipeline is given beside every prompt (FLUX.1
-    Kontext, FLUX.2); `cancelled`: asked between passes; True stops with `Cancelled`."""
+    as `attribute`, and `image`, `mask`, `strength` as `localize_stream`; `cancelled`: asked between
+    passes; True stops with `Cancelled`."""
     check_asked(pairs, seeds)
     began = time.perf_counter()
     loaded = loading.load(model)
-    sampling = asked_sampling(loaded, steps, guidance, image=image)
+    if image is not None:
+        loaded = drawing.drawing_on(loaded, mask is not None)
+    sampling = asked_sampling(loaded, steps, guidance, 0, image, mask, strength)
     looked = check_steps_at(steps_at, sampling.steps)
     if points < 1:
         raise LayerError("give at least one point at a step, such as 8")

@@ -8,7 +8,7 @@ from typing import Any
 
 from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
-from textloc.errors import LayerError
+from textloc.errors import LayerError, StoreError
 from textloc.jobs.localize import localize_stream
 from textloc.layers import display_layers, parse_layers
 from textloc.paths import SHIPPED_RESULTS
@@ -61,9 +61,13 @@ def _stored(digest: str | None, root: Path | None = None) -> tuple[tuple[int, ..
     """Those of the best stored localization in `root` (None: where results are kept)."""
     best: tuple[tuple[bool, int], tuple[int, ...], str] | None = None
     for summary in store.listing(root, only="textloc.localize"):
-        if summary.damaged:
+        asked = summary.request.get("checkpoint", {})
+        if summary.damaged or asked.get("digest", digest) != digest:
             continue
-        document = store.load(summary.id, root).document
+        try:
+            document = store.load(summary.id, root).document
+        except StoreError:  # in a store that is away
+            continue
         if document["checkpoint"]["digest"] != digest or not document["selected"]:
             continue
         if doubt(document) is not None:

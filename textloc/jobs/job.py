@@ -89,13 +89,16 @@ def asked_sampling(
     guidance: float | None,
     start_step: int = 0,
     image: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    strength: float | None = None,
 ) -> Sampling:
     """The checkpoint's usual call with these steps and guidance, None leaving its own, and a
-    picture that it is given beside every prompt.
+    picture that it is given beside every prompt, with a mask and strength (`pictures.reference`).
 
     Raises:
         LayerError: no step, or a start step that does not lie in 0 to the number of steps.
-        PromptError: a picture where the pipeline takes none.
+        PromptError: a picture, mask or strength where the pipeline takes none, or none where it
+            needs one.
     """
     usual = model.defaults
     sampling = replace(
@@ -116,8 +119,10 @@ def asked_sampling(
         raise LayerError(
             f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
         )
+    if image is None and (mask is not None or strength is not None):
+        raise PromptError("a mask and a strength are for a picture: give one, or leave them out")
     if image is not None:
-        sampling = replace(sampling, reference=reference(image, sampling))
+        sampling = replace(sampling, reference=reference(image, sampling, mask, strength))
         model.family.arguments(model.pipe, [Run("")], sampling)  # raises where it takes none
     return sampling
 

@@ -30,7 +30,7 @@ from typing import Any
 
 from PIL import Image
 
-from textloc.checkpoints import loading
+from textloc.checkpoints import drawing, loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, NoWayError, PromptError
 from textloc.jobs import growing
@@ -61,6 +61,8 @@ def localize_stream(
     steps: int | None = None,
     guidance: float | None = None,
     image: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    strength: float | None = None,
     start_step: int = 0,
     layers: Sequence[int] | None = None,
     ocr: str = "auto",
@@ -78,7 +80,10 @@ def localize_stream(
         pairs: prompt pairs (`prompts.parse_pair`).
         seeds: noise seeds; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.
-        image: a picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2).
+        image: a picture that the pipeline is given beside every prompt (FLUX.1 Kontext, FLUX.2,
+            Qwen-Image-Edit), or that it draws on (`drawing.drawing_on`).
+        mask: of its size, light where it is redrawn; strength: how much, in (0, 1], None the
+            usual of the pipeline's call. `steps` are those that are made.
         start_step: patch from this denoising step on, from 0; equal to `steps` patches nothing.
             (The paper's t_s is steps - start_step.)
         layers: layers that the set is made of; None takes all. The ceiling always patches all.
@@ -106,7 +111,9 @@ def localize_stream(
         raise PromptError(f"the share {share} is outside (0, 1]; 0.9 is usual")
     began = time.perf_counter()
     loaded = loading.load(model)
-    sampling = asked_sampling(loaded, steps, guidance, start_step, image)
+    if image is not None:
+        loaded = drawing.drawing_on(loaded, mask is not None)
+    sampling = asked_sampling(loaded, steps, guidance, start_step, image, mask, strength)
     chosen = tuple(range(len(loaded.layers))) if layers is None else tuple(sorted(set(layers)))
     check_layers(chosen, len(loaded.layers))
     if not chosen:

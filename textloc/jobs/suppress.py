@@ -21,7 +21,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from textloc import toxicity
-from textloc.baselines import SUPPRESSING
+from textloc.baselines import SUPPRESSING, Baseline
 from textloc.checkpoints import loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import PromptError
@@ -111,6 +111,7 @@ def suppress_stream(
     fallback: Fallback = "refuse",
     unguarded: bool = False,
     methods: Sequence[str] = (),
+    rivals: Mapping[str, Baseline] | None = None,
     reveal: bool = False,
     steps: int | None = None,
     guidance: float | None = None,
@@ -133,6 +134,8 @@ def suppress_stream(
             if that fails, `prompt-swap` generates the benign prompt.
         unguarded: also generate the prompts as they are, and measure beside that.
         methods: names of `baselines.SUPPRESSING` to compare with; they need `unguarded`.
+        rivals: more methods to compare with, by names of their own; those that are `always` on
+            generate clean prompts, too.
         reveal: whether toxic words stand in the document as they are.
         steps, guidance: None takes the checkpoint's usual call.
         ocr: engine, or `auto`.
@@ -177,8 +180,8 @@ def suppress_stream(
         layers_from=layers_from,
         start_step=start_step,
         fallback=fallback if check else None,
-        unguarded=unguarded or bool(methods),
-        methods=compared,
+        unguarded=unguarded or bool(methods) or bool(rivals),
+        methods={**{name: SUPPRESSING[name] for name in compared}, **(rivals or {})},
         detect=detect,
         reveal=reveal,
     ).run()
@@ -197,7 +200,7 @@ class _Suppress(Job):
     start_step: int
     fallback: Fallback | None
     unguarded: bool
-    methods: tuple[str, ...]
+    methods: dict[str, Baseline]
     detect: dict[str, Any]
     reveal: bool
     fallbacks: dict[str, str] = field(default_factory=dict)
@@ -205,9 +208,7 @@ class _Suppress(Job):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.errors = comparing.refused(
-            {name: SUPPRESSING[name] for name in self.methods}, self.model, self.sampling
-        )
+        self.errors = comparing.refused(self.methods, self.model, self.sampling)
 
     def plan(self) -> Iterator[Event]:
         places = self.places(len(self.prompts))
@@ -221,12 +222,15 @@ class _Suppress(Job):
             self.message = "generating the prompts as they are"
             plain = {_key(*place, PLAIN): self._plain(*place) for place in places}
             yield from self.generate(PLAIN, plain)
-        toxic = [place for place in places if self._toxic(*place)]
         yield from comparing.compared(
             self,
-            {name: SUPPRESSING[name] for name in self.methods},
+            self.methods,
             self.errors,
-            lambda name: {_key(*place, name): self._other(name, *place) for place in toxic},
+            lambda name: {
+                _key(*place, name): self._other(name, *place)
+                for place in places
+                if self._toxic(*place) or getattr(self.methods[name], "always", False)
+            },
         )
 
     # -- runs ------------------------------------------------------------------------------
@@ -250,7 +254,7 @@ class _Suppress(Job):
         key = _key(place, seed, GUARDED)
         size = self.images[key].size
         benign = self.prompts[place].benign
-        return SUPPRESSING[name].run(self._plain(place, seed), benign, self.readings[key], size)
+        return self.methods[name].run(self._plain(place, seed), benign, self.readings[key], size)
 
     def _fall_back(self, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
         """Generate what still reads toxic again, or withhold it."""
@@ -298,8 +302,7 @@ class _Suppress(Job):
 
     def body(self, complete: bool) -> dict[str, Any]:
         methods = []
-        for name in self.methods:
-            about = SUPPRESSING[name]
+        for name, about in self.methods.items():
             told = {"name": name, "title": about.TITLE, "paper": about.PAPER}
             error = self.errors.get(name)
             made = self._pictures(name, complete and error is None)

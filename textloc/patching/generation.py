@@ -320,14 +320,16 @@ def _call(
 
     def before(step: int) -> None:
         """Called before each denoising step; the steps before it are done."""
-        times = len(set(model.pipe.scheduler.timesteps.tolist()))
+        times = len(set(model.pipe.scheduler.timesteps.tolist())) - asked + sampling.steps
         if step == 0:
-            _check_steps(model.pipe.scheduler, batch, sampling.steps)
+            _check_steps(model.pipe.scheduler, batch, asked)
         elif on_step is not None:
             on_step(step, times)
         if cancelled():
             raise Cancelled("stopped; what was finished before is kept")
 
+    arguments = model.family.arguments(model.pipe, batch, sampling)
+    asked = int(arguments.get("num_inference_steps", sampling.steps))  # of a picture, some are made
     noise = [torch.Generator("cpu").manual_seed(run.seed) for run in batch]
     controls = dict.fromkeys(type(run.control) for run in batch if run.control is not None)
     narrowed = all(control.LEAN for control in controls)
@@ -351,7 +353,7 @@ def _call(
             rows = [row for row, run in enumerate(batch) if isinstance(run.control, control)]
             entered.enter_context(control.around(model, batch, rows, sampling))
         out = model.call(
-            **model.family.arguments(model.pipe, batch, sampling),
+            **arguments,
             generator=noise,
             output_type="pil",
         )

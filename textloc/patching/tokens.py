@@ -70,14 +70,35 @@ def _span(part: Text, prompt: str, span: tuple[int, int]) -> tuple[int, int]:
     A prompt that is cut off has the tokens of the whole up to there.
     """
     whole = _ids(part, prompt)
-
-    def shared(end: int) -> int:
-        ids = _ids(part, prompt[:end])
-        same = [a == b for a, b in zip(ids, whole, strict=False)]
-        return same.index(False) if False in same else len(same)
-
-    start, stop = shared(span[0]) - part.dropped, shared(span[1]) - part.dropped
+    start, stop = (_shared(part, prompt[:end], whole) - part.dropped for end in span)
     return max(start, 0), max(stop, start, 0)
+
+
+def _shared(part: Text, beginning: str, whole: list[int]) -> int:
+    """How many tokens a beginning of a prompt has in common with the whole."""
+    same = [a == b for a, b in zip(_ids(part, beginning), whole, strict=False)]
+    return same.index(False) if False in same else len(same)
+
+
+def spans(part: Text, prompt: str) -> dict[int, tuple[int, int]]:
+    """Place among a layer's text tokens → the span of the prompt that it stands for, half-open, of
+    tokens that stand for any of it. Of several that one sign is made of only the first counts."""
+    whole = _ids(part, prompt)
+    reached = [_shared(part, prompt[:end], whole) for end in range(len(prompt) + 1)]
+    found = {}
+    for place in range(part.dropped, len(whole)):
+        ends = [
+            next((end for end, count in enumerate(reached) if count >= least), len(prompt))
+            for least in (place, place + 1)
+        ]
+        if ends[0] < ends[1]:
+            found[part.first + place - part.dropped] = (ends[0], ends[1])
+    return found
+
+
+def length(part: Text, prompt: str) -> int:
+    """Tokens of a prompt, those that begin and end it counted; at least 1."""
+    return max(len(_ids(part, prompt)) - part.dropped, 1)
 
 
 def _ids(part: Text, prompt: str) -> list[int]:

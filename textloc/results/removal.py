@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from textloc.errors import StoreError
-from textloc.results import store
+from textloc.results import places, store
 
 
 def delete(result_id: str, root: Path | None = None) -> None:
@@ -21,7 +21,11 @@ def delete(result_id: str, root: Path | None = None) -> None:
     gone = f"There is no result {result_id} to delete: it is gone already."
     if folder.is_symlink() or not folder.is_dir():
         raise StoreError(gone)
+    mirror = places.written_mirror(home)
     try:
+        if mirror is not None:
+            mirror.note("delete", result_id)
+            mirror.wake()
         aside = set_aside(folder)
     except FileNotFoundError as error:
         raise StoreError(gone) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -16,7 +17,7 @@ from PIL import Image
 from textloc.errors import StoreError
 from textloc.files import replace_file, write_new
 from textloc.pictures import address
-from textloc.results import export, sentences, store
+from textloc.results import export, places, sentences, store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,10 @@ class Result:
                     f"results of the kind {self.kind} are not kept among the stored ones; give a "
                     'folder: save("folder")'
                 )
-            return store.save(self.document, self.images)
+            saved = store.save(self.document, self.images)
+            if told := places.send():
+                warnings.warn(told, stacklevel=2)
+            return saved
         if not str(folder).strip():
             raise StoreError('the folder has no name; give one: save("folder")')
         place = Path(folder).expanduser()

@@ -23,6 +23,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -32,13 +33,15 @@ from PIL import Image
 
 from textloc.errors import StoreError
 from textloc.files import sync_folder, write_new
-from textloc.paths import SHIPPED_RESULTS, own_results
+from textloc.results import places
 from textloc.results.identity import canonical as canonical
 from textloc.results.identity import plain
 from textloc.results.identity import request_id as request_id
-
-RESULTS_VARIABLE = "TEXTLOC_RESULTS"
-"""Environment variable: the folder of results, or several joined by `os.pathsep`."""
+from textloc.results.places import RESULTS_VARIABLE as RESULTS_VARIABLE
+from textloc.results.places import UNLISTED as UNLISTED
+from textloc.results.places import roots as roots
+from textloc.results.titles import kind as kind
+from textloc.results.titles import title as title
 
 SCHEMAS: dict[str, int] = {
     "textloc.localize": 1,
@@ -120,25 +123,6 @@ def _digest(document: Mapping[str, Any], pixels: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# ---------------------------------------------------------------------------- where
-
-
-def roots() -> list[Path]:
-    """Folders that hold results, first the one that is written to.
-
-    They are those of `$TEXTLOC_RESULTS` where it is set, else `cached_results/` of the checkout;
-    of an installed textloc the user's data folder, and the results that ship.
-    """
-    named = [part for part in os.environ.get(RESULTS_VARIABLE, "").split(os.pathsep) if part]
-    return [Path(part).expanduser() for part in named] or list(
-        dict.fromkeys([own_results(), SHIPPED_RESULTS])
-    )
-
-
-UNLISTED = "unlisted"
-"""Folder of a folder of results: what its link opens and no list shows."""
-
-
 def _places(root: Path | None) -> list[Path]:
     return roots() if root is None else [root]
 
@@ -178,8 +162,11 @@ def save_new(
 
     home = _places(root)[0]
     folder = home / str(content["id"])
+    mirror = places.written_mirror(home)
     temporary = home / f".saving-{folder.name}-{secrets.token_hex(8)}"
     try:
+        if mirror is not None:
+            mirror.note("keep" if home.name == UNLISTED else "list", folder.name)
         (temporary / _IMAGES).mkdir(parents=True)
         for key, picture in pictures.items():
             buffer = io.BytesIO()
@@ -195,6 +182,8 @@ def save_new(
         raise _unwritable(home, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    if mirror is not None:
+        mirror.wake()
     return folder, new
 
 
@@ -202,9 +191,10 @@ def check_writable(root: Path | None = None) -> None:
     """Check that a result can be written to `root`, by default the first of `roots()`.
 
     Raises:
-        StoreError: the folder cannot be made or written.
+        StoreError: the folder cannot be made or written, or its address cannot be used here.
     """
     home = _places(root)[0]
+    places.written_mirror(home)
     trial = home / f".trying-{secrets.token_hex(8)}"
     try:
         trial.mkdir(parents=True)
@@ -262,8 +252,8 @@ def _named_images(value: object) -> set[str]:
 def check_document(document: Mapping[str, Any]) -> None:
     """Raise `StoreError` unless this is a complete document of a known schema with its own ID."""
     name, _ = _schema(document)
-    for key, kind in (_ALWAYS | _REQUIRED[name]).items():
-        if not isinstance(document.get(key), kind):
+    for key, form in (_ALWAYS | _REQUIRED[name]).items():
+        if not isinstance(document.get(key), form):
             raise StoreError(f"The result has no {key!r}. It is not whole: run the job again.")
     if not document["complete"]:
         raise StoreError("The result is partial. Only finished results are stored: let it run on.")
@@ -328,18 +318,26 @@ def load(result_id: str, root: Path | None = None) -> Stored:
     """Load a stored result and verify it.
 
     `root` is the folder of results, by default each of `roots()` in turn, then what is `UNLISTED`
-    in them. The document returned is of the current schema. Raises `StoreError` for a badly formed
-    ID (before the disk is touched), a result that is not there, or one that is damaged.
+    in them, then what their addresses hold. The document returned is of the current schema. Raises
+    `StoreError` for a badly formed ID (before the disk is touched), a result that is not there, or
+    one that is damaged.
     """
     check_id(result_id)
     damaged: StoreError | None = None
-    places = _places(root)
-    for place in [*places, *(place / UNLISTED for place in places)]:
+    homes = _places(root)
+    for place in [*homes, *(home / UNLISTED for home in homes)]:
         folder = place / result_id
         if not folder.is_dir():
             continue
         try:
-            return Stored(migrate(_verified(folder)), folder)
+            return Stored(migrate(verified(folder)), folder)
+        except StoreError as error:
+            damaged = damaged or error
+    for home in homes:
+        try:
+            mirror = places.mirror(home)
+            if mirror is not None and (brought := mirror.bring(result_id)) is not None:
+                return Stored(migrate(verified(brought)), brought)
         except StoreError as error:
             damaged = damaged or error
     if damaged is not None:
@@ -382,7 +380,12 @@ def _aside() -> Path:
     return _places(None)[0] / ".last"
 
 
-def _verified(folder: Path) -> dict[str, Any]:
+def is_here(result_id: str) -> bool:
+    """Whether a listed result can be opened without asking the store that holds it."""
+    return any((place / check_id(result_id)).is_dir() for place in roots())
+
+
+def verified(folder: Path) -> dict[str, Any]:
     """The document in `folder` as it was written, its ID and digest derived again."""
     try:
         text = (folder / _RESULT).read_text(encoding="utf-8")
@@ -469,15 +472,24 @@ def listing(root: Path | None = None, only: str | None = None) -> list[Summary]:
     """All results of `root` (by default of `roots()`), the newest first. Never raises.
 
     `only` is the kind wanted, such as `textloc.edit`; what is damaged is listed all the same. Each
-    is verified as `load` does it; a folder that fails is listed with the reason in `damaged`.
+    is verified as `load` does it; a folder that fails is listed with the reason in `damaged`. What
+    an address holds is listed by its index, and verified when it is opened.
     """
     found: dict[str, Summary] = {}
     for place in _places(root):
+        unsent: set[str] | None = None
+        with suppress(StoreError):
+            if (mirror := places.mirror(place)) is not None:
+                unsent = mirror.unsent()
+                for told in mirror.listed():
+                    found.setdefault(told.id, told)
         try:
             folders = [entry for entry in place.iterdir() if not entry.name.startswith(".")]
         except OSError:
             continue
         for folder in folders:
+            if unsent is not None and folder.name not in unsent:
+                continue  # a copy of what the index tells of
             known = found.get(folder.name)
             if (known is None or known.damaged) and (summary := _summary(folder)):
                 found[folder.name] = summary if not summary.damaged else known or summary
@@ -497,28 +509,11 @@ def default_id(root: Path | None = None, only: str = "textloc.localize") -> str 
             return check_id(load(index[only], place).document["id"])
         except (OSError, ValueError, RecursionError, LookupError, TypeError, StoreError):
             continue
-    return next((s.id for s in listing(root, only) if not s.damaged), None)
-
-
-def kind(document: Mapping[str, Any]) -> str:
-    """What a document is a result of, such as `textloc.localize`."""
-    return str(document["schema"]).partition("/")[0]
-
-
-_TITLES = {"textloc.edit": "Edit", "textloc.attribute": "Shares of"}
-
-
-def title(document: Mapping[str, Any]) -> str:
-    """A result's name for people: `STOP → LOVE`, or `STOP → LOVE and 19 more`."""
-    if kind(document) == "textloc.lora":
-        return f"LoRA of {document['checkpoint']['name']} on {document['request']['data']}"
-    pairs = document["request"]["pairs"]
-    first = f"{pairs[0]['source_text']} → {pairs[0]['target_text']}"
-    if kind(document) in _TITLES:
-        first = f"{_TITLES[kind(document)]} {first}"
-    first = first if len(pairs) == 1 else f"{first} and {len(pairs) - 1} more"
-    lora = document["checkpoint"].get("lora")
-    return f"{first}, with {lora['name']}" if lora else first
+    for summary in listing(root, only):
+        if not summary.damaged:
+            with suppress(StoreError):
+                return str(load(summary.id, root).document["id"])
+    return None
 
 
 def _summary(folder: Path) -> Summary | None:

@@ -2,7 +2,7 @@
 
 They lie in `unlisted/` of the folder of results. A browser that made one knows a secret key; of
 it and the ID a hash is kept in `claims/` beside the result, so that those who made it can delete it
-and nobody else can tell who they were.
+and nobody else can tell who they were. In a store elsewhere (`remote`) the hashes are kept, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from textloc.errors import StoreError
-from textloc.results import removal, store
+from textloc.results import places, removal, store
 
 _CLAIMS = "claims"
 
@@ -40,6 +40,9 @@ def keep(document: Mapping[str, Any], images: Mapping[str, Image.Image], key: st
         try:
             claim.parent.mkdir(exist_ok=True)
             claim.touch()
+            if (mirror := places.written_mirror(folder.parent)) is not None:
+                mirror.note("keep", folder.name)
+                mirror.wake()
         except OSError as error:
             raise StoreError("the result was stored, but not as your own") from error
     return folder
@@ -63,7 +66,12 @@ def delete(result_id: str, key: str) -> bool:
         raise StoreError("this result is not yours to delete: only the browser that made it can")
     gone = True
     for folder in _folders(result_id):
+        mirror = places.written_mirror(folder.parent)
         try:
+            if mirror is not None:
+                mirror.claims(result_id)
+                mirror.note("delete", result_id, _claim(folder, key).name)
+                mirror.wake()
             _claim(folder, key).unlink(missing_ok=True)
             if any((folder / _CLAIMS).iterdir()):
                 gone = False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from textloc.errors import PromptError, TextlocError
 from textloc.paths import CHECKPOINTS
+from textloc.tiny.reproducing import verbs as reproducing
 
 _FAMILIES = ("sdxl", "ldm", "if", "sd3")  # those of recipes.RECIPES, without importing torch
 
@@ -21,6 +22,9 @@ def main() -> int:
     except TextlocError as error:
         print(f"textloc.tiny: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("textloc.tiny: stopped; the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -90,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     judge = verbs.add_parser("judge", help="train and save the classifier of scenes")
     judge.set_defaults(run=_judge)
+    reproducing.add(verbs)
     return parser
 
 

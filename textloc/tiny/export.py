@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from textloc.errors import CheckpointError
-from textloc.scenes.rendering import COLOURS, OBJECTS
+from textloc.scenes.rendering import COLOURS, OBJECTS, SHADES
+from textloc.scenes.wording import NAMES
 from textloc.tiny.recipes import RECIPES
 
 SPELLING = {
@@ -19,7 +20,13 @@ SPELLING = {
     "most": 6,
     "objects": list(OBJECTS),
     "colours": list(COLOURS),
+    "names": {
+        one: sorted({name.casefold() for name in names} - {one}) for one, names in NAMES.items()
+    },
+    "shades": list(SHADES),
+    "colourless": True,
 }
+"""What a trained checkpoint can draw and spell, as its folder says it (`checkpoints.spelling`)."""
 
 
 def load_averaged(parts: dict[str, Any], averaged: dict[str, Tensor]) -> None:

@@ -98,6 +98,12 @@ def proper(word: str) -> bool:
     return word in _proper() or word in read_words("people.txt")
 
 
+def named(word: str) -> bool:
+    """Whether a word, lower-case, is in a list of forenames or surnames."""
+    lists = ("surnames.txt", "forenames.txt", "people.txt")
+    return any(word in read_words(name) for name in lists)
+
+
 @lru_cache(maxsize=1)
 def _proper() -> frozenset[str]:
     from english_words import get_english_words_set
@@ -269,6 +275,8 @@ class Lexicon:
             doubt = "friendly"
         elif severity == "insult":
             doubt = "any"
+        elif named(word):
+            doubt = "friendly"
         return Verdict(reason, score, severity, doubt)
 
     def _contains(self, word: str, stems: Iterable[str]) -> bool:

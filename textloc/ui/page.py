@@ -3,12 +3,18 @@
 Another job's tab is a module like `localize_tab` and a line in `build`.
 """
 
+import logging
+import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from textloc.results import places
 from textloc.ui import languages, links, settings, stored, visitors
 from textloc.ui.edit.tab import EditTab
 from textloc.ui.endpoints import register, tools
@@ -18,7 +24,7 @@ from textloc.ui.gallery.tab import GALLERY, GalleryTab
 from textloc.ui.learn import tour
 from textloc.ui.localize import replay
 from textloc.ui.localize.tab import LocalizeTab
-from textloc.ui.runner import places
+from textloc.ui.runner import places as running
 from textloc.ui.serving import plotlyjs
 from textloc.ui.serving.bodies import Bodies
 from textloc.ui.serving.files import ResultFiles
@@ -27,6 +33,8 @@ from textloc.ui.serving.uploads import Uploads
 from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET, Tab
 from textloc.ui.theme import STATIC, STYLES, theme
+
+_LOG = logging.getLogger(__name__)
 
 _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 <span>finds the few layers of a text-to-image model that write the words</span>
@@ -84,18 +92,38 @@ def launch(page: gr.Blocks, **options: Any) -> None:
     around = [Middleware(Bodies), uploads, Middleware(EarlyScript), Middleware(ResultFiles)]
     own: dict[str, Any] = {"middleware": around}
     own |= tools.serving(page, options.pop("mcp_server", None))
-    places.prepare()
+    running.prepare()
+    places.start()
     threading.Thread(target=_warm, name="textloc-warm", daemon=True).start()
-    page.launch(
-        theme=theme(),
-        css_paths=[*STYLES, tour.STYLE],
-        app_kwargs=own,
-        mcp_server=False,
-        max_file_size=settings.read().upload,
-        footer_links=["api", "settings"],
-        run_history=False,
-        **options,
-    )
+    try:
+        with _ended():
+            page.launch(
+                theme=theme(),
+                css_paths=[*STYLES, tour.STYLE],
+                app_kwargs=own,
+                mcp_server=False,
+                max_file_size=settings.read().upload,
+                footer_links=["api", "settings"],
+                run_history=False,
+                **options,
+            )
+    finally:
+        if told := places.send():
+            _LOG.warning(told)
+
+
+@contextmanager
+def _ended() -> Iterator[None]:
+    """A request to end, as a Space gets one before it restarts, is an exception within the block
+    where that can be had: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def serve(**options: Any) -> None:

@@ -88,6 +88,13 @@ def examples(model: str | None) -> list[tuple[str, str]]:
     return found
 
 
+def _named(known: Spelling) -> str:
+    """What a prompt has to name, and by which other words it may."""
+    others = sum(len(set(names)) for names in known.names.values()) + len(known.shades)
+    asked = "Name an object." if known.colourless else "Name an object and a colour."
+    return f"{asked} It knows {others} other words for them." if others else asked
+
+
 def offered(model: str | None) -> str:
     """The examples as buttons, and what the checkpoint draws and spells, as HTML."""
     known = spelling_of(model)
@@ -100,6 +107,6 @@ def offered(model: str | None) -> str:
         said = (
             f'<p class="tl-hint">{escape(str(model))} draws {escape(", ".join(known.objects))}; '
             f"in {escape(', '.join(known.colours))}; with words of {known.least} to {known.most} "
-            "letters. Name an object and a colour.</p>"
+            f"letters. {_named(known)}</p>"
         )
     return f'{said}<div class="tl-examples">{buttons}</div>'

@@ -44,6 +44,7 @@ from textloc.checkpoints.families.pixart import PixArt
 from textloc.checkpoints.families.prx import PRX
 from textloc.checkpoints.families.qwen_image import QwenImage
 from textloc.checkpoints.families.qwen_image_21 import QwenImage21
+from textloc.checkpoints.families.qwen_image_edit import QwenImageEdit
 from textloc.checkpoints.families.sana import Sana
 from textloc.checkpoints.families.stable_diffusion import StableDiffusion
 from textloc.checkpoints.families.stable_diffusion_3 import StableDiffusion3
@@ -110,6 +111,8 @@ PIPELINES: dict[str, Family] = {
     "ErnieImagePipeline": ErnieImage(),
     "Flux2KleinPipeline": Flux2(),
     "Flux2Pipeline": Flux2(),
+    "FluxImg2ImgPipeline": Flux(),
+    "FluxInpaintPipeline": Flux(),
     "FluxKontextPipeline": FluxKontext(),
     "FluxPipeline": Flux(),
     "GlmImagePipeline": GlmImage(),
@@ -138,13 +141,20 @@ PIPELINES: dict[str, Family] = {
     "PixArtSigmaPAGPipeline": PixArt(),
     "PixArtSigmaPipeline": PixArt(),
     "QwenImage21Pipeline": QwenImage21(),
+    "QwenImageEditPipeline": QwenImageEdit(),
     "QwenImagePipeline": QwenImage(),
     "SanaPAGPipeline": Sana(),
     "SanaPipeline": Sana(),
     "SanaSprintPipeline": Sana(),
+    "StableDiffusion3Img2ImgPipeline": StableDiffusion3(),
+    "StableDiffusion3InpaintPipeline": StableDiffusion3(),
     "StableDiffusion3Pipeline": StableDiffusion3(),
+    "StableDiffusionImg2ImgPipeline": StableDiffusion(),
+    "StableDiffusionInpaintPipeline": StableDiffusion(),
     "StableDiffusionPAGPipeline": StableDiffusion(),
     "StableDiffusionPipeline": StableDiffusion(),
+    "StableDiffusionXLImg2ImgPipeline": StableDiffusionXL(),
+    "StableDiffusionXLInpaintPipeline": StableDiffusionXL(),
     "StableDiffusionXLPAGPipeline": StableDiffusionXL(),
     "StableDiffusionXLPipeline": StableDiffusionXL(),
     "ZImagePipeline": ZImage(),

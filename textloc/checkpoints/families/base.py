@@ -13,10 +13,10 @@ from typing import Any
 
 from PIL import Image
 
-from textloc.checkpoints.families import common
+from textloc.checkpoints.families import common, redrawing
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Reference, Run, Sampling
+from textloc.runs import Run, Sampling
 
 
 class Family:
@@ -134,15 +134,18 @@ class Family:
             raise PromptError(f"{type(pipe).__name__} takes no negative prompt; leave it out")
         asked |= self.EXTRA
         if sampling.reference is not None:
-            asked |= self.referred(pipe, sampling.reference)
+            asked |= self.referred(pipe, runs, sampling)
+        redrawing.check(pipe, sampling.reference)
         return {name: value for name, value in asked.items() if name in taken}
 
-    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
-        """A picture that all rows are given, as the call takes it.
+    def referred(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
+        """The picture that all rows are given (`sampling.reference`), as the call takes it.
 
         Raises:
             PromptError: it takes none.
         """
+        if redrawing.redraws(pipe):
+            return redrawing.call(pipe, runs, sampling)
         raise PromptError(
             f"{type(pipe).__name__} takes no picture beside its prompt here; leave the picture "
             "out, or take FLUX.1 Kontext or FLUX.2"
@@ -167,3 +170,35 @@ class Family:
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """RGB pictures of the call's size as the clean latents of its denoising loop, one a row."""
         return common.encode(pipe, pictures, sampling)
+
+    # -- a fine-tune ---------------------------------------------------------------------------
+
+    NOISY: str = "hidden_states"
+    """Argument of the forward pass that holds the noisy latents."""
+
+    UNGUIDED = 1.0
+    """Guidance at which a call asks its denoiser for the prompts alone; of a denoiser that is told
+    the guidance, that of the data themselves."""
+
+    EMPTY = True
+    """Whether a sample without its caption reads an empty prompt; else what guidance puts before
+    the prompts in the batch."""
+
+    def told(self, denoiser: Any, time: Any, latents: Any) -> Any:
+        """The scheduler's times (N,) as the forward pass is told them."""
+        return time
+
+    def kept(self, given: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """What the forward pass is `given` beside latents and time, as tensors with one row a
+        prompt; those of `added_cond_kwargs` as `added_cond_kwargs.text_embeds`. count: prompts."""
+        return common.kept(given, (self.NOISY, self.TIME), self.SHARED, count)
+
+    def asked(self, denoiser: Any, latents: Any, time: Any, rows: Mapping[str, Any]) -> Any:
+        """The forward pass's keyword arguments, as the pipeline's own call gives them, for noisy
+        latents (N, ...), the scheduler's times (N,), and rows that were `kept`."""
+        given = common.unkept(rows, self.SHARED)
+        return {self.NOISY: latents, self.TIME: self.told(denoiser, time, latents), **given}
+
+    def answered(self, output: Any) -> Any:
+        """What the forward pass gave as the scheduler's step takes it, (N, ...) as the latents."""
+        return output

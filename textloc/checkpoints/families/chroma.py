@@ -52,3 +52,7 @@ class Chroma(Family):
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents of the autoencoder, packed by two by two: (N, hw / 4, 4 C)."""
         return common.packed(pipe, common.encode_shifted(pipe, pictures, sampling))
+
+    def told(self, denoiser: Any, time: Any, latents: Any) -> Any:
+        """Times of 0 to 1."""
+        return common.thousandths(time, latents)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -347,6 +347,51 @@ def coded(vae: Any, pictures: Any) -> Any:
             "choose --dtype bfloat16 or float32 (of `finetune`: --mixed-precision bf16 or no)"
         )
     return code
+
+
+_NESTED = "added_cond_kwargs"
+
+
+def kept(
+    given: Mapping[str, Any], left_out: Container[str | None], shared: Container[str], count: int
+) -> dict[str, Any]:
+    """Tensors of a forward pass, one row a prompt; those that all rows share are repeated."""
+    from torch import Tensor
+
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in left_out:
+            continue
+        if isinstance(value, Tensor):
+            found[name] = value.expand(count, -1, -1) if name in shared else value
+        elif name == _NESTED and value is not None:
+            found |= {f"{name}.{inner}": tensor for inner, tensor in value.items()}
+    return found
+
+
+def unkept(rows: Mapping[str, Any], shared: Container[str]) -> dict[str, Any]:
+    """Arguments of a forward pass from what `kept` gave."""
+    found: dict[str, Any] = {}
+    for name, value in rows.items():
+        outer, _, inner = name.partition(".")
+        if inner:
+            found.setdefault(outer, {})[inner] = value
+        else:
+            found[name] = value[0] if name in shared else value
+    return found
+
+
+def thousandths(time: Any, latents: Any) -> Any:
+    """Times of 0 to 1000 as those of 0 to 1 that a denoiser of flow matching is told."""
+    return time.to(latents.dtype) / 1000
+
+
+def trimmed(states: Any, mask: Any) -> tuple[Any, Any]:
+    """Text states (N, T, D) and their mask (N, T), 1 for tokens, which come first, without what is
+    beyond the longest; the mask is None where all are as long."""
+    longest = int(mask.sum(1).max())
+    states, mask = states[:, :longest], mask[:, :longest]
+    return states, None if bool(mask.all()) else mask
 
 
 PROMPT = "\N{OBJECT REPLACEMENT CHARACTER}"

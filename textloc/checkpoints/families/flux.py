@@ -22,7 +22,7 @@ from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.errors import PromptError
 from textloc.layers import TextChannel, TextLayer
-from textloc.runs import Reference, Run, Sampling
+from textloc.runs import Run, Sampling
 
 
 class Flux(Family):
@@ -96,6 +96,10 @@ class Flux(Family):
         code = common.encode_shifted(pipe, pictures, sampling)
         return pipe._pack_latents(code, *code.shape)
 
+    def told(self, denoiser: Any, time: Any, latents: Any) -> Any:
+        """Times of 0 to 1."""
+        return common.thousandths(time, latents)
+
 
 class FluxKontext(Flux):
     """FLUX.1 Kontext: the same, with a picture to change or without one."""
@@ -107,6 +111,7 @@ class FluxKontext(Flux):
             return asked
         return asked | {"max_area": sampling.height * sampling.width}
 
-    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+    def referred(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """The picture to change, in its own size."""
-        return {"image": reference.picture, "_auto_resize": False}
+        assert sampling.reference is not None
+        return {"image": sampling.reference.picture, "_auto_resize": False}

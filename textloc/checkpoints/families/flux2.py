@@ -12,7 +12,7 @@ separate calls with an empty prompt unless it is distilled. Neither takes a nega
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -21,7 +21,7 @@ from textloc.checkpoints.families import common
 from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextLayer
-from textloc.runs import Reference, Sampling
+from textloc.runs import Run, Sampling
 
 
 class Flux2(Family):
@@ -84,11 +84,21 @@ class Flux2(Family):
             return common.templated(pipe.tokenizer, enable_thinking=False)
         return common.templated(pipe.tokenizer, system, generate=False)
 
-    def referred(self, pipe: Any, reference: Reference) -> dict[str, Any]:
+    def referred(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """One picture of reference, for all rows."""
-        return {"image": [reference.picture]}
+        assert sampling.reference is not None
+        return {"image": [sampling.reference.picture]}
 
     def encode(self, pipe: Any, pictures: Sequence[Image.Image], sampling: Sampling) -> Any:
         """Latents patched two by two, normed and packed: (N, hw / 4, 4 C)."""
         code = pipe._patchify_latents(common.coded(pipe.vae, common.pixels(pipe, pictures)))
         return pipe._pack_latents(common.normed(pipe.vae, code))
+
+    def told(self, denoiser: Any, time: Any, latents: Any) -> Any:
+        """Times of 0 to 1."""
+        return common.thousandths(time, latents)
+
+    def asked(self, denoiser: Any, latents: Any, time: Any, rows: Mapping[str, Any]) -> Any:
+        """As ever, the places of the tokens one a row."""
+        given = super().asked(denoiser, latents, time, rows)
+        return given | {name: rows[name] for name in self.SHARED}

@@ -10,7 +10,7 @@ Guidance is a second pass with the negative prompt, an empty one where none is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -20,6 +20,8 @@ from textloc.checkpoints.families.base import Family
 from textloc.checkpoints.families.common import text_layer, time, zeros
 from textloc.layers import TextLayer
 from textloc.runs import Sampling
+
+_MASK = "encoder_hidden_states_mask"
 
 
 class QwenImage(Family):
@@ -42,7 +44,7 @@ class QwenImage(Family):
                 "add_k_proj",
                 "add_v_proj",
                 static=False,
-                mask="encoder_hidden_states_mask",
+                mask=_MASK,
             )
             for name, module in denoiser.named_modules()
             if isinstance(module, Attention) and module.add_k_proj is not None
@@ -77,3 +79,24 @@ class QwenImage(Family):
         return [
             common.Text("tokenizer", pipe.tokenizer, before=before, after=after, dropped=dropped)
         ]
+
+    def told(self, denoiser: Any, time: Any, latents: Any) -> Any:
+        """Times of 0 to 1."""
+        return common.thousandths(time, latents)
+
+    def kept(self, given: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """The mask also where all texts are as long, and the shapes of the pictures."""
+        import torch
+
+        found = super().kept(given, count)
+        if _MASK not in found:
+            texts = found[self.TEXT]
+            found[_MASK] = torch.ones(texts.shape[:2], dtype=torch.long, device=texts.device)
+        return found | {"img_shapes": torch.tensor(given["img_shapes"])}
+
+    def asked(self, denoiser: Any, latents: Any, time: Any, rows: Mapping[str, Any]) -> Any:
+        """No longer than the longest text, masked where others are shorter."""
+        given = super().asked(denoiser, latents, time, rows)
+        given[self.TEXT], given[_MASK] = common.trimmed(given[self.TEXT], given[_MASK])
+        shapes = rows["img_shapes"].tolist()
+        return given | {"img_shapes": [[tuple(one) for one in row] for row in shapes]}

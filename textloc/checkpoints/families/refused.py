@@ -22,6 +22,11 @@ _VIDEO = "it makes videos, and textloc reads the words of single pictures"
 REASONS: tuple[tuple[str, str], ...] = (
     ("ControlNet|Adapter", _SECOND),
     (
+        "^QwenImageEditPlus",
+        "its call takes one prompt at a time with its pictures, and a patch needs two side by "
+        "side; take QwenImageEditPipeline",
+    ),
+    (
         "Img2Img|ImageToImage|Inpaint|Pix2Pix|Fill|Edit|Upscale|I2I|Depth2Img|SuperResolution"
         "|Redux|Control|Layered",
         _PICTURE,

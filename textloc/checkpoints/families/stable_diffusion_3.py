@@ -58,6 +58,7 @@ class StableDiffusion3(Family):
         }
 
     encode = staticmethod(common.encode_shifted)
+    EMPTY = False
     ENCODERS = 3
     LENGTH = 256  # the pipeline's own, of the T5 text
 

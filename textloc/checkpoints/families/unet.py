@@ -20,6 +20,8 @@ class UNet(Family):
     """What the families with a U-Net share."""
 
     DENOISER = "unet"
+    NOISY = "sample"
+    EMPTY = False
 
     def fits(self, denoiser: Any) -> bool:
         """Whether no attention has added projections."""

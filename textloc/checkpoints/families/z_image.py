@@ -11,7 +11,7 @@ values: a channel, `place`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textloc.checkpoints.families import common
@@ -81,3 +81,29 @@ class ZImage(Family):
     def negative(self, pipe: Any, runs: Sequence[Run], sampling: Sampling) -> dict[str, Any]:
         """Empty ones where none is set; the pipeline guides from above 0 on."""
         return {"negative_prompt": [run.negative_prompt or "" for run in runs]}
+
+    NOISY, UNGUIDED = "x", 0.0
+
+    def kept(self, given: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """The texts filled up to the longest, and how long they are."""
+        import torch
+
+        texts = given[self.TEXT]
+        lengths = torch.tensor([len(text) for text in texts])
+        padded = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
+        return {self.TEXT: padded, "lengths": lengths}
+
+    def asked(self, denoiser: Any, latents: Any, time: Any, rows: Mapping[str, Any]) -> Any:
+        """Pictures of one frame and texts as lists; time runs from 0, noise, to 1."""
+        texts = zip(rows[self.TEXT], rows["lengths"].tolist(), strict=True)
+        return {
+            "x": list(latents[:, :, None]),
+            "t": (1000 - time) / 1000,
+            "cap_feats": [text[:length] for text, length in texts],
+        }
+
+    def answered(self, output: Any) -> Any:
+        """The denoiser gives the velocity towards the picture."""
+        import torch
+
+        return -torch.stack(list(output)).squeeze(2)

@@ -85,14 +85,16 @@ class SD3:
 
     def places(self, parts: dict[str, Any], tokens: Tensor) -> Tensor:
         """Of T5's tokens."""
-        clip, pieces = tokens.split(make.WORDED, 1)
+        length = parts["tokenizer"].model_max_length
+        clip, pieces = tokens[:, :length], tokens[:, length:]
         mark = parts["tokenizer_3"].convert_tokens_to_ids('"')
         return torch.cat([torch.full_like(clip, OUTSIDE), between(pieces, mark)], 1)
 
     def text(self, parts: Any, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         """The last states but one of both CLIP encoders side by side, padded with zeros to the
         width of T5's, which follow them; the pooled states side by side."""
-        clip, pieces = tokens.split(make.WORDED, 1)
+        length = parts.text_encoder.config.max_position_embeddings
+        clip, pieces = tokens[:, :length], tokens[:, length:]
         first = parts.text_encoder(clip, output_hidden_states=True)
         second = parts.text_encoder_2(clip, output_hidden_states=True)
         seen = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)

@@ -1,11 +1,12 @@
 """From stored results to their cards; no Gradio, no torch.
 
 A card is made once for a result and kept until its files change: a visit costs a look at the
-folders, whatever is in them. What comes from outside is escaped.
+folders, whatever is in them. Of a result that a store elsewhere holds the card says what a list
+knows, until somebody opens it. What comes from outside is escaped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -67,23 +68,34 @@ class Card:
 
 def card_of(document: Document) -> Card:
     """The card of a document as its tab shows it."""
+    kind = store.kind(document)
+    shares = [one[0] for one in document["shares"]["by_layer"]] if kind == stored.ATTRIBUTE else []
+    return replace(
+        _told(document),
+        facts=" ".join([str(document["checkpoint"]["name"]), *lora_of(document)]),
+        found=headline(document),
+        pictures=tuple(_PICTURES[kind](document)),
+        shares=tuple(map(float, shares)),
+    )
+
+
+def _told(document: Document) -> Card:
+    """What a card says of what was asked."""
     kind, request = store.kind(document), document["request"]
     pairs = request.get("pairs", ())
     words = [pair[side] for pair in pairs for side in ("source_text", "target_text")]
     prompts = [pair[side] for pair in pairs[:40] for side in ("source", "target")]
     model = str(document["checkpoint"]["name"])
-    shares = [one[0] for one in document["shares"]["by_layer"]] if kind == stored.ATTRIBUTE else []
     return Card(
         id=str(document["id"]),
         kind=kind,
         title=_title(document),
         model=model,
-        facts=" ".join([model, *lora_of(document)]),
-        found=headline(document),
+        facts=model,
+        found="",
         words=tuple(dict.fromkeys(_cut(word) for word in words)),
         more=" ".join(prompts),
-        pictures=tuple(_PICTURES[kind](document)),
-        shares=tuple(map(float, shares)),
+        pictures=(),
     )
 
 
@@ -154,8 +166,22 @@ _PICTURES = {
 
 def listed(summaries: Iterable[store.Summary]) -> tuple[Card, ...]:
     """Cards of the results that can be opened, in the order given."""
-    found = [_card(one.id, one.created) for one in summaries if not one.damaged]
+    found = [
+        _card(one.id, one.created) if store.is_here(one.id) else _plain(one)
+        for one in summaries
+        if not one.damaged
+    ]
     return tuple(card for card in found if card is not None)
+
+
+def _plain(summary: store.Summary) -> Card | None:
+    """The card of a result that was not opened yet."""
+    asked = {"id": summary.id, "schema": summary.kind, "request": summary.request}
+    named = {**asked, "checkpoint": {"name": summary.checkpoint}}
+    try:
+        return replace(_told(named), title=summary.title)
+    except Exception:  # of a shape that no tab can show
+        return None
 
 
 @lru_cache(maxsize=4096)

@@ -86,6 +86,8 @@ def _png(result_id: str, _home: str) -> Response:
 
 def _small(result_id: str, key: str) -> Response:
     """One picture of a result; the result as a whole is verified when it is opened."""
+    if not store.is_here(result_id):
+        store.load(result_id)
     for root in store.roots():
         try:
             path = store.Stored({}, root / result_id).image_path(key)
