@@ -17,6 +17,10 @@ if os.environ.get("ATEN_CPU_CAPABILITY") in ("default", "avx2"):
 # Nothing that a test makes is found by another, or by its next run.
 os.environ["TEXTLOC_CACHE"] = "off"
 
+# Runs of the page are done in the process of the test, which can put something in their place;
+# `tests/ui/test_runner.py` is about the other places.
+os.environ["TEXTLOC_WORKER"] = "0"
+
 import pytest
 import torch
 

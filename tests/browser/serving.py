@@ -137,6 +137,7 @@ class Served:
             "TEXTLOC_RESULTS": str(results),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
+            "TEXTLOC_WORKER": "1" if script == ["app.py"] else "0",  # made-up runs are made here
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -1,6 +1,8 @@
 """Requests that are too large are refused before they are kept."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -10,6 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from textloc.ui.serving.bodies import Bodies
+from textloc.ui.serving.uploads import Uploads
 
 
 async def _length(request: Request) -> PlainTextResponse:
@@ -62,3 +65,32 @@ def test_a_page_for_oneself_takes_any(client: TestClient, monkeypatch: pytest.Mo
 def test_a_question_that_says_it_has_a_body_is_held_to_the_same(client: TestClient) -> None:
     assert client.get("/x", headers={"content-length": "9" * 20}).status_code == 413
     assert client.get("/x").text == "0"
+
+
+def test_uploads_take_so_much_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go; what others have in the same folder does not count and stays."""
+    monkeypatch.setenv("TEXTLOC_PUBLIC", "1")
+    monkeypatch.setenv("TEXTLOC_MAX_UPLOADS", "1")
+    own: set[str] = set()
+
+    async def upload(request: Request) -> PlainTextResponse:
+        path = tmp_path / request.headers["name"] / "picture.png"
+        path.parent.mkdir()
+        path.write_bytes(await request.body())
+        os.utime(path, (len(own), len(own)))
+        own.add(str(path))
+        return PlainTextResponse("")
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "picture.png").write_bytes(bytes(2_000_000))
+    route = Route("/gradio_api/upload", upload, methods=["POST"])
+    client = TestClient(Uploads(Starlette(routes=[route]), files=[own, {str(tmp_path / "gone")}]))
+    for name in "abcd":
+        client.post("/gradio_api/upload", content=bytes(400_000), headers={"name": name})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "d", "other"]
+    client.post("/gradio_api/upload", content=bytes(1_500_000), headers={"name": "e"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "other"]
+    monkeypatch.setenv("TEXTLOC_PUBLIC", "0")
+    monkeypatch.delenv("TEXTLOC_MAX_UPLOADS")
+    client.post("/gradio_api/upload", content=bytes(1_500_000), headers={"name": "f"})
+    assert (tmp_path / "e").exists()

@@ -16,6 +16,7 @@ from textloc.results import store
 from textloc.ui import live, status
 from textloc.ui.localize import order
 from textloc.ui.localize.tab import LocalizeSession, LocalizeTab
+from textloc.ui.runner import loaded as loaded_models
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def made_up(
 
     monkeypatch.setattr(textloc.checkpoints.loading, "load", load)
     monkeypatch.setattr(textloc.jobs.localize, "localize_stream", localize_stream)
-    monkeypatch.setattr(live, "_loaded", None)
+    loaded_models._kept.clear()
     return loaded
 
 

@@ -1,12 +1,16 @@
 """What the owner of a page sets."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from tests.ui.made_up import MadeUp
 from textloc.errors import SettingError
+from textloc.results import cache
 from textloc.ui import settings
+from textloc.ui.runner import work
 
 
 def test_a_space_is_public_by_itself() -> None:
@@ -54,3 +58,19 @@ def test_what_cannot_be_read_is_named(name: str, value: str) -> None:
 def test_models_are_named_as_the_table_names_them() -> None:
     said = "sdxl, stabilityai/stable-diffusion-3-medium-diffusers own/model,sdxl"
     assert settings.read({"TEXTLOC_MODELS": said}).models == ("sdxl", "sd3", "own/model")
+
+
+def test_nothing_of_a_run_is_kept_in_the_cache_of_a_public_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stands() -> str | None:
+        work.to_the_end(MadeUp(), lambda _: None, lambda: True)
+        return os.environ.get(cache.VARIABLE)
+
+    monkeypatch.delenv(cache.VARIABLE)
+    assert stands() is None
+    monkeypatch.setenv("TEXTLOC_PUBLIC", "1")
+    assert stands() == "off"
+    assert cache.opened() is None
+    monkeypatch.setenv(cache.VARIABLE, "/somewhere")
+    assert stands() == "/somewhere"

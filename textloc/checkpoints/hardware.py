@@ -11,13 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.checkpoints.memory import placement
 
+ZERO_GPU = 74_625_056_768
+"""Bytes of the smallest GPU that a ZeroGPU Space is lent, as the `spaces` package has them."""
 _PATIENCE = 20.0  # seconds; a driver that is just waking takes a few
 
 
 @lru_cache(maxsize=1)
 def gpu_memory() -> int | None:
     """Bytes that are free on the first GPU that this process may use, as it began; None without a
-    GPU, or with a torch that is built for none."""
+    GPU, or with a torch that is built for none. Those of a ZeroGPU, where one is lent."""
+    if zero_gpu():
+        return ZERO_GPU
     program = shutil.which("nvidia-smi")
     if program is None or _no_cuda() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return None
@@ -30,6 +34,11 @@ def gpu_memory() -> int | None:
         return int(said.strip().splitlines()[0]) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
+
+
+def zero_gpu() -> bool:
+    """Whether this is a Space that is lent a GPU for seconds at a time, told as `spaces` does."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def _no_cuda() -> bool:

@@ -6,7 +6,7 @@ are lossless and go when the last mapping that names them does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,8 +41,21 @@ class Pictures(Mapping[str, Image.Image]):
 
     def without(self, keys: set[str]) -> Pictures:
         """The same but for these."""
-        kept = {key: entry for key, entry in self._entries.items() if key not in keys}
-        return Pictures(kept, self._folder)
+        return self.only([key for key in self._entries if key not in keys])
+
+    def only(self, keys: Iterable[str]) -> Pictures:
+        """These alone, in this order."""
+        return Pictures({key: self._entries[key] for key in keys}, self._folder)
+
+    def changed(self, before: Pictures) -> list[str]:
+        """Keys of those that `before` has not, or has another picture for."""
+        was = before._entries
+        return [key for key, entry in self._entries.items() if was.get(key) is not entry]
+
+
+def pictures(images: Mapping[str, Image.Image]) -> Pictures:
+    """Any mapping as one that stays as it is."""
+    return images if isinstance(images, Pictures) else Pictures(images)
 
 
 class Gallery(Pictures, MutableMapping[str, Image.Image]):

@@ -24,7 +24,8 @@ _PATIENCE = 600.0  # seconds that a run which was asked for and has not begun ke
 @dataclass(frozen=True)
 class Asked:
     """What a run takes. prompts: each text that is drawn, of pairs both. pairs: how many runs of
-    the form they are. steps: None is the model's usual. size: of the pictures; None is usual."""
+    the form they are. steps: None is the model's usual. size: of the pictures; None is usual.
+    pictures: how many a pair and seed take, about; a gradient counts as three."""
 
     model: str
     prompts: tuple[str, ...]
@@ -32,6 +33,7 @@ class Asked:
     seeds: int
     steps: int | None
     size: int | None = None
+    pictures: int = 2
 
 
 def check(asked: Asked) -> None:

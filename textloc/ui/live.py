@@ -1,61 +1,32 @@
-"""Runs what a form asks for beside the page, one at a time for the whole process.
+"""Runs what a form asks for beside the page, one at a time for the whole page.
 
-The work is done by a thread of its own: the page hears of every denoising step, and Stop takes
-effect at the next one, whether or not Gradio has closed the generator by then. torch is imported
-here and nowhere else in the page, when the first run begins.
+A thread waits for the place where it is done (`runner`): the page hears of every denoising step,
+and Stop takes effect at the next one, whether or not Gradio has closed the generator by then.
 """
 
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+import traceback
+from collections.abc import Generator, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from PIL import Image
 
-from textloc.errors import Cancelled, LimitError, StoreError, TextlocError
+from textloc.errors import LimitError, StoreError
 from textloc.results import store, unlisted
+from textloc.results.gallery import Gallery
 from textloc.ui import limits, own, settings
+from textloc.ui.runner import places
+from textloc.ui.runner.news import Count, Growth, News, Step
+from textloc.ui.runner.orders import Order as Order
 
 State = Literal["waiting", "loading", "running", "complete", "stopped", "failed"]
 _DEVICE = threading.Lock()
 _LOG = logging.getLogger(__name__)
-_loaded: tuple[object, Any] | None = None  # the model of the last run; owned by the device lock
-
-
-class Order(Protocol):
-    """What a form asks for."""
-
-    @property
-    def model(self) -> str:
-        """Name of the checkpoint to load."""
-
-    @property
-    def stored(self) -> bool:
-        """Whether the result is kept."""
-
-    @property
-    def asked(self) -> limits.Asked:
-        """What it takes of the page."""
-
-    def before(self) -> str | None:
-        """ID of a stored result of just this run, or None."""
-
-    def stream(
-        self,
-        model: Any,
-        on_step: Callable[[int, int], None],
-        on_images: Callable[[int, int, str], None],
-        cancelled: Callable[[], bool],
-    ) -> Iterator[Any]:
-        """Do it with the loaded `model`; yields `localize.Event`s.
-
-        on_step: told (steps done, steps) of a call. on_images: told (pictures done, expected, what
-        is done) of work before the first event. cancelled: asked between steps.
-        """
 
 
 @dataclass(frozen=True)
@@ -76,7 +47,7 @@ class Update:
     seconds: float = 0.0
     message: str = ""
     document: dict[str, Any] | None = None
-    images: dict[str, Image.Image] | None = None
+    images: Mapping[str, Image.Image] | None = None
     fresh: bool = False
 
 
@@ -122,7 +93,8 @@ class Job:
             return
         self.began = True
         began = time.monotonic()
-        threading.Thread(target=self._work, name="textloc-run", daemon=True).start()
+        run = copy_context().run  # whose request it is counts where a GPU is lent
+        threading.Thread(target=run, args=(self._work,), name="textloc-run", daemon=True).start()
         try:
             while True:
                 update = self._next(patience)
@@ -163,48 +135,52 @@ class Job:
                 return
         try:
             self._run()
-        except Cancelled:
-            self._tell(state="stopped", message="stopped")
-        except TextlocError as error:
-            self._tell(state="failed", message=str(error))
-        except Exception as error:  # a fault of ours: told in words, with the trace in the log
-            _LOG.exception("the run failed")
-            said = (
-                type(error).__name__
-                if settings.read().public
-                else f"{type(error).__name__}: {error}"
-            )
-            self._tell(
-                state="failed",
-                message=f"something went wrong that should not ({said}); "
-                "the log of the server has the details",
-            )
+        except Exception as error:
+            self._fault(f"{type(error).__name__}: {error}", traceback.format_exc())
         finally:
             _DEVICE.release()
 
     def _run(self) -> None:
-        order = self.order
-        self._tell(state="loading", message=f"loading {order.model}")
-        model = _load(order.model)
-        for event in order.stream(model, self._on_step, self._on_images, self._stop.is_set):
+        self._made = Gallery()
+        self._tell(state="loading", message=f"loading {self.order.model}")
+        ended = places.run(self.order, self._hear, self._stop.is_set)
+        if ended.state == "complete":
+            self._save()
+        elif ended.state == "fault":
+            self._fault(ended.message, ended.trace)
+        else:
+            self._tell(state=ended.state, message=ended.message)
+
+    def _fault(self, said: str, trace: str) -> None:
+        """A fault of ours: told in words, with the trace in the log."""
+        _LOG.error("the run failed\n%s", trace)
+        if settings.read().public:
+            said = said.partition(":")[0]
+        self._tell(
+            state="failed",
+            message=f"something went wrong that should not ({said}); "
+            "the log of the server has the details",
+        )
+
+    def _hear(self, news: News) -> None:
+        if isinstance(news, Growth):
+            self._made.update(news.pictures)
             self._tell(
                 state="running",
-                done=event.done,
-                total=event.total,
+                done=news.done,
+                total=news.total,
                 step=0,
-                message=event.message,
-                document=event.document,
-                images=event.images,
+                message=news.message,
+                document=news.document,
+                images=self._made.snapshot().only(news.keys),
                 fresh=True,
             )
-        self._save()
-
-    def _on_step(self, step: int, steps: int) -> None:
-        message = self._now.message if self._now.state == "running" else "generating pictures"
-        self._tell(state="running", step=step, steps=steps, message=message)
-
-    def _on_images(self, done: int, total: int, message: str) -> None:
-        self._tell(state="running", done=done, total=total, step=0, message=message)
+        elif isinstance(news, Count):
+            counted = {"done": news.done, "total": news.total, "message": news.message}
+            self._tell(state="running", step=0, **counted)
+        elif isinstance(news, Step):
+            message = self._now.message if self._now.state == "running" else "generating pictures"
+            self._tell(state="running", step=news.step, steps=news.steps, message=message)
 
     def _save(self) -> None:
         """Keep the result; one that cannot be kept is still shown."""
@@ -236,21 +212,3 @@ class Job:
     def _tell(self, **changes: Any) -> None:
         self._now = replace(self._now, **{"fresh": False, **changes})
         self._news.put(self._now)
-
-
-def _load(name: str) -> Any:
-    """The model of that name, kept from the last run where its files are unchanged."""
-    global _loaded
-    from textloc.checkpoints import loading
-
-    key = (name, _changed(Path(name)))
-    if _loaded is None or _loaded[0] != key:
-        _loaded = None  # frees its memory before the next one is loaded
-        _loaded = (key, loading.load(name))
-    return _loaded[1]
-
-
-def _changed(folder: Path) -> float:
-    """When a weight file of a local checkpoint was last written; 0 for any other name."""
-    times = (file.stat().st_mtime for file in folder.glob("*/*.safetensors"))
-    return max(times, default=0.0)

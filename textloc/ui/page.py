@@ -25,10 +25,12 @@ from textloc.ui.finetune.tab import LoraTab
 from textloc.ui.gallery.tab import GALLERY, GalleryTab
 from textloc.ui.learn import tour
 from textloc.ui.localize.tab import LocalizeTab
+from textloc.ui.runner import places as running
 from textloc.ui.serving.bodies import Bodies
 from textloc.ui.serving.files import ResultFiles
 from textloc.ui.serving.plotly_first import EarlyScript
 from textloc.ui.serving.refusals import Refusals
+from textloc.ui.serving.uploads import Uploads
 from textloc.ui.suppress.tab import SuppressTab
 from textloc.ui.tab import QUIET
 from textloc.ui.theme import STATIC, STYLES, theme
@@ -105,10 +107,13 @@ def launch(page: Page, **options: Any) -> None:
             "textloc: server-side rendering is off, though GRADIO_SSR_MODE asks for it: the page's "
             "HTML would pass by its link previews and languages; launch(ssr_mode=True) turns it on"
         )
-    between = (Bodies, EarlyScript, ResultFiles, Refusals)  # the last one is next to Gradio
-    own = {"middleware": [Middleware(one) for one in between]}
+    # the last one is next to Gradio
+    around = [Middleware(one) for one in (Bodies, EarlyScript, ResultFiles, Refusals)]
+    around.insert(1, Middleware(Uploads, files=page.temp_file_sets))
+    own: dict[str, Any] = {"middleware": around}
     own |= tools.serving(page, options.pop("mcp_server", None))
     returns = options.pop("prevent_thread_lock", False) or sys.flags.interactive
+    running.prepare()
     places.start()
     try:
         with _ended():

@@ -15,6 +15,10 @@
 | `TEXTLOC_MAX_WAITING` | runs that are going on or waiting, of all visitors | 8 | no limit |
 | `TEXTLOC_MAX_RUNS` | the same of one visitor | 1 | no limit |
 | `TEXTLOC_KEEP_UPLOADS` | minutes until an uploaded file is removed | 60 | 1440 |
+| `TEXTLOC_MAX_UPLOADS` | megabytes of all uploaded files; the oldest go first | 500 | no limit |
+| `TEXTLOC_MAX_SILENCE` | minutes without news that end a run, once its model is loaded | 10 | 60 |
+| `TEXTLOC_MAX_GPU` | seconds that a run may ask of a ZeroGPU | 120 | 120 |
+| `TEXTLOC_WORKER` | 1 runs in a process of their own, 0 in that of the page | 1 | 1 |
 
 A visitor is an Internet address. On a Space, or with `TEXTLOC_PROXY=1`, it is the last one in
 `X-Forwarded-For` that is not of a private network.
@@ -38,9 +42,9 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 class Settings:
     """How a page is served; the module says what each variable is.
 
-    models, loras: empty where nothing is listed. letters, size, upload, body, waiting, runs: None
-    is no limit. upload, body: in bytes. keep_uploads: in seconds. proxy: whether to believe
-    `X-Forwarded-For`.
+    models, loras: empty where nothing is listed. letters, size, upload, uploads, body, waiting,
+    runs: None is no limit. upload, uploads, body: in bytes. keep_uploads, silence, gpu_seconds: in
+    seconds. proxy: whether to believe `X-Forwarded-For`.
     """
 
     public: bool
@@ -52,10 +56,14 @@ class Settings:
     letters: int | None
     size: int | None
     upload: int | None
+    uploads: int | None
     body: int | None
     waiting: int | None
     runs: int | None
     keep_uploads: int
+    silence: int
+    gpu_seconds: int
+    worker: bool
     proxy: bool
 
 
@@ -86,10 +94,14 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         letters=most("MAX_LETTERS", 500, None),
         size=most("MAX_SIZE", 1024, None),
         upload=bytes_("MAX_UPLOAD", 20),
+        uploads=bytes_("MAX_UPLOADS", 500),
         body=bytes_("MAX_BODY", 1),
         waiting=most("MAX_WAITING", 8, None),
         runs=most("MAX_RUNS", 1, None),
         keep_uploads=60 * (most("KEEP_UPLOADS", 60, 1440) or 1),
+        silence=60 * (most("MAX_SILENCE", 10, 60) or 1),
+        gpu_seconds=most("MAX_GPU", 120, 120) or 1,
+        worker=_switch(given, "TEXTLOC_WORKER", True),
         proxy=_switch(given, "TEXTLOC_PROXY", space),
     )
 

@@ -123,6 +123,16 @@ def opening(asked: str | None, kind: str = LOCALIZE) -> tuple[View | None, str]:
     return stored_view(default), f"{problem} The usual result is shown instead." if problem else ""
 
 
+def of_model(kind: str, model: str) -> View | None:
+    """The newest result of a model that the tab of a kind lists, those of just that kind first;
+    None where there is none."""
+    found = [one for one in listing(kind) if not one.damaged and one.checkpoint == model]
+    for one in sorted(found, key=lambda one: one.kind != kind):
+        with suppress(StoreError):  # it went meanwhile
+            return stored_view(one.id)
+    return None
+
+
 def asked_kind(asked: str | None) -> str:
     """The kind of result that `?r=` names; `""` where it names none that can be opened."""
     try:

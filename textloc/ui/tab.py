@@ -63,6 +63,7 @@ class Tab(ABC):
     """Whether what is run in it is stored."""
 
     session: gr.State
+    model: gr.Dropdown
 
     # -- components ------------------------------------------------------------------------
 
@@ -137,6 +138,10 @@ class Tab(ABC):
         if self.STORED:
             shown = [session, self.results]
             self.results.input(self.open_stored, shown, self.opened, **QUIET).then(
+                self.open_rest, session, self._rest, **QUIET
+            )
+            of_model = [self.notice, *self._first, self.results]
+            self.model.input(self.open_of_model, [session, self.model], of_model, **QUIET).then(
                 self.open_rest, session, self._rest, **QUIET
             )
             self.share.pick(self.delete, session, self.opened, **QUIET).then(
@@ -232,6 +237,18 @@ class Tab(ABC):
             return self._opened(session, stored.stored_view(result_id), "")
         except TextlocError as error:
             return self._opened(session, session.view, str(error))
+
+    def open_of_model(self, session: Session, model: str) -> list[Any]:
+        """A stored result of the model that was chosen, where there is one; the form stays."""
+        shown = session.view.document["checkpoint"]["name"] if session.view else ""
+        count = len(self._first) + 2
+        if session.job is not None or shown == model:
+            return skips(count)
+        view = stored.of_model(self.KIND, model)
+        if view is None:
+            return skips(count)
+        session.follow = True
+        return self._opened(session, view, "")[:count]
 
     def open_view(self, session: Session, view: View) -> list[Any]:
         """A view that another tab has, as the values of `opened`."""

@@ -52,6 +52,7 @@ class EditOrder(PairOrder):
     guidance: float | None
 
     stored: ClassVar[bool] = True
+    PICTURES: ClassVar[int] = 15
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, as `live.Order` says."""

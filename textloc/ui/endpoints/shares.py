@@ -22,6 +22,7 @@ class SharesOrder(PairOrder):
     guidance: float | None
 
     stored: ClassVar[bool] = True
+    PICTURES: ClassVar[int] = 15
 
     def before(self) -> None:
         """Which steps are looked at is known once torch is loaded; it takes seconds."""

@@ -50,10 +50,17 @@ def _most(scope: Message) -> int | None:
     if scope["type"] != "http":
         return None
     here = settings.read()
-    path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
-    if path == _UPLOAD:
+    if is_upload(scope):
         return None if here.upload is None else here.upload + _AROUND
     return here.body
+
+
+def is_upload(scope: Message) -> bool:
+    """Whether a request uploads a file."""
+    if scope["type"] != "http":
+        return False
+    path: str = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
+    return path == _UPLOAD and scope["method"] == "POST"
 
 
 async def _collected(receive: Any, most: int) -> list[Message] | None:

@@ -57,7 +57,7 @@ class SuppressOrder:
     @property
     def asked(self) -> Asked:
         """What it takes of the page, as `live.Order` says."""
-        return Asked(self.model, (self.prompt,), 1, len(self.seeds), self.steps)
+        return Asked(self.model, (self.prompt,), 1, len(self.seeds), self.steps, pictures=8)
 
     def before(self) -> None:
         """Nothing of it is stored."""
