@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from textloc.checkpoints.families import PIPELINES
@@ -70,6 +70,7 @@ def test_every_mark_of_a_pipeline_quotes(name: str, marks: str) -> None:
         '"A"LOSER"B" and "LOSER"',
         "“A“LOSER” sign",
         "‘LOSER’ and ’LOSER‘",
+        "a sign 'LOSER's and more",
     ],
 )
 def test_what_the_pipeline_reads_is_seen(name: str, prompt: str) -> None:
@@ -84,8 +85,11 @@ def test_what_the_pipeline_reads_is_seen(name: str, prompt: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@example("LongCatImagePipeline", "'a'a")
 @given(st.sampled_from(sorted(OWN)), st.text("a5s '\"“”‘’「」", max_size=40))
 def test_the_rule_is_the_pipelines_own(name: str, prompt: str) -> None:
+    # LongCat mixes up two words with an apostrophe: the placeholder of one is part of the other's
+    assume(name != "LongCatImagePipeline" or len(set(re.findall("[a-z]+'[a-z]+", prompt))) < 2)
     texts = [text for text in OWN[name][0](prompt) if text.strip()]
     quoted = PIPELINES[name].QUOTED
     spans = [*spans_of(prompt, quoted), *quoted_spans(prompt)]

@@ -348,7 +348,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     ),
     "svg": lambda: f'<svg xmlns="http://www.w3.org/2000/svg">{SCRIPT}</svg>'.encode(),
     "html": lambda: f"<html>{SCRIPT}</html>".encode(),
-    "pickle": lambda: b"\x80\x04cposix\nsystem\n(S'touch /tmp/owned'\ntR.",
+    "pickle": lambda: b"\x80\x04cposix\nsystem\n(S'touch owned'\ntR.",
     "deep": lambda: b"[" * 200_000,
     "elf": lambda: b"\x7fELF" + bytes(500),
     "nothing": lambda: b"",

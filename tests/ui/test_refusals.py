@@ -15,7 +15,7 @@ from textloc.ui.serving.refusals import Refusals
 
 
 async def _raises(_request: Request) -> PlainTextResponse:
-    raise KeyError("/root/secret")
+    raise KeyError("/secret/place")
 
 
 async def _blames(_request: Request) -> JSONResponse:

@@ -21,6 +21,8 @@ class LongCatImage(OvisImage):
     QUOTED = (  # an apostrophe within a word is none of its quotation marks
         "[A-Za-z]+'[A-Za-z]+|'((?:(?>[A-Za-z]+'[A-Za-z]+)|[^'])*+)'"
         '|"([^"]*)"|‘([^‘’]*)’|“([^“”]*)”',
+        # one that opens and is followed by one within a word takes all that comes for quoted
+        "(?s)(?<![A-Za-z])'((?=[^']*[A-Za-z]'[A-Za-z]).*)",
     )
 
     def readers(self, pipe: Any, sampling: Sampling) -> list[tuple[Any, int]]:
