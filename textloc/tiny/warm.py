@@ -22,10 +22,13 @@ from textloc.tiny.teacher import Texts
 _EMBEDDINGS = ("token_embedding.weight", "shared.weight", "embed_tokens.weight")
 
 
-def _vocabulary(tokenizer: Any, folder: Path) -> list[tuple[int, int]]:
-    """The numbers of every token that this tokenizer and the one in the folder have in common."""
-    if tokenizer is None or not folder.is_dir():
+def _vocabulary(parts: dict[str, Any], name: str, start: Path) -> list[tuple[int, int]]:
+    """The numbers of every token that the tokenizer of a text encoder has in common with the one in
+    the folder `start`; none of any other part."""
+    reader = name.replace("text_encoder", "tokenizer")
+    if reader == name or not (start / reader).is_dir():
         return []
+    tokenizer, folder = parts[reader], start / reader
     old = type(tokenizer).from_pretrained(folder).get_vocab()
     return [(row, old[token]) for token, row in tokenizer.get_vocab().items() if token in old]
 
@@ -44,8 +47,7 @@ def take(parts: dict[str, Any], start: Path) -> set[str]:
         old = cls.from_pretrained(start / name, torch_dtype=torch.float32).state_dict()
         own = part.state_dict()
         fits = {k: v for k, v in old.items() if k in own and v.shape == own[k].shape}
-        reader = parts.get(name.replace("text_encoder", "tokenizer"))
-        known = _vocabulary(reader, start / name.replace("text_encoder", "tokenizer"))
+        known = _vocabulary(parts, name, start)
         for key in own.keys() & old.keys():
             if own[key].ndim != 2 or own[key].shape[1:] != old[key].shape[1:]:
                 continue
