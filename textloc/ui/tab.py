@@ -140,10 +140,9 @@ class Tab(ABC):
             self.results.input(self.open_stored, shown, self.opened, **QUIET).then(
                 self.open_rest, session, self._rest, **QUIET
             )
-            # not the list of results: a new value there would count as chosen and fill the form
-            of_model, beside = [self.notice, *self._first], [*self._further, self.share]
+            of_model = [self.notice, *self._first, self.results]
             self.model.input(self.open_of_model, [session, self.model], of_model, **QUIET).then(
-                self.open_beside, session, beside, **QUIET
+                self.open_rest, session, self._rest, **QUIET
             )
             self.share.pick(self.delete, session, self.opened, **QUIET).then(
                 self.open_rest, session, self._rest, **QUIET
@@ -232,11 +231,12 @@ class Tab(ABC):
         return gr.HTML(place=links.query(session))
 
     def open_stored(self, session: Session, result_id: str) -> list[Any]:
-        """A result of the list."""
-        session.follow = True
+        """A result of the list. The one that is shown stays, and the form with it: Gradio's list
+        says that it was chosen when one only tabs past it."""
         view = session.view
         if view is not None and view.stored and view.document["id"] == result_id:
-            return skips(len(self.opened))  # Gradio's list says so when one tabs past it, too
+            return skips(len(self.opened))
+        session.follow = True
         try:
             return self._opened(session, stored.stored_view(result_id), "")
         except TextlocError as error:
@@ -245,7 +245,7 @@ class Tab(ABC):
     def open_of_model(self, session: Session, model: str) -> list[Any]:
         """A stored result of the model that was chosen, where there is one; the form stays."""
         shown = session.view.document["checkpoint"]["name"] if session.view else ""
-        count = len(self._first) + 1
+        count = len(self._first) + 2
         if session.job is not None or shown == model:
             return skips(count)
         view = stored.of_model(self.KIND, model)
@@ -253,11 +253,6 @@ class Tab(ABC):
             return skips(count)
         session.follow = True
         return self._opened(session, view, "")[:count]
-
-    def open_beside(self, session: Session) -> list[Any]:
-        """What is drawn after that of a model's result; the list of results stays."""
-        *further, _results, _damaged, share = self.open_rest(session)
-        return [*further, share]
 
     def open_view(self, session: Session, view: View) -> list[Any]:
         """A view that another tab has, as the values of `opened`."""
