@@ -67,6 +67,10 @@ class Teacher(Texts):
         signal, level, time = self.recipe.level(vars(self.parts), t)
         level = level[:, None, None, None]
         noisy = signal[:, None, None, None] * code + level * noise
+        return self._clean(noisy, level, time, tokens)
+
+    def _clean(self, noisy: Tensor, level: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+        """The clean code that it predicts from a noisy one; level: (N, 1, 1, 1)."""
         states, pooled = self.states(tokens)
         with torch.no_grad():
             output = self.recipe.denoise(self.parts, noisy, time, states, pooled)
@@ -101,10 +105,7 @@ class Teacher(Texts):
         own_signal, own_level, time = self.recipe.level(vars(self.parts), t)
         gain = torch.hypot(own_signal, own_level) / torch.hypot(signal, level)
         seen = seen * gain[:, None, None, None]
-        states, pooled = self.states(tokens[rows])
-        with torch.no_grad():
-            output = self.recipe.denoise(self.parts, seen, time, states, pooled)
-            clean = self.recipe.clean(output, seen, own_level[:, None, None, None])
+        clean = self._clean(seen, own_level[:, None, None, None], time, tokens[rows])
         if isinstance(spoken, Pixels):
             clean = self.codec.decode(clean)
         return code.index_copy(0, rows, clean)
