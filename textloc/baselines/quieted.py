@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textloc.baselines.negative_prompt import check_generated
+from textloc.baselines.always_on import AlwaysOn
 from textloc.checkpoints import loras
 from textloc.errors import LayerError
-from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Quieted:
+class Quieted(AlwaysOn):
     """The method (a `Baseline`), and the control of the runs that it makes (a `runs.Control`).
 
     lora: as `loras.find`. scale: of what it adds, 0 to 10.
@@ -33,12 +32,6 @@ class Quieted:
     LEAN: ClassVar[bool] = True
     TITLE: ClassVar[str] = "LoRA trained on pairs"
     PAPER: ClassVar[str] = "arXiv 2502.05066"
-    always: ClassVar[bool] = True
-
-    @property
-    def leader(self) -> Run | None:
-        """None: no other run is followed."""
-        return None
 
     def check(self, model: Model, sampling: Sampling) -> None:
         """Check that the checkpoint takes the LoRA.
@@ -48,21 +41,6 @@ class Quieted:
         """
         with loras.attached(model, self.lora, self.scale):
             pass
-
-    def run(
-        self,
-        source: Run,
-        target: str,
-        reading: Reading | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> Run:
-        """The source run, by the checkpoint with the LoRA; nothing else is read.
-
-        Raises:
-            LayerError: a source with patches or a control.
-        """
-        check_generated(source)
-        return replace(source, control=self)
 
     @staticmethod
     @contextmanager

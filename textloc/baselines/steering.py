@@ -24,13 +24,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from textloc.baselines.negative_prompt import check_generated
-from textloc.baselines.text_states import prompted, seen
+from textloc.baselines.always_on import AlwaysOn
+from textloc.baselines.text_states import Enough, looked_at, seen
 from textloc.errors import LayerError
 from textloc.layers import TextLayer, check_layers
 from textloc.patching.tokens import tokens_of
 from textloc.prompts import quoted
-from textloc.reading.ocr import Reading
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
@@ -39,12 +38,8 @@ if TYPE_CHECKING:
 _STEPS = 4  # of a call that the means are taken over, where they differ between steps
 
 
-class _Enough(Exception):
-    """Ends a call whose first pass says all."""
-
-
 @dataclass(frozen=True)
-class Steering:
+class Steering(AlwaysOn):
     """The method (a `Baseline`), and the control of the runs that it makes (a `runs.Control`).
 
     layers: text layers that are steered. pairs: toxic and benign prompts that the means are taken
@@ -60,16 +55,10 @@ class Steering:
     LEAN: ClassVar[bool] = False  # its hooks count on every row
     TITLE: ClassVar[str] = "Mean steering vector"
     PAPER: ClassVar[str] = "arXiv 2312.06681"
-    always: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.layers or not self.pairs or not math.isfinite(self.scale):
             raise LayerError("steering needs layers, pairs of prompts and a scale that is a number")
-
-    @property
-    def leader(self) -> Run | None:
-        """None: no other run is followed."""
-        return None
 
     def check(self, model: Model, sampling: Sampling) -> None:
         """Check that the layers are there and that it is known where their text stands, and take
@@ -85,21 +74,6 @@ class Steering:
                 "which steering does not follow; patch the localized layers instead"
             )
         means(self, model, sampling)
-
-    def run(
-        self,
-        source: Run,
-        target: str,
-        reading: Reading | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> Run:
-        """The source run, steered; nothing else is read.
-
-        Raises:
-            LayerError: a source with patches or a control.
-        """
-        check_generated(source)
-        return replace(source, control=self)
 
     def _asked(self, model: Model, sampling: Sampling) -> tuple[Any, ...]:
         """What the vectors depend on."""
@@ -192,14 +166,11 @@ def _mean(
             nonlocal passes
             passes += 1
             if static and passes > 1:
-                raise _Enough
+                raise Enough
 
         steps = replace(sampling, steps=max(2, min(sampling.steps, _STEPS)))
-        with seen(model, enough), _projected(model, layers, see):
-            try:
-                prompted(model, some, steps)
-            except _Enough:
-                model.pipe.maybe_free_model_hooks()
+        with _projected(model, layers, see):
+            looked_at(model, some, steps, enough)
     return {name: total / counts[name] for name, total in sums.items()}
 
 

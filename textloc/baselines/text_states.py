@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _AT_ONCE = 16  # texts that are encoded in one call
 
 
-class _Enough(Exception):
-    """Ends a call that has given what was looked for."""
+class Enough(Exception):
+    """Ends a call that has given what was looked for (`looked_at`)."""
 
 
 def encoded(model: Model, texts: Sequence[str], sampling: Sampling) -> Tensor:
@@ -40,27 +40,27 @@ def encoded(model: Model, texts: Sequence[str], sampling: Sampling) -> Tensor:
         if not isinstance(states, Tensor) or states.ndim != 3:
             raise _not_one(model)
         given.append(states.detach().clone())
-        raise _Enough
+        raise Enough
 
     for first in range(0, len(texts), _AT_ONCE):
         some = texts[first : first + _AT_ONCE]
-        with seen(model, see):
-            try:
-                prompted(model, some, sampling)
-            except _Enough:
-                model.pipe.maybe_free_model_hooks()
+        looked_at(model, some, sampling, see)
         if len(given[-1]) != len(some):
             raise _not_one(model)
     return torch.cat(given)
 
 
-def prompted(model: Model, texts: Sequence[str], sampling: Sampling) -> None:
-    """The pipeline's own call with texts as prompts, one a row, without guidance."""
+def looked_at(model: Model, texts: Sequence[str], sampling: Sampling, see: Any) -> None:
+    """The pipeline's own call with texts as prompts, one a row, without guidance, of which `see`
+    looks at every pass (`seen`) until it raises `Enough`."""
     runs = [Run(text) for text in texts]
     call = model.family.arguments(model.pipe, runs, replace(sampling, guidance=1.0))
     noise = [torch.Generator("cpu").manual_seed(run.seed) for run in runs]
-    with torch.no_grad():
-        model.call(**call, generator=noise, output_type="pil")
+    with seen(model, see), torch.no_grad():
+        try:
+            model.call(**call, generator=noise, output_type="pil")
+        except Enough:
+            model.pipe.maybe_free_model_hooks()
 
 
 @contextmanager
