@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests import loopback
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GATED = "stand-in/gated"
@@ -19,12 +19,7 @@ GATED = "stand-in/gated"
 def serve(repositories: Mapping[str, Path]) -> Iterator[str]:
     """Serve `repositories` (Hub name to folder); yields the address for `HF_ENDPOINT`."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Handler(loopback.Handler):
         def do_HEAD(self) -> None:
             self.answer()
 
@@ -38,13 +33,13 @@ def serve(repositories: Mapping[str, Path]) -> Iterator[str]:
             elif len(parts) > 4 and parts[2] == "resolve":
                 self.file("/".join(parts[:2]), "/".join(parts[4:]))
             else:
-                self.send(404, b"")
+                self.send_bytes(404, b"")
 
         def missing(self, name: str) -> bool:
             if name == GATED:
-                self.send(403, b"{}", {"X-Error-Code": "GatedRepo"})
+                self.send_bytes(403, b"{}", {"X-Error-Code": "GatedRepo"})
             elif name not in repositories:
-                self.send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+                self.send_bytes(401, b"{}", {"X-Error-Code": "RepoNotFound"})
             else:
                 return False
             return True
@@ -72,32 +67,20 @@ def serve(repositories: Mapping[str, Path]) -> Iterator[str]:
                     "downloads": 0,
                     "private": False,
                 }
-            self.send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+            self.send_bytes(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
         def file(self, name: str, path: str) -> None:
             if self.missing(name):
                 return
             file = repositories[name] / path
             if not file.is_file():
-                self.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+                self.send_bytes(
+                    404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
+                )
                 return
             data = file.read_bytes()
             tag = hashlib.sha256(data).hexdigest()
-            self.send(200, data, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT})
+            self.send_bytes(200, data, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT})
 
-        def send(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> None:
-            self.send_response(status)
-            for key, value in (headers or {}).items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with loopback.serving(Handler) as address:
+        yield address

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import pytest
+
+from tests import loopback
 
 TOKEN = "hf_stand_in"
 
@@ -55,12 +55,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The stand-in, which huggingface_hub takes for the Hub within the block, with a token."""
     hub = Hub()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Handler(loopback.Handler):
         def do_GET(self) -> None:
             self.answer(b"")
 
@@ -178,22 +173,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             given = {"Content-Type": "application/json", **(headers or {})}
             self.send_bytes(status, json.dumps(told).encode(), given)
 
-        def send_bytes(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for key, value in headers.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    try:
+    with loopback.serving(Handler) as hub.address:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
