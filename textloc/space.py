@@ -71,8 +71,8 @@ def plan(
         raise SpaceError(f"{hardware[:40]!r} is no hardware of the Hub; such are t4-small, l4x1")
     if hardware is not None and hardware.startswith("zero"):
         raise SpaceError(
-            "ZeroGPU lends its GPU to single marked functions, which the runs of this page are "
-            "not; choose a GPU of the Space's own, such as t4-small"
+            "runs on a ZeroGPU were tried with a stand-in only, so none is asked for from here; "
+            "choose a GPU of the Space's own, such as t4-small"
         )
     if results is not None:
         _check_results(results)

@@ -61,7 +61,7 @@ _PLACES = [
     *("gradio_api/textloc/{}.zip", "gradio_api/textloc/{}.png", "gradio_api/textloc/{}.html"),
     *("gradio_api/textloc/{}/p0-s0-source.png", "gradio_api/textloc/0000000000000000/{}.png"),
     *("gradio_api/textloc/{}/{}.small.png", "gradio_api/textloc/{}.js", "gradio_api/textloc/{}"),
-    *("gradio_api/file={}", "gradio_api/file=/work/{}", "gradio_api/file/{}", "file={}", "{}"),
+    *("gradio_api/file={}", "gradio_api/file=/srv/{}", "gradio_api/file/{}", "file={}", "{}"),
     *("static/{}", "assets/{}", "svelte/{}", "gradio_api/{}", "gradio_api/proxy={}", "config/{}"),
     *("gradio_api/custom_component/{}/client/component/{}", "gradio_api/call/get/{}", "login"),
     *("gradio_api/call/{}/{}", "gradio_api/stream/{}/{}/{}/playlist.m3u8", "pwa_icon/{}"),

@@ -1,6 +1,6 @@
 """What the Hub's client raises where the network fails.
 
-huggingface_hub speaks HTTP by httpx or, from 2.4 on, by httpx2; the errors of one are not the
+huggingface_hub speaks HTTP by httpx or, as 2.4 does, by httpx2; the errors of one are not the
 other's.
 """
 
