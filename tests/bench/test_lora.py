@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.documents import localize_document
-from tests.finetuning.test_training import folder, settings  # noqa: F401  (a fixture)
+from tests.finetuning.conftest import folder  # noqa: F401  (a fixture)
+from tests.finetuning.test_training import settings
 from tests.tiny_pipelines import FAMILIES
 from textloc.bench import lora
 from textloc.cli import main

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.finetuning.test_training import QUIET, folder, settings, train
+from tests.finetuning.test_training import QUIET, settings, train
 from tests.patching.test_memory import Overflowing, half
 from tests.tiny_pipelines import FAMILIES, OTHERS
 from textloc.errors import TrainingError

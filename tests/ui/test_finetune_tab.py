@@ -9,7 +9,8 @@ import gradio as gr
 import pytest
 
 from tests.documents import CHOICES, lora_document
-from tests.finetuning.test_training import folder, train  # noqa: F401  (a fixture)
+from tests.finetuning.conftest import folder  # noqa: F401  (a fixture)
+from tests.finetuning.test_training import train
 from tests.tiny_pipelines import FAMILIES
 from textloc.cli import main
 from textloc.errors import Cancelled, CheckpointError, LayerError, PromptError
