@@ -18,7 +18,6 @@ from textloc.finetuning.training import Reports, finetune_stream
 from textloc.patching.generation import generate
 from textloc.runs import Run, Sampling
 
-__all__ = ["folder"]
 SAMPLING = Sampling(3, 2.0, 16, 16)
 MODELS: dict[str, Any] = {**FAMILIES, **OTHERS}
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tests import tiny_pipelines
 from textloc.checkpoints.families import text_layers
@@ -95,7 +96,7 @@ def test_the_derivative_is_the_measured_one(name: str) -> None:
     found, _ = record(model, SOURCE, TARGET, model.defaults, [0], lambda: False)
     model.denoiser.double()
     found = [replace(found[0], source=_double(found[0].source), target=_double(found[0].target))]
-    with on_the_way(model, found[0]) as path:
+    with Doubled(), on_the_way(model, found[0]) as path:
         derivatives, (value,) = path.look([0.4])
         assert value == pytest.approx(_f(path, path.at([0.4])), abs=1e-9)
 
@@ -112,8 +113,23 @@ def test_the_derivative_is_the_measured_one(name: str) -> None:
             of = derivatives[layer][0]  # (T, head)
             token, head = np.unravel_index(np.abs(of).argmax(), of.shape)
             if model.layers[layer].mask != "encoder_hidden_states_mask":  # it has no heads
-                assert measured(layer, token, head) == pytest.approx(of[token, head], rel=5e-3)
-            assert measured(layer, slice(None), slice(None)) == pytest.approx(of.sum(), rel=5e-3)
+                assert measured(layer, token, head) == pytest.approx(of[token, head], rel=1e-3)
+            assert measured(layer, slice(None), slice(None)) == pytest.approx(of.sum(), rel=1e-3)
+
+
+class Doubled(TorchFunctionMode):
+    """What asks for single precision gets double: some norms and attentions ask for it whatever
+    they are given, and a central difference then shows its rounding (1e-7 / 2e-4)."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.float:
+            return args[0].double()
+        doubled = [torch.float64 if value is torch.float32 else value for value in args]
+        named = {
+            name: torch.float64 if value is torch.float32 else value
+            for name, value in (kwargs or {}).items()
+        }
+        return func(*doubled, **named)
 
 
 def _double(value: Any) -> Any:
