@@ -55,6 +55,7 @@ def test_both_searches_are_compared(model: Model, result: dict[str, Any]) -> Non
     assert "block removal" in text
 
 
+@pytest.mark.slow
 def test_shares_rank_layers_as_patching_does(result: dict[str, Any]) -> None:
     """Better than a random order, by what is lost without a layer."""
     found = result["agreement"]

@@ -182,6 +182,7 @@ def test_stop_keeps_what_is_there(live: Served, visit: Any) -> None:
     expect(page.locator("#edit-panel img")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_an_edit_and_a_localization_share_the_device(live: Served, visit: Any) -> None:
     first, second = visit(live.address), visit(live.address)
     open_tab(first)

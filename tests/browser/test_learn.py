@@ -276,6 +276,7 @@ def test_without_a_clear_result_there_is_no_tour(tmp_path: Path, browser: Any) -
     served.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(served: Served, visit: Any, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

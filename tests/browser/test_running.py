@@ -151,6 +151,7 @@ def test_stop_stops_and_keeps_what_is_there(live: Served, visit: Any) -> None:
     expect(page.locator("#progress")).to_contain_text("Done: 14 images")
 
 
+@pytest.mark.slow
 def test_a_second_visitor_waits_for_the_device(live: Served, visit: Any) -> None:
     first, second = visit(live.address), visit(live.address)
     ask(first, "SLOW")

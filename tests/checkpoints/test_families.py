@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
+from tests.checkpoints.built import built
 from textloc.checkpoints import families
-from textloc.checkpoints.families import full_size
 from textloc.errors import CheckpointError, LayerError
 from textloc.layers import format_layers, parse_layers
 from textloc.paths import ROOT
@@ -34,7 +34,7 @@ PUBLISHED = {
 
 def test_sdxl_has_the_papers_layers() -> None:
     """Paper, Table 1 and section 4: 70 layers, of which 55 to 57 write."""
-    unet = full_size.build("sdxl")
+    unet = built("sdxl")
     layers = families.text_layers(unet)
     assert len(layers) == 70
     blocks = [layer.name.split(".")[0] for layer in layers]
@@ -49,7 +49,7 @@ def test_sdxl_has_the_papers_layers() -> None:
 def test_deepfloyd_if_has_the_papers_layers() -> None:
     """Paper, Table 1: 22 layers, of which 17 writes. The paper's weight count is that of `to_k` and
     `to_v`, which project the picture; the text's own projections are wider."""
-    unet = full_size.build("if")
+    unet = built("if")
     layers = families.text_layers(unet)
     blocks = [layer.name.split(".")[0] for layer in layers]
     assert blocks == ["down_blocks"] * 9 + ["mid_block"] + ["up_blocks"] * 12
@@ -64,7 +64,7 @@ def test_deepfloyd_if_has_the_papers_layers() -> None:
 
 def test_sd3_has_the_papers_layers() -> None:
     """Paper, Table 1: 24 layers, of which 10 writes."""
-    transformer = full_size.build("sd3")
+    transformer = built("sd3")
     layers = families.text_layers(transformer)
     assert [layer.name for layer in layers] == [f"transformer_blocks.{i}.attn" for i in range(24)]
     assert layers[10].kv_parameters == 2 * 1536**2 == 4_718_592
@@ -87,7 +87,7 @@ def test_sd3_has_the_papers_layers() -> None:
     ],
 )
 def test_the_other_families_at_full_size(name: str, count: int) -> None:
-    denoiser = full_size.build(name)
+    denoiser = built(name)
     layers = families.text_layers(denoiser)
     assert len(layers) == count
     assert [layer.index for layer in layers] == list(range(count))
@@ -105,7 +105,7 @@ def test_the_other_families_at_full_size(name: str, count: int) -> None:
 
 @pytest.mark.parametrize("name", ["sd-1.5", "sd-2.1"])
 def test_sd_has_sixteen_layers(name: str) -> None:
-    layers = families.text_layers(full_size.build(name))
+    layers = families.text_layers(built(name))
     assert len(layers) == 16
     assert [layer.index for layer in layers] == list(range(16))
     blocks = [layer.name.split(".")[0] for layer in layers]
@@ -116,7 +116,7 @@ def test_sd_has_sixteen_layers(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_our_arguments_are_the_published_ones(name: str) -> None:
     published = json.loads((CONFIGS / f"{PUBLISHED[name]}.json").read_text(encoding="utf-8"))
-    ours = full_size.build(name)
+    ours = built(name)
     with torch.device("meta"):
         theirs = type(ours).from_config(published)
     shapes = [(key, tuple(value.shape)) for key, value in ours.state_dict().items()]
@@ -168,7 +168,7 @@ def test_layer_lists() -> None:
     ],
 )
 def test_newer_families_at_full_size(name: str, count: int, billions: float) -> None:
-    denoiser = full_size.build(name)
+    denoiser = built(name)
     layers = families.text_layers(denoiser)
     assert [layer.index for layer in layers] == list(range(count))
     assert round(sum(p.numel() for p in denoiser.parameters()) / 1e9, 1) == billions

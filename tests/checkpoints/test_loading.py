@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests import hub_stand_in, tiny_families, tiny_pipelines
+from tests.checkpoints.built import built
 from textloc.checkpoints import known, loading, memory
 from textloc.checkpoints.families import full_size
 from textloc.errors import CheckpointError
@@ -138,6 +139,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 def test_a_hub_name_downloads_and_runs_and_what_is_refused_is_one_line(
     hub: str, tmp_path: Path
 ) -> None:
@@ -176,7 +178,7 @@ ENCODERS = {"flux2-dev": 50}
 def test_sizes_leave_room_for_the_denoiser(name: str) -> None:
     entry = known.find(name)
     assert entry is not None
-    weights = 2 * sum(p.numel() for p in full_size.build(name).parameters()) / 1e9
+    weights = 2 * sum(p.numel() for p in built(name).parameters()) / 1e9
     assert weights < entry.gigabytes < weights + ENCODERS.get(name, 20)
 
 

@@ -19,7 +19,10 @@ FAMILIES = {"flux2": 1100, "flux2-klein": 160, "qwen-image-21": None, "z-image":
 SOURCE = 'a mug that says "CAT"'
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+_SLOW = pytest.param("flux2", marks=pytest.mark.slow)  # its encoder's template is long in bytes
+
+
+@pytest.fixture(scope="module", params=[_SLOW, *list(FAMILIES)[1:]])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     make, side, _ = tiny_newer.NEWER[request.param]

@@ -786,6 +786,7 @@ def kept_model() -> Model:
     return _MODELS[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     words=st.lists(

@@ -291,7 +291,10 @@ def own_cache_only(tmp_path: Path) -> Iterator[None]:
     "job",
     [
         lambda m: localize_stream(m, PAIRS, chunk_rows=5),
-        lambda m: localize_stream(m, PAIRS, chunk_rows=5, search="attribution"),
+        pytest.param(
+            lambda m: localize_stream(m, PAIRS, chunk_rows=5, search="attribution"),
+            marks=pytest.mark.slow,
+        ),
         lambda m: attribute_stream(m, PAIRS, seeds=(0, 1)),
         lambda m: edit_stream(m, PAIRS, [0, 1], methods=["prompt-to-prompt", "inpainting"]),
         lambda m: edit_stream(

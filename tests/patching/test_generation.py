@@ -145,9 +145,16 @@ def test_stopping_between_calls_keeps_what_is_finished(model: Model) -> None:
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory."),
-        MemoryError(),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
-        RuntimeError("MPS backend out of memory"),
+        *(
+            pytest.param(error, marks=pytest.mark.slow)
+            for error in (
+                MemoryError(),
+                RuntimeError(
+                    "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"
+                ),
+                RuntimeError("MPS backend out of memory"),
+            )
+        ),
     ],
     ids=["cuda", "python", "cpu", "mps"],
 )

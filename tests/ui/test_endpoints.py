@@ -295,6 +295,7 @@ def test_only_pictures_of_results_are_served(
     assert httpx.get(address).status_code == 404
 
 
+@pytest.mark.slow
 def test_links_open_in_python_also_under_a_prefix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,7 @@ def test_another_visit_opens_no_result(ids: dict[str, str], monkeypatch: Any) ->
     assert cards.value(cards.listed(store.listing()), {}) == before
 
 
+@pytest.mark.slow
 def test_a_visit_with_300_results_is_cheap(results: Path) -> None:
     document, images = localize_document()
     folder = store.save(document, images)
@@ -345,6 +346,7 @@ def test_the_json_of_shares_is_that_which_is_stored(monkeypatch: pytest.MonkeyPa
     assert len(saved["csv"].splitlines()) == 12
 
 
+@pytest.mark.slow
 def test_an_older_import_makes_room(tab: GalleryTab, ids: Any, tmp_path: Path) -> None:
     session = GallerySession()
     for number in range(imports.MOST + 1):

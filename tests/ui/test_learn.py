@@ -297,6 +297,7 @@ def test_nothing_from_outside_is_html() -> None:
         assert 'onerror="alert' not in value["html"]
 
 
+@pytest.mark.slow
 def test_the_tour_needs_no_torch() -> None:
     code = (
         "import sys\nfrom textloc.ui.learn import examples, tour\n"

@@ -47,6 +47,7 @@ def test_a_stored_result_of_the_model_that_is_chosen_is_shown(results: Path) -> 
     session.job.stop()
 
 
+@pytest.mark.slow
 def test_models_stay_loaded_as_far_as_the_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[str] = []
     sizes: dict[str, int | None] = {"a/small": 10, "a/other": 10, "a/large": 25, "a/unknown": None}

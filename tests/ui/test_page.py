@@ -74,6 +74,7 @@ print(sorted(heavy & set(sys.modules)))
     assert after == "['plotly.graph_objects']"
 
 
+@pytest.mark.slow
 def test_gradio_writes_nothing_beside_the_modules(results: Path) -> None:
     run_python("import app", results)
     assert not list((ROOT / "textloc" / "ui").glob("*.pyi"))

@@ -139,7 +139,9 @@ def test_the_configuration_of_the_documentation_names_the_address(
     assert httpx.get(url.replace("http://127.0.0.1:7860/", page[0].address)).status_code == 200
 
 
-@pytest.mark.parametrize("how", ["not installed", "switched off"])
+@pytest.mark.parametrize(
+    "how", ["not installed", pytest.param("switched off", marks=pytest.mark.slow)]
+)
 def test_the_page_is_served_without_them(tmp_path: Path, how: str) -> None:
     code = """
 import sys
@@ -164,6 +166,7 @@ page.serve()
         found.stop()
 
 
+@pytest.mark.slow
 def test_tools_that_are_wanted_need_the_package() -> None:
     code = """
 import sys

@@ -56,6 +56,7 @@ print(last.state, "|", last.message)
 """
 
 
+@pytest.mark.slow
 def test_runs_on_a_gpu_that_is_lent(results: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,
