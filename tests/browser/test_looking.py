@@ -62,6 +62,84 @@ def test_a_click_in_the_figure_shows_that_layer(served: Served, visit: Any) -> N
     assert page.locator("#panel mark").count() > 0  # STOP is not LOVE
 
 
+def ready_to_walk(page: Any) -> list[str]:
+    """Wait until the pictures of all picks are there; the list of requests from then on."""
+    expect(page.locator("#walk [data-play]")).to_be_visible()
+    page.wait_for_load_state("load")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    return asked
+
+
+def test_moving_over_layers_shows_them_without_the_server(served: Served, visit: Any) -> None:
+    page = visit(served.address)
+    expect(page.locator("#curve [data-ready]")).to_be_visible()
+    asked = ready_to_walk(page)
+    page.locator("#strip [data-pick=layer-2]").hover()
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layer 2 patched")
+    assert "down_blocks.2.attentions.0" in page.locator("#panel").inner_text()
+    page.locator("#headline").hover()
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layers 7–9 patched")
+    page.evaluate("document.querySelector('#strip').scrollIntoView({block: 'end'})")
+    page.locator("#effect .nsewdrag").hover(position=column(page, 9))
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layer 9 patched")
+    assert "LTOP" in page.locator("#panel img").nth(1).get_attribute("alt")
+    panel = page.locator("#panel").bounding_box()
+    assert 0 <= panel["y"] < 900 - panel["height"]  # in sight beside what is pointed at
+    page.locator("#headline").hover()
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layers 7–9 patched")
+    assert not [address for address in asked if not address.startswith("data:")]
+
+
+def test_play_walks_the_layers_and_holds_at_those_that_write(served: Served, visit: Any) -> None:
+    page = visit(served.address)
+    ready_to_walk(page)
+    play = page.locator("#walk [data-play]")
+    play.click()
+    expect(play).to_have_text("Pause")
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layer 1 patched")
+    expect(page.locator("#strip .tl-walked")).to_have_attribute("data-pick", "layer-2")
+    play.click()
+    expect(play).to_have_text("Play")
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layers 7–9 patched")
+    expect(page.locator("#strip .tl-walked")).to_have_count(0)
+    page.locator("#strip [data-pick=layer-3]").click()
+    expect(page.locator("#share input")).to_have_value(re.compile("layer=3$"))
+    play.click()
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layer 10 patched")
+    expect(page.locator("#share input")).to_have_value(re.compile(r"\?r=\w+(&layer=7-9)?$"))
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layers 7–9 patched")
+    expect(play).to_have_text("Play")
+    expect(page.locator("#walk [role=status]")).to_contain_text("the picture reads LOVE")
+
+
+def test_it_fills_the_screen_of_a_projector(served: Served, visit: Any) -> None:
+    page = visit(served.address)
+    ready_to_walk(page)
+    full = page.locator("#walk [data-full]")
+    full.click()
+    expect(full).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate("document.fullscreenElement.classList.contains('tl-main-column')")
+    page.locator("#strip [data-pick=layer-9]").click()
+    expect(page.locator("#panel")).to_contain_text("Layer 9 patched")
+    full.click()
+    expect(full).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_pictures_stay_in_sight_on_a_phone(served: Served, visit: Any) -> None:
+    page = visit(served.address, viewport={"width": 360, "height": 740})
+    ready_to_walk(page)
+    page.locator("#curve").scroll_into_view_if_needed()
+    page.locator("#effect").scroll_into_view_if_needed()
+    page.locator("#effect .nsewdrag").click(position=column(page, 9))
+    expect(page.locator("#panel")).to_contain_text("Layer 9 patched")
+    assert page.locator("#effect .nsewdrag").bounding_box()["y"] < 740
+    for number in range(3):
+        picture = page.locator("#panel img").nth(number).bounding_box()
+        assert picture["y"] >= 0
+        assert picture["y"] + picture["height"] <= 370  # the lower half is for the figure
+
+
 def test_a_click_in_the_curve_shows_that_set(served: Served, visit: Any) -> None:
     page = visit(served.address)
     point = page.locator("#curve .scatterlayer .trace").first.locator(".point").nth(2)

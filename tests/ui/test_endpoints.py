@@ -31,7 +31,7 @@ GOOD: dict[str, list[Any]] = {
     "edit": [SOURCE, "LOVE", None, "tiny-sdxl", "8-10", 0, [0], [], None, None, "shown"],
     "suppress": [
         *('a red sign that says "LOSER"', "", [], "tiny-sdxl", [], True, "more-layers", [0]),
-        *("auto", None, None, "shown"),
+        *("auto", None, None, "shown", "usual", []),
     ],
     "read": [None, "auto"],
     "list": [""],
@@ -245,6 +245,8 @@ def test_a_call_without_its_values_is_refused(
         ("edit", {"picture": "data:image/png;base64,AAAA"}, "picture", "the picture"),
         ("suppress", {"replacement": "IDIOT"}, "replacement", "toxic"),
         ("suppress", {"fallback": "hope"}, "fallback", "refuse"),
+        ("suppress", {"strictness": "lenient"}, "strictness", "slurs"),
+        ("suppress", {"languages": ["klingon"]}, "languages", "english"),
         ("suppress", {"words": ["a,b"]}, "words", "no comma"),
         ("read", {"picture": "data:,", "engine": "auto"}, "picture", "base64"),
         ("list", {"kind": "nonesuch"}, "kind", "attribute"),

@@ -13,7 +13,7 @@ import pytest
 from tests.documents import localize_document
 from textloc.errors import Cancelled, OutOfMemoryError, StoreError
 from textloc.results import store
-from textloc.ui import live, status
+from textloc.ui import limits, live, status
 from textloc.ui.localize import order
 from textloc.ui.localize.tab import LocalizeSession, LocalizeTab
 from textloc.ui.runner import loaded as loaded_models
@@ -206,7 +206,12 @@ def test_a_run_that_has_begun_tells_of_its_stop_itself(
 
 
 def test_how_a_run_stands_is_told_in_words() -> None:
-    assert "waiting for the device" in status.running(live.Update())
+    assert "waiting for the device<" in status.running(live.Update())
+    assert "waiting for the device · 1 run first<" in status.running(live.Update(before=1))
+    assert "waiting for the device · 2 runs first<" in status.running(live.Update(before=2))
+    for left, said in ((3, "about 5 s"), (42, "about 40 s"), (100, "about 2 min")):
+        update = live.Update(state="running", done=3, total=14, message="patching", left=left)
+        assert f"3 of 14 images · patching · {said} left<" in status.running(update)
     update = live.Update(state="running", done=3, total=14, step=2, steps=20, message="<patching>")
     text = status.running(update)
     assert "3 of 14 images · &lt;patching&gt; · step 2 of 20" in text
@@ -215,3 +220,26 @@ def test_how_a_run_stands_is_told_in_words() -> None:
     assert "no image was made" in status.ended(live.Update(state="failed"), "headline")
     assert status.notice("") == ""
     assert status.notice("a <b>") == '<div class="tl-notice" role="alert">A &lt;b&gt;</div>'
+
+
+def test_what_is_left_is_counted_from_the_first_pictures() -> None:
+    """Loading, which comes before them, is not done again; a picture on its way counts down."""
+    pace = live.Pace()
+    assert pace.left(live.Update(state="loading"), 100) is None
+    going = {"state": "running", "total": 14}
+    assert pace.left(live.Update(done=2, **going), 160) is None
+    assert pace.left(live.Update(done=2, **going), 165) is None
+    assert pace.left(live.Update(done=6, **going), 180) == 20 / 4 * 8
+    assert pace.left(live.Update(done=6, **going), 190) == 30
+    assert pace.left(live.Update(done=6, **going), 900) == 0
+    assert pace.left(live.Update(done=10, **going), 940) == 780 / 8 * 4
+
+
+def test_a_run_knows_how_many_are_before_it() -> None:
+    line = limits.Line()
+    runs = [SimpleNamespace(over=False, began=number == 0, stop=None) for number in range(3)]
+    for run in runs:
+        line.enter(run, limits.Visitor())
+    assert [line.before(run) for run in runs] == [0, 1, 2]
+    runs[0].over = True
+    assert [line.before(run) for run in runs[1:]] == [0, 1]

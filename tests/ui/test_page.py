@@ -259,6 +259,46 @@ def test_a_panel_of_a_partial_document_says_what_is_not_made() -> None:
     assert "appear here" in replay.panel(view_of(document, images), "", 0, 0)
 
 
+def test_what_is_sent_ahead_is_what_the_panel_shows() -> None:
+    document, images = localize_document()
+    view = view_of(document, images)
+    ahead = replay.looks(view, 0, 1)
+    assert ahead is not None
+    assert list(ahead["looks"]) == list(picks.entries(document))
+    for pick, (picture, scores) in ahead["looks"].items():
+        panel = replay.panel(view, pick, 0, 1)
+        assert picture in panel
+        assert scores in panel
+    assert ahead["order"] == [f"layer-{number}" for number in range(11)]
+    assert ahead["hold"] == "set-7_8_9"
+
+
+def test_pictures_of_many_layers_are_sent_ahead_smaller() -> None:
+    document, images = localize_document(70, seeds=(0,), size=600)
+    view = view_of(document, images)
+    ahead = replay.looks(view, 0, 0)
+    assert ahead is not None
+    assert sum(map(len, map(str, ahead["looks"].values()))) < 3_000_000
+    assert (
+        replay.looks(
+            view_of(
+                {
+                    **document,
+                    "layers": [],
+                    "sets": [],
+                    "references": {},
+                    "controls": [],
+                    "selected": [],
+                },
+                images,
+            ),
+            0,
+            0,
+        )
+        is None
+    )
+
+
 def test_large_pictures_are_sent_smaller() -> None:
     large = Image.new("RGB", (1024, 768), "red")
     pictures = Pictures({"large": large}.__getitem__)

@@ -109,10 +109,10 @@ def test_stop_ends_a_run_by_itself_or_with_its_process(
     job = live.Job(MadeUp(doing))
     for update in job.updates(patience=0.05):
         if update.document is not None:
+            old = worker.started()
             job.stop()
     assert job.last.state == "stopped"
     assert job.last.document is not None
-    old = worker.started()
     end = time.monotonic() + 30
     while not job.over:
         assert time.monotonic() < end

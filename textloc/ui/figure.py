@@ -48,6 +48,25 @@ def picking(elem_id: str, value: str = "") -> Any:
     )
 
 
+def walking(elem_id: str) -> Any:
+    """Buttons that walk the layers of a localization and fill the screen; with it, moving over a
+    bar of a figure or a picture of the strip shows it in the panel without asking the server.
+
+    value: as `localize.replay.looks` makes it. The event `pick` is what Play ends at.
+    """
+    return gr.HTML(
+        html_template=_WALK,
+        js_on_load=_script("walk.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+_WALK = """<div class="tl-walk"><button type="button" data-play aria-pressed="false" hidden
+>Play</button><button type="button" data-full aria-pressed="false" hidden>Full screen</button>
+<p role="status" class="tl-sr"></p></div>"""
+
+
 def share(elem_id: str) -> Any:
     """Buttons that copy the link and save files, ZIP and HTML with the pictures, and, of a result
     of one's own, one that asks for it to be deleted: the event `pick`.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from textloc.results import facts
-from textloc.results.inlined import STRIP, Pictures
+from textloc.results.inlined import PANEL, STRIP, Pictures
 from textloc.ui.letters import marked
 from textloc.ui.stored import Document
 
@@ -45,13 +45,14 @@ def picture(
     read: str,
     wanted: str,
     main: bool = False,
+    side: int = PANEL,
 ) -> str:
     """A picture of the result with what was read in it.
 
     title, note: bold and plain words below it. key: None for one that is not made. wanted: the
-    word that `read` is compared with. main: whether it is the one to look at.
+    word that `read` is compared with. main: whether it is the one to look at. side: pixels at most.
     """
-    address = pictures.address(key) if key else None
+    address = pictures.address(key, side) if key else None
     heading = f"<b>{escape(title)}</b>" + (f" {escape(note)}" if note else "")
     if address is None:
         return (

@@ -198,6 +198,13 @@ class Line:
                 )
             self._places.append(_Place(run, visitor, now))
 
+    def before(self, run: Waiting) -> int:
+        """How many runs are going on or wait in front of one that has a place."""
+        now = time.monotonic()
+        with self._lock:
+            held = [place.run for place in self._places if _held(place, now)]
+        return next((n for n, other in enumerate(held) if other is run), len(held))
+
     def leave(self, session: str) -> None:
         """A page was closed: its run that has not begun never will."""
         with self._lock:

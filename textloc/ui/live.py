@@ -34,6 +34,8 @@ class Update:
     """How a run stands.
 
     done, total: pictures. step, steps: of the call that is under way. seconds: since the start.
+    left: seconds to go at the pace of the pictures so far, None before that is known. before: runs
+    in front of this one, when it was asked for.
     document: the result so far, None before the first pictures. images: those so far. message:
     what is being done, or what went wrong. fresh: whether the document is newer than in the update
     before.
@@ -45,10 +47,34 @@ class Update:
     step: int = 0
     steps: int = 0
     seconds: float = 0.0
+    left: float | None = None
+    before: int = 0
     message: str = ""
     document: dict[str, Any] | None = None
     images: Mapping[str, Image.Image] | None = None
     fresh: bool = False
+
+
+class Pace:
+    """Seconds to go, by the pictures made since the first were there: what came before them is
+    loading, which is not done again."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+        self._newest = (0.0, 0)
+
+    def left(self, update: Update, now: float) -> float | None:
+        """Of an update at the time `now`."""
+        if update.state != "running" or not update.total:
+            return None
+        if self._first is None:
+            self._first = self._newest = (now, update.done)
+        if update.done > self._newest[1]:
+            self._newest = (now, update.done)
+        seconds, pictures = (new - old for new, old in zip(self._newest, self._first, strict=True))
+        if pictures <= 0:
+            return None
+        return max(0.0, seconds / pictures * (update.total - update.done) - (now - self._newest[0]))
 
 
 class Job:
@@ -92,7 +118,7 @@ class Job:
             yield Update(state="failed", message=str(error))
             return
         self.began = True
-        began = time.monotonic()
+        began, pace = time.monotonic(), Pace()
         run = copy_context().run  # whose request it is counts where a GPU is lent
         threading.Thread(target=run, args=(self._work,), name="textloc-run", daemon=True).start()
         try:
@@ -100,7 +126,8 @@ class Job:
                 update = self._next(patience)
                 if self._stop.is_set() and update.state in ("waiting", "loading", "running"):
                     update = replace(update, state="stopped", message="stopped")
-                self.last = replace(update, seconds=time.monotonic() - began)
+                now = time.monotonic()
+                self.last = replace(update, seconds=now - began, left=pace.left(update, now))
                 yield self.last
                 if update.state in ("complete", "stopped", "failed"):
                     return

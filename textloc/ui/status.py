@@ -16,6 +16,8 @@ def running(update: Update) -> str:
     """Bar and words for a run that is going on."""
     if update.state == "waiting":
         text = "waiting for the device"
+        if update.before:
+            text += f" · {update.before} run{'s' if update.before > 1 else ''} first"
     elif update.state == "loading":
         text = f"{update.message} · {update.seconds:.0f} s"
     else:
@@ -23,6 +25,8 @@ def running(update: Update) -> str:
         parts.append(update.message)
         if update.step:
             parts.append(f"step {update.step} of {update.steps}")
+        if update.left is not None:
+            parts.append(_about(update.left))
         text = " · ".join(parts)
     bar = '<div class="tl-bar"></div>'  # empty: how much there is to do is not known yet
     if update.total:
@@ -32,6 +36,13 @@ def running(update: Update) -> str:
             f'<div style="width:{update.done / update.total:.0%}"></div></div>'
         )
     return f'<div class="tl-progress">{bar}<p role="status">{escape(text)}</p></div>'
+
+
+def _about(seconds: float) -> str:
+    """`about 40 s left`: no more exact than it can be."""
+    if seconds < 90:
+        return f"about {max(5, 5 * round(seconds / 5))} s left"
+    return f"about {round(seconds / 60)} min left"
 
 
 def found() -> str:

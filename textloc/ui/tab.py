@@ -338,7 +338,8 @@ class Tab(ABC):
             session.waiting = False
             return [status.notice(str(error)), *skips(3)]
         session.waiting = True
-        return [status.notice(""), *_running(live.Update())]
+        first = limits.LINE.before(session.job)
+        return [status.notice(""), *_running(live.Update(before=first))]
 
     def follow(self, session: Session) -> Iterator[list[Any]]:
         """Run what was asked and show it as it grows."""

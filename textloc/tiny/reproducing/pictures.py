@@ -5,6 +5,7 @@ Needs `playwright` (requirements-dev.txt) and Chromium (`apt-get install chromiu
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from textloc.errors import ReproduceError
 from textloc.files import replace_file
@@ -71,13 +74,38 @@ def _shares(page: Any, document: dict[str, Any]) -> bytes:
     return bytes(page.locator("#shares-card").screenshot())
 
 
+def _walk(page: Any, _document: dict[str, Any]) -> bytes:
+    """An animation: the layers looked at one by one, then what is picked. Half the size."""
+    page.locator("#walk [data-play]").wait_for()
+    page.locator("#curve [data-ready]").wait_for()
+    box = page.locator(".tl-main-column").first.bounding_box()
+    clip = {"x": box["x"] - 8, "y": 0, "width": box["width"] + 16, "height": _HEIGHT}
+    layers = page.locator("#strip [data-pick^=layer-]")
+    frames = []
+    for place in [*(layers.nth(number) for number in range(layers.count())), None]:
+        (place or page.locator("#headline h1")).hover()
+        page.wait_for_timeout(_SETTLED)
+        picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+        frames.append(picture.resize((picture.width * 3 // 4, picture.height * 3 // 4)))
+    file = io.BytesIO()
+    times = [_PACE] * (len(frames) - 1) + [4 * _PACE]
+    first, *rest = frames
+    moving: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": times, "loop": 0}
+    first.save(file, "WEBP", quality=80, method=6, **moving)
+    return file.getvalue()
+
+
+_PACE, _SETTLED = 700, 400
+"""Milliseconds a picture of an animation is shown, and waited for."""
+
 SHOTS: dict[str, Callable[[Any, dict[str, Any]], bytes]] = {
     "page": _page,
     "shares": _shares,
     "edit": _edit,
     "finetune": _finetune,
+    "walk": _walk,
 }
-"""Name → what is done on the page that shows a document; gives a PNG."""
+"""Name → what is done on the page that shows a document; gives a PNG, of `walk` a WebP."""
 
 
 def draw(name: str, result: str, path: Path, root: Path) -> None:
@@ -95,7 +123,7 @@ def draw(name: str, result: str, path: Path, root: Path) -> None:
         raise ReproduceError(
             "the page is drawn by playwright: pip install -r requirements-dev.txt"
         ) from error
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     if chromium is None:
         raise ReproduceError("the page is drawn by Chromium: apt-get install chromium")
     with _served(root) as address, sync_api.sync_playwright() as driver:

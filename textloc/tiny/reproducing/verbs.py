@@ -13,7 +13,9 @@ from typing import Any
 from textloc import paths
 from textloc.errors import ReproduceError
 
-PICTURES = ("page", "shares", "edit", "finetune")  # those of pictures.SHOTS, without a browser
+# those of pictures.SHOTS, without a browser, and their files
+PICTURES = {name: f"{name}.png" for name in ("page", "shares", "edit", "finetune")}
+PICTURES["walk"] = "walk.webp"
 
 
 def add(verbs: Any) -> None:
@@ -126,4 +128,4 @@ def _picture(options: argparse.Namespace) -> None:
     from textloc.tiny.reproducing.pictures import draw
 
     root = checkout()
-    draw(options.name, options.result, root / "assets" / f"{options.name}.png", root)
+    draw(options.name, options.result, root / "assets" / PICTURES[options.name], root)

@@ -121,6 +121,8 @@ def suppress(
     steps: int | None = None,
     guidance: float | None = None,
     pictures: str = "shown",
+    strictness: str = "usual",
+    languages: list[str] = [],  # noqa: B006
     request: gr.Request | None = None,
 ) -> Iterator[Answer]:
     """Generate a prompt without the toxic words that it asks to be written.
@@ -141,9 +143,14 @@ def suppress(
         steps: denoising steps; null takes the checkpoint's usual number
         guidance: guidance scale; null takes the checkpoint's usual one
         pictures: which pictures come with the answer: shown (the guarded ones), all or none
+        strictness: which words are kept out: strict (every listed word), usual (but for those in
+            harmless company) or slurs (slurs only)
+        languages: whose lists of words are read, such as english or polish; empty reads English and
+            those of the script that the prompt is written in
     """
     asked = (prompt, replacement, words, model, methods, check, fallback, seeds, layers)
-    yield from _run(lambda: orders.suppress(*asked, steps, guidance, pictures), pictures, request)
+    more = (steps, guidance, pictures, strictness, languages)
+    yield from _run(lambda: orders.suppress(*asked, *more), pictures, request)
 
 
 def read(picture: dict[str, Any], engine: str = "auto") -> Answer:

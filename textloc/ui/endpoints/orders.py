@@ -7,6 +7,7 @@ from typing import Any
 
 from textloc.errors import PromptError
 from textloc.prompts import parse_pair
+from textloc.toxicity import lexicon
 from textloc.ui.edit import order as edits
 from textloc.ui.endpoints import values
 from textloc.ui.endpoints.answers import PICTURES
@@ -94,6 +95,8 @@ def suppress(
     steps: Any,
     guidance: Any,
     pictures: Any,
+    strictness: Any,
+    languages: Any,
 ) -> suppressions.SuppressOrder:
     """The suppression that is asked for."""
     which(pictures)
@@ -103,6 +106,7 @@ def suppress(
     call = values.number(steps, "number of steps"), values.number(guidance, "guidance")
     named = values.some_of(methods, "method", tuple(name for _, name in suppressions.METHODS))
     falls = tuple(name for _, name in suppressions.FALLBACKS)
+    strict = tuple(name for _, name in suppressions.STRICTNESS)
     return suppressions.read(
         model=values.model(model),
         prompt=values.text(prompt, "prompt"),
@@ -115,6 +119,8 @@ def suppress(
         layers=values.text(layers, "layers"),
         steps=call[0],
         guidance=call[1],
+        strictness=values.one_of(strictness, "strictness", strict, "usual"),
+        languages=values.some_of(languages, "language", lexicon.languages()),
     )
 
 

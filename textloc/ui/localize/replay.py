@@ -10,12 +10,13 @@ from typing import Any
 
 from textloc.layers import display_layers
 from textloc.results import export
+from textloc.results.inlined import PANEL
 from textloc.results.sentences import parted, told
 from textloc.ui import html
 from textloc.ui.figure_data import FigureName, drawn
 from textloc.ui.html import as_cells, number
 from textloc.ui.localize.cells import CellOrder
-from textloc.ui.localize.picks import entries, name_of, picked_layers
+from textloc.ui.localize.picks import entries, name_of, picked_layers, usual_pick
 from textloc.ui.stored import Document, View
 
 # ---------------------------------------------------------------------------- figures
@@ -104,20 +105,63 @@ def panel(view: View, pick: str, pair: int, seed: int) -> str:
     if pick not in known:
         return '<p class="tl-empty">The pictures appear here as soon as the first are made.</p>'
     words = document["request"]["pairs"][pair]
-    references = document["references"]
-    name = name_of(document, pick)
-    shown = [
-        ("Source prompt", "", references.get("source"), words["source_text"]),
-        (re.sub(r" \(.*", "", name), "patched", known[pick], words["target_text"]),
-        ("Target prompt", "", references.get("target"), words["target_text"]),
-    ]
-    figures = ""
-    for title, note, entry, wanted in shown:
-        read = _read(entry, pair, seed)
-        key, text = (read["image"], read["text"]) if read else (None, "")
-        figures += html.picture(view.pictures, title, note, key, text, wanted, main=bool(note))
-    scores = _scores(document, pick, known[pick])
+    source, target = (
+        _picture(view, title, "", document["references"].get(name), pair, seed, wanted)
+        for title, name, wanted in (
+            ("Source prompt", "source", words["source_text"]),
+            ("Target prompt", "target", words["target_text"]),
+        )
+    )
+    picture, scores = _look(view, pick, known[pick], pair, seed)
+    figures = source + picture + target
     return f'<div class="tl-panel"><div class="tl-triplet">{figures}</div>{scores}</div>'
+
+
+def looks(view: View, pair: int, seed: int) -> dict[str, Any] | None:
+    """What the panel shows of every pick, so that the browser need not ask: pick → HTML of the
+    patched picture and of the scores; the layers in order, and where a walk over them ends. None
+    before there is a picture."""
+    document, known = view.document, entries(view.document)
+    if not known:
+        return None
+    side = PANEL if len(known) <= MANY else PANEL // 2
+    return {
+        "looks": {
+            pick: _look(view, pick, entry, pair, seed, side) for pick, entry in known.items()
+        },
+        "order": [pick for pick in known if pick.startswith("layer-")],
+        "hold": usual_pick(document),
+    }
+
+
+MANY = 24
+"""Pictures of more picks than this are sent ahead at half their size; a click brings the whole."""
+
+
+def _look(
+    view: View, pick: str, entry: Document, pair: int, seed: int, side: int = PANEL
+) -> tuple[str, str]:
+    """The patched picture of a pick, and its scores."""
+    document = view.document
+    title = re.sub(r" \(.*", "", name_of(document, pick))
+    wanted = document["request"]["pairs"][pair]["target_text"]
+    picture = _picture(view, title, "patched", entry, pair, seed, wanted, side)
+    return picture, _scores(document, pick, entry)
+
+
+def _picture(
+    view: View,
+    title: str,
+    note: str,
+    entry: Document | None,
+    pair: int,
+    seed: int,
+    wanted: str,
+    side: int = PANEL,
+) -> str:
+    read = _read(entry, pair, seed)
+    key, text = (read["image"], read["text"]) if read else (None, "")
+    return html.picture(view.pictures, title, note, key, text, wanted, main=bool(note), side=side)
 
 
 def _read(entry: Document | None, pair: int, seed: int) -> Document | None:

@@ -14,7 +14,7 @@ from textloc.errors import TextlocError
 from textloc.layers import format_layers
 from textloc.results.inlined import Pictures
 from textloc.ui import live, models, status, stored, typed
-from textloc.ui.figure import figure, picking
+from textloc.ui.figure import figure, picking, walking
 from textloc.ui.localize import cells, order, picks, replay
 from textloc.ui.session import Session
 from textloc.ui.stored import View
@@ -61,7 +61,7 @@ class LocalizeTab(Tab):
 
     def _result(self) -> None:
         self._top()
-        with gr.Column(elem_classes="tl-card"):
+        with gr.Column(elem_classes="tl-card tl-sticky"):
             with gr.Row(elem_classes="tl-choice"):
                 self.pick = gr.Dropdown(
                     label="Layers to look at", elem_id="pick", scale=3, min_width=200, **BARE
@@ -72,6 +72,7 @@ class LocalizeTab(Tab):
                 self.seed = gr.Dropdown(
                     label="Seed", elem_id="seed", visible=False, min_width=90, **BARE
                 )
+                self.walk = walking(elem_id="walk")
             self.panel = gr.HTML(elem_id="panel", apply_default_css=False, min_height=270)
         self._maps()
         with gr.Column(elem_classes="tl-card", visible=False) as self.effect_card:
@@ -157,7 +158,7 @@ class LocalizeTab(Tab):
         page.load(self.open, session, first, queue=False, **QUIET).then(
             self.open_rest, session, self._rest, **QUIET
         )
-        looked = [self.pick, self.effect, self.strip, self.table, self.panel]
+        looked = [self.pick, self.effect, self.strip, self.table, self.panel, self.walk]
         self.map.pick(self.ask_cell, session, self.cell, **QUIET).then(
             self.follow_cell,
             session,
@@ -170,7 +171,7 @@ class LocalizeTab(Tab):
         self.by.input(self.look_by, [session, self.by], self.map, **QUIET)
         looks = [
             component.pick(self.look_clicked, session, looked, **QUIET)
-            for component in (self.effect, self.shares, self.curve, self.strip, self.table)
+            for component in self._picking
         ]
         cell = [self.pair, self.seed, *looked]
         looks.append(self.readings.pick(self.look_cell, session, cell, **QUIET))
@@ -192,6 +193,10 @@ class LocalizeTab(Tab):
         self._wire_common([self.source.submit, self.target.submit], form)
 
     @property
+    def _picking(self) -> list[Any]:
+        return [self.effect, self.shares, self.curve, self.strip, self.table, self.walk]
+
+    @property
     def _first(self) -> list[Any]:
         maps = [self.shares_card, self.shares, self.map]
         shown = [self.pick, self.pair, self.seed, self.panel]
@@ -199,7 +204,8 @@ class LocalizeTab(Tab):
 
     @property
     def _further(self) -> list[Any]:
-        return [self.curve_card, self.curve, self.readings_card, self.readings, self.table]
+        cards = [self.curve_card, self.curve, self.readings_card, self.readings]
+        return [*cards, self.table, self.walk]
 
     @property
     def _fields(self) -> list[Any]:
@@ -262,6 +268,7 @@ class LocalizeTab(Tab):
             gr.Column(visible=readings is not None),
             gr.HTML(value=readings),
             gr.HTML(value=replay.table(document), picked=session.shown),
+            gr.HTML(value=replay.looks(session.view, session.pair, session.seed)),
         ]
 
     def _order(self, *fields: Any) -> order.LocalizeOrder:
@@ -270,22 +277,23 @@ class LocalizeTab(Tab):
     def look_clicked(self, session: Session, event: gr.EventData) -> list[Any]:
         """A click in a figure, in the strip or in the table."""
         if session.view is None:
-            return skips(5)
+            return skips(6)
         pick = picks.pick_of_click(session.view.document, event._data.get("custom"))
-        return self.look(session, pick) if pick else skips(5)
+        return self.look(session, pick) if pick else skips(6)
 
     def look(self, session: Session, pick: str) -> list[Any]:
         """Show another pick."""
         session.pick = pick
         view, shown = session.view, session.shown
         if view is None or not shown:
-            return skips(5)
+            return skips(6)
         return [
             shown,
             gr.HTML(picked=_pointed(view, shown)),
             gr.HTML(picked=shown),
             gr.HTML(picked=shown),
             replay.panel(view, shown, session.pair, session.seed),
+            gr.skip(),
         ]
 
     def look_by(self, session: LocalizeSession, by: str) -> Any:
@@ -333,9 +341,10 @@ class LocalizeTab(Tab):
         custom = event._data.get("custom")
         cell = picks.cell_of_click(session.view.document, custom) if session.view else None
         if session.view is None or cell is None:
-            return skips(7)
+            return skips(8)
         pick, session.pair, session.seed = cell
         shown = self.look(session, pick)
+        shown[5] = gr.HTML(value=replay.looks(session.view, session.pair, session.seed))
         shown[2] = gr.HTML(
             value=replay.strip(session.view, session.pair, session.seed), picked=pick
         )
@@ -345,7 +354,7 @@ class LocalizeTab(Tab):
         """Show another pair or seed."""
         view, shown = session.view, session.shown
         if view is None:
-            return skips(5)
+            return skips(6)
         session.pair, session.seed = pair, seed
         return [
             gr.skip(),
@@ -353,6 +362,7 @@ class LocalizeTab(Tab):
             gr.HTML(value=replay.strip(view, pair, seed), picked=shown),
             gr.skip(),
             replay.panel(view, shown, pair, seed),
+            gr.HTML(value=replay.looks(view, pair, seed)),
         ]
 
 

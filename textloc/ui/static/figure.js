@@ -65,7 +65,16 @@ const draw = async () => {
   plot.setAttribute("aria-label", props.value.label);
   await window.Plotly.react(plot, figure.data, layout, props.value.config);
   if (!plot.dataset.ready) {
-    plot.on("plotly_click", ({ points }) => trigger("pick", { custom: points[0]?.customdata }));
+    const look = (custom) => {
+      if (custom === null || Number.isInteger(custom))
+        element.dispatchEvent(new CustomEvent("textloc-look", { bubbles: true, detail: custom }));
+    };
+    plot.on("plotly_click", ({ points }) => {
+      look(points[0]?.customdata);
+      trigger("pick", { custom: points[0]?.customdata });
+    });
+    plot.on("plotly_hover", ({ points }) => look(points[0]?.customdata));
+    plot.on("plotly_unhover", () => look(null));
     performance.mark("textloc-painted");
   }
   save.hidden = false;
