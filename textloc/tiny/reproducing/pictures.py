@@ -34,6 +34,7 @@ def _page(page: Any, _document: dict[str, Any]) -> bytes:
     """The Localize tab, as far as a laptop's screen goes."""
     page.locator("#effect [data-ready]").first.wait_for()
     page.locator("#share button").first.wait_for()
+    page.locator("#walk [data-play]").wait_for()
     return bytes(page.screenshot())
 
 
@@ -71,6 +72,9 @@ def _shares(page: Any, document: dict[str, Any]) -> bytes:
         }
     )
     page.locator("#cell img").nth(1).wait_for()
+    page.locator(".tl-sticky").first.evaluate(  # it would lie over them
+        "panel => panel.style.setProperty('position', 'static', 'important')"
+    )
     return bytes(page.locator("#shares-card").screenshot())
 
 
@@ -81,9 +85,13 @@ def _walk(page: Any, _document: dict[str, Any]) -> bytes:
     box = page.locator(".tl-main-column").first.bounding_box()
     clip = {"x": box["x"] - 8, "y": 0, "width": box["width"] + 16, "height": _HEIGHT}
     layers = page.locator("#strip [data-pick^=layer-]")
+    page.evaluate("document.querySelector('#strip').scrollIntoView({block: 'end'})")
     frames = []
-    for place in [*(layers.nth(number) for number in range(layers.count())), None]:
-        (place or page.locator("#headline h1")).hover()
+    for number in range(layers.count() + 1):
+        if number < layers.count():
+            layers.nth(number).hover()
+        else:
+            page.mouse.move(2, 2)
         page.wait_for_timeout(_SETTLED)
         picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
         frames.append(picture.resize((picture.width * 3 // 4, picture.height * 3 // 4)))
