@@ -113,6 +113,16 @@ def test_play_walks_the_layers_and_holds_at_those_that_write(served: Served, vis
     expect(page.locator("#walk [role=status]")).to_contain_text("the picture reads LOVE")
 
 
+def test_the_last_of_quick_picks_counts(served: Served, visit: Any) -> None:
+    page = visit(served.address)
+    ready_to_walk(page)
+    page.evaluate(
+        "[3, 4, 5].forEach(n => document.querySelector(`#strip [data-pick=layer-${n}]`).click())"
+    )
+    expect(page.locator("#share input")).to_have_value(re.compile("layer=5$"))
+    expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layer 5 patched")
+
+
 def test_it_fills_the_screen_of_a_projector(served: Served, visit: Any) -> None:
     page = visit(served.address)
     ready_to_walk(page)

@@ -134,6 +134,20 @@ def test_a_pick_holds_while_the_run_goes_on(live: Served, visit: Any) -> None:
     expect(page.locator("#progress")).to_contain_text("Stopped")
 
 
+def test_chips_write_the_prompts(served: Served, visit: Any) -> None:
+    page = visit(served.address)
+    expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
+    page.locator("#examples").get_by_role("button", name="mug", exact=True).click()
+    expect(page.locator("#source textarea")).to_have_value('a red mug that says "STOP"')
+    expect(page.locator("#target textarea")).to_have_value('a red mug that says "LOVE"')
+    page.locator("#target textarea").fill("GARDENS")
+    expect(page.locator("#hint")).to_contain_text("7 of 6 letters")
+    expect(page.locator("#hint")).to_contain_text("spells words of 2 to 6 letters")
+    page.locator("#examples").get_by_role("button", name="blue", exact=True).click()
+    expect(page.locator("#source textarea")).to_have_value('a blue mug that says "STOP"')
+    expect(page.locator("#target textarea")).to_have_value("GARDENS")
+
+
 def test_stop_stops_and_keeps_what_is_there(live: Served, visit: Any) -> None:
     page = visit(live.address)
     ask(page, "SLOW")

@@ -179,7 +179,7 @@ ORDERS = {
     "localize": lambda model: orders.localize(SOURCE, "LOVE", model, *[None] * 6),
     "attribute": lambda model: orders.attribute(SOURCE, "LOVE", model, [0, 1], None, None),
     "edit": lambda model: orders.edit(SOURCE, "LOVE", None, model, *[None] * 7),
-    "suppress": lambda model: orders.suppress(SOURCE, None, None, model, *[None] * 8),
+    "suppress": lambda model: orders.suppress(SOURCE, None, None, model, *[None] * 10),
 }
 
 

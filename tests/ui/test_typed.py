@@ -69,3 +69,31 @@ def test_examples_are_known_to_work() -> None:
             assert typed.reasons(model, source, target) == []
     assert typed.reasons("tiny-sdxl", "", "") == []
     assert "<script" not in typed.hint("tiny-sdxl", '<script>"A1"', "x")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "pick", "made"),
+    [
+        ('a red sign that says "STOP"', "object:mug", 'a red mug that says "STOP"'),
+        ('a red sign that says "STOP"', "colour:orange", 'an orange sign that says "STOP"'),
+        ('a crimson cup, "TOOLONGWORD"', "object:book", 'a crimson book that says "TOOLONGWORD"'),
+        ("", "colour:blue", 'a blue sign that says "LOVE"'),
+    ],
+)
+def test_chips_build_the_prompt(prompt: str, pick: str, made: str) -> None:
+    assert typed.chosen("tiny-sdxl", prompt, pick) == made.replace("crimson", "red")
+
+
+@pytest.mark.parametrize("pick", ["object:submarine", "colour:sign", "0", "", "x:y", "object:"])
+def test_what_is_no_chip_changes_nothing(pick: str) -> None:
+    assert typed.chosen("tiny-sdxl", 'a red sign "STOP"', pick) is None
+    assert typed.chosen("tiny-sdxl", "LOVE", "object:mug") is None
+    assert typed.chosen("sdxl", 'a red sign "STOP"', "object:mug") is None
+
+
+def test_letters_are_counted() -> None:
+    said = typed.hint("tiny-sdxl", 'a red sign that says "STOP"', "GARDEN")
+    assert '<b translate="no">STOP</b> <span>4 of 6 letters</span>' in said
+    assert '<b translate="no">GARDEN</b> <span>6 of 6 letters</span>' in said
+    assert "role" not in said  # a reader is told what is wrong, not every letter
+    assert "letters" not in typed.hint("sdxl", 'a red sign that says "STOP"', "GARDEN")

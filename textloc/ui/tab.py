@@ -29,6 +29,10 @@ QUIET: dict[str, Any] = {
 }
 """Options of a listener that is no part of the API and waits for nothing."""
 
+LOOKING: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
+"""The same of one that shows what is picked: the last pick counts, also one that is made while an
+earlier one is on its way, which Gradio otherwise drops."""
+
 BARE: dict[str, Any] = {"show_label": False, "container": False}
 """Options of a field whose name is plain from its content."""
 

@@ -1,6 +1,7 @@
 """What is said of a prompt while one types it, and examples to begin with; no torch."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -71,7 +72,43 @@ def hint(model: str | None, source: str | None, target: str | None) -> str:
     items = "".join(
         f"<li>{escape(text[0].upper() + text[1:])}</li>" for text in reasons(model, source, target)
     )
-    return f'<ul class="tl-reasons" role="status">{items}</ul>' if items else ""
+    said = f'<ul class="tl-reasons" role="status">{items}</ul>' if items else ""
+    return said + _counted(model, source, target)
+
+
+def _counted(model: str | None, *prompts: str | None) -> str:
+    """How many letters each word has, and how many it may have; "" where that is not known."""
+    known = spelling_of(model)
+    if known is None:
+        return ""
+    words = [text for prompt in prompts for text in _texts((prompt or "")[:_MOST]) if text]
+    counts = " · ".join(
+        f'<b translate="no">{escape(word)}</b> <span>{len(word)} of {known.most} letters</span>'
+        for word in dict.fromkeys(words)
+    )
+    return f'<p class="tl-hint tl-count">{counts}</p>' if counts else ""
+
+
+def _texts(prompt: str) -> list[str]:
+    """The quoted words of a prompt; of a target that is a word alone, that."""
+    if found := quoted(prompt):
+        return found
+    return [] if len(prompt.split()) > 1 else [prompt.strip()]
+
+
+def chosen(model: str | None, prompt: str | None, pick: str) -> str | None:
+    """A prompt with another object or colour, as the chip `object:mug` or `colour:red` says; None
+    for what is no such chip, and for a word alone."""
+    known, (kind, _, name) = spelling_of(model), pick.partition(":")
+    prompt = (prompt or "")[:_MOST]
+    if known is None or (prompt and not quoted(prompt)):
+        return None
+    if name not in {"object": known.objects, "colour": known.colours}.get(kind, ()):
+        return None
+    made = known.works(prompt, **{"thing" if kind == "object" else kind: name}) or ""
+    for said in quoted(prompt)[:1]:  # the word stays, also one that has yet to be mended
+        made = made.replace(f'"{quoted(made)[0]}"', f'"{said}"')
+    return made
 
 
 def examples(model: str | None) -> list[tuple[str, str]]:
@@ -95,8 +132,19 @@ def _named(known: Spelling) -> str:
     return f"{asked} It knows {others} other words for them." if others else asked
 
 
+def _chips(kind: str, names: Sequence[str]) -> str:
+    label = {"object": "Object", "colour": "Colour"}[kind]
+    buttons = "".join(
+        f'<button type="button" data-pick="{kind}:{escape(name)}" translate="no">{escape(name)}'
+        "</button>"
+        for name in names
+    )
+    return f'<div class="tl-chips" role="group" aria-label="{label}">{buttons}</div>'
+
+
 def offered(model: str | None) -> str:
-    """The examples as buttons, and what the checkpoint draws and spells, as HTML."""
+    """What the checkpoint draws and spells, its objects and colours as chips that build the prompt,
+    and examples as buttons, as HTML."""
     known = spelling_of(model)
     buttons = "".join(
         f'<button type="button" data-pick="{number}">{escape(source)} → {escape(word)}</button>'
@@ -104,9 +152,9 @@ def offered(model: str | None) -> str:
     )
     said = ""
     if known is not None and known.objects:
+        chips = _chips("object", known.objects) + _chips("colour", known.colours)
         said = (
-            f'<p class="tl-hint">{escape(str(model))} draws {escape(", ".join(known.objects))}; '
-            f"in {escape(', '.join(known.colours))}; with words of {known.least} to {known.most} "
-            f"letters. {_named(known)}</p>"
+            f'<p class="tl-hint">{escape(str(model))} draws these, with words of {known.least} to '
+            f"{known.most} letters. {_named(known)}</p>{chips}"
         )
     return f'{said}<div class="tl-examples">{buttons}</div>'

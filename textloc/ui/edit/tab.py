@@ -17,7 +17,7 @@ from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
 from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
-from textloc.ui.tab import BARE, QUIET, Tab, model_of, places, skips
+from textloc.ui.tab import BARE, LOOKING, QUIET, Tab, model_of, places, skips
 
 _ABOUT = """<p>The edit is generated from the source prompt and its noise, as the source picture is;
 only the text that the few <em>localized</em> layers read is that of the target prompt. So the words
@@ -168,15 +168,15 @@ class EditTab(Tab):
         looked = [self.pick, self.strip, self.from_step, self.curve, self.table, self.panel]
         looked += [self.slider_card, self.slider]
         looks = [
-            component.pick(self.look_clicked, session, looked, **QUIET)
+            component.pick(self.look_clicked, session, looked, **LOOKING)
             for component in (self.strip, self.curve, self.table)
         ]
-        looks.append(self.pick.input(self.look, [session, self.pick], looked, **QUIET))
+        looks.append(self.pick.input(self.look, [session, self.pick], looked, **LOOKING))
         asked = [session, self.from_step]
-        looks.append(self.from_step.release(self.look_from, asked, looked, **QUIET))
+        looks.append(self.from_step.release(self.look_from, asked, looked, **LOOKING))
         place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
-            looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
+            looks.append(component.input(self.look_elsewhere, place, looked, **LOOKING))
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
         self.picture.change(self.look_at_upload, self.picture, self.preview, **QUIET)

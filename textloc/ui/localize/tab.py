@@ -18,7 +18,7 @@ from textloc.ui.figure import figure, picking, walking
 from textloc.ui.localize import cells, order, picks, replay
 from textloc.ui.session import Session
 from textloc.ui.stored import View
-from textloc.ui.tab import BARE, DEVICE, QUIET, Tab, model_of, places, skips
+from textloc.ui.tab import BARE, DEVICE, LOOKING, QUIET, Tab, model_of, places, skips
 
 _ABOUT = """<p>A text-to-image model reads its prompt in its <em>text layers</em>. Each bar shows
 what happens when <b>one</b> of them reads the target prompt while all the others go on reading the
@@ -168,17 +168,17 @@ class LocalizeTab(Tab):
             concurrency_id=DEVICE,
             concurrency_limit=1,
         )
-        self.by.input(self.look_by, [session, self.by], self.map, **QUIET)
+        self.by.input(self.look_by, [session, self.by], self.map, **LOOKING)
         looks = [
-            component.pick(self.look_clicked, session, looked, **QUIET)
+            component.pick(self.look_clicked, session, looked, **LOOKING)
             for component in self._picking
         ]
         cell = [self.pair, self.seed, *looked]
-        looks.append(self.readings.pick(self.look_cell, session, cell, **QUIET))
-        looks.append(self.pick.input(self.look, [session, self.pick], looked, **QUIET))
+        looks.append(self.readings.pick(self.look_cell, session, cell, **LOOKING))
+        looks.append(self.pick.input(self.look, [session, self.pick], looked, **LOOKING))
         place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
-            looks.append(component.input(self.look_elsewhere, place, looked, **QUIET))
+            looks.append(component.input(self.look_elsewhere, place, looked, **LOOKING))
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
         typed_in = [self.model, self.source, self.target]
@@ -186,7 +186,7 @@ class LocalizeTab(Tab):
             component.input(typed.hint, typed_in, self.hint, trigger_mode="always_last", **QUIET)
         self.model.change(typed.offered, self.model, self.examples, **QUIET)
         self.examples.pick(
-            self.take_example, self.model, [self.source, self.target, self.hint], **QUIET
+            self.take_example, typed_in, [self.source, self.target, self.hint], **QUIET
         )
         form = [self.model, self.source, self.target, self.seeds, self.steps, self.guidance]
         form += [self.start, self.layers]
@@ -214,9 +214,12 @@ class LocalizeTab(Tab):
 
     # -- looking ---------------------------------------------------------------------------
 
-    def take_example(self, model: str, event: gr.EventData) -> list[Any]:
-        """An example is written into the fields."""
+    def take_example(self, model: str, source: str, target: str, event: gr.EventData) -> list[Any]:
+        """An example is written into the fields; a chip changes what they say."""
         pairs, number = typed.examples(model), str(event._data.get("custom"))
+        if (changed := typed.chosen(model, source, number)) is not None:
+            target = typed.chosen(model, target, number) if target else None
+            return [changed, gr.skip() if target is None else target, ""]
         if not number.isdecimal() or int(number) >= len(pairs):
             return skips(3)
         return [*pairs[int(number)], ""]

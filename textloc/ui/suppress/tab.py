@@ -17,7 +17,7 @@ from textloc.ui.figure import saving
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 from textloc.ui.suppress import order, replay
-from textloc.ui.tab import BARE, QUIET, Tab, skips
+from textloc.ui.tab import BARE, LOOKING, QUIET, Tab, skips
 
 _EXAMPLE = 'a red sign that says "LOSER"'
 _ABOUT = """<p>Whether a prompt asks for a toxic word is told by word lists, once its disguises are
@@ -131,8 +131,8 @@ class SuppressTab(Tab):
     def _wire(self, tab: gr.Tab) -> None:
         session = self.session
         looked = [self.pick, self.seed, self.panel]
-        self.pick.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
-        self.seed.input(self.look, [session, self.pick, self.seed], looked, **QUIET)
+        self.pick.input(self.look, [session, self.pick, self.seed], looked, **LOOKING)
+        self.seed.input(self.look, [session, self.pick, self.seed], looked, **LOOKING)
         looked_for = [self.prompt, self.words, self.strictness, self.languages]
         gr.on(
             [tab.select, *(field.change for field in looked_for)],
