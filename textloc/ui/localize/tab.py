@@ -218,8 +218,8 @@ class LocalizeTab(Tab):
         """An example is written into the fields; a chip changes what they say."""
         pairs, number = typed.examples(model), str(event._data.get("custom"))
         if (changed := typed.chosen(model, source, number)) is not None:
-            target = typed.chosen(model, target, number) if target else None
-            return [changed, gr.skip() if target is None else target, ""]
+            other = typed.chosen(model, target, number) if target else None
+            return [changed, gr.skip() if other is None else other, ""]
         if not number.isdecimal() or int(number) >= len(pairs):
             return skips(3)
         return [*pairs[int(number)], ""]
