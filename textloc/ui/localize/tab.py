@@ -219,7 +219,8 @@ class LocalizeTab(Tab):
         pairs, number = typed.examples(model), str(event._data.get("custom"))
         if (changed := typed.chosen(model, source, number)) is not None:
             other = typed.chosen(model, target, number) if target else None
-            return [changed, gr.skip() if other is None else other, ""]
+            said = typed.hint(model, changed, other or target)
+            return [changed, gr.skip() if other is None else other, said]
         if not number.isdecimal() or int(number) >= len(pairs):
             return skips(3)
         return [*pairs[int(number)], ""]
