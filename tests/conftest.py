@@ -26,17 +26,16 @@ import torch
 
 from textloc.checkpoints.loading import Model, load
 
-PROCESSES = 5
+PROCESSES = 4
 """At most; each holds torch and the checkpoints in memory, about 1.5 GB."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A process a core for the whole suite, and one more, since tests of the page wait for it half
-    of their time; files and tests that are named run in this one."""
+    """A process a core for the whole suite; files and tests that are named run in this one."""
     here = Path(__file__).resolve().parent
     whole = {Path(name).resolve() for name in config.args} <= {here, here.parent}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(1 + (cores or 1), PROCESSES) if whole else 0
+    return min(cores or 1, PROCESSES) if whole else 0
 
 
 @pytest.fixture(autouse=True)
