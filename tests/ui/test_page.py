@@ -279,24 +279,20 @@ def test_pictures_of_many_layers_are_sent_ahead_smaller() -> None:
     ahead = replay.looks(view, 0, 0)
     assert ahead is not None
     assert sum(map(len, map(str, ahead["looks"].values()))) < 3_000_000
-    assert (
-        replay.looks(
-            view_of(
-                {
-                    **document,
-                    "layers": [],
-                    "sets": [],
-                    "references": {},
-                    "controls": [],
-                    "selected": [],
-                },
-                images,
-            ),
-            0,
-            0,
-        )
-        is None
-    )
+    nothing: dict[str, Any] = {"layers": [], "sets": [], "references": {}, "controls": []}
+    assert replay.looks(view_of({**document, **nothing, "selected": []}, images), 0, 0) is None
+
+
+def test_the_strip_says_of_what_is_sent_ahead() -> None:
+    """Pictures of one result are never shown beside another's, which a run brings first."""
+    document, images = localize_document()
+    view = view_of(document, images)
+    for pair, seed in ((0, 0), (0, 1)):
+        ahead = replay.looks(view, pair, seed)
+        assert ahead is not None
+        assert f'data-of="{ahead["of"]}"' in replay.strip(view, pair, seed)
+    other, images = localize_document(words=(("CAT", "DOG"),), finished=3)
+    assert f'data-of="{ahead["of"]}"' not in replay.strip(view_of(other, images), 0, 1)
 
 
 def test_large_pictures_are_sent_smaller() -> None:

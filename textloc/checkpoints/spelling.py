@@ -62,17 +62,21 @@ class Spelling:
             missing.append(f"no colour that it knows ({_listed(self.colours)}{more})")
         return missing
 
-    def works(self, prompt: str, thing: str = "", colour: str = "") -> str | None:
-        """A prompt near to this one that the checkpoint draws, of the object `thing` and in
-        `colour` where they are given; None where nothing is known."""
+    def works(self, prompt: str) -> str | None:
+        """A prompt near to this one that the checkpoint draws; None where nothing is known."""
         if not self.objects:
             return None
+        text = next((t for t in quoted(prompt) if t and self.misspelt(t) is None), "LOVE")
+        return self.naming(prompt, text.upper())
+
+    def naming(self, prompt: str, text: str, thing: str = "", colour: str = "") -> str:
+        """A prompt of an object and in a colour that the checkpoint draws, those of `prompt` unless
+        `thing` or `colour` says another, with the word `text`. There must be `objects`."""
         words = _said(prompt)
         colour = colour or self._colour(words) or next(iter(self.colours), "")
-        text = next((t for t in quoted(prompt) if t and self.misspelt(t) is None), "LOVE")
         said = f"{colour} {thing or self._object(words) or self.objects[0]}".strip()
         article = "an" if said[0] in "aeiou" else "a"
-        return f'{article} {said} that says "{text.upper()}"'
+        return f'{article} {said} that says "{text}"'
 
     def called(self) -> list[str]:
         """Each object with its other names, as lines: `mug: coffee cup, cup`."""

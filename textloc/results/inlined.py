@@ -13,6 +13,8 @@ PANEL, STRIP = 512, 96
 SMALL = 256
 """Pictures up to this many pixels a side are sent as they are and enlarged without smoothing."""
 
+_ANY = 0  # in place of a side: a small picture is the same at every one
+
 
 class Pictures:
     """The pictures of one result; each is encoded once."""
@@ -24,12 +26,14 @@ class Pictures:
 
     def address(self, key: str, side: int = PANEL) -> tuple[str, bool] | None:
         """`data:` address and whether to enlarge it without smoothing; None if not there."""
-        if (key, side) not in self._encoded:
-            picture = self.picture(key)
-            if picture is None:
-                return None
-            self._encoded[key, side] = encoded(picture, side)
-        return self._encoded[key, side]
+        if (found := self._encoded.get((key, _ANY)) or self._encoded.get((key, side))) is not None:
+            return found
+        picture = self.picture(key)
+        if picture is None:
+            return None
+        made = encoded(picture, side)
+        self._encoded[key, _ANY if made[1] else side] = made
+        return made
 
     def difference(self, one: str, other: str) -> tuple[str, bool] | None:
         """The same for how far two pictures of one size differ: the largest difference of the three

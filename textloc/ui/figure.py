@@ -41,7 +41,7 @@ def picking(elem_id: str, value: str = "") -> Any:
     """
     return gr.HTML(
         value or None,
-        js_on_load=_script("picks.js"),
+        js_on_load=_script("seen.js", "picks.js"),
         apply_default_css=False,
         elem_id=elem_id,
         picked="",
@@ -56,7 +56,7 @@ def walking(elem_id: str) -> Any:
     """
     return gr.HTML(
         html_template=_WALK,
-        js_on_load=_script("walk.js"),
+        js_on_load=_script("seen.js", "walk.js"),
         apply_default_css=False,
         elem_id=elem_id,
     )
@@ -115,5 +115,5 @@ _SAVING = """<div class="tl-share">
 <button type="button" data-save="csv" disabled>Save CSV</button></div></div>"""
 
 
-def _script(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")
+def _script(*names: str) -> str:
+    return "".join((STATIC / name).read_text(encoding="utf-8") for name in names)

@@ -87,12 +87,13 @@ def thumb(
     )
 
 
-def toolbar(thumbs: Iterable[str | None], label: str) -> str:
-    """Small pictures in a row; the keyboard moves among them."""
+def toolbar(thumbs: Iterable[str | None], label: str, of: str = "") -> str:
+    """Small pictures in a row; the keyboard moves among them. of: what says which they are."""
     shown = "".join(filter(None, thumbs))
     if not shown:
         return ""
-    return f'<div class="tl-strip" role="toolbar" aria-label="{escape(label)}">{shown}</div>'
+    of = f' data-of="{escape(of)}"' if of else ""
+    return f'<div class="tl-strip" role="toolbar" aria-label="{escape(label)}"{of}>{shown}</div>'
 
 
 def scores(title: str, facts: Iterable[tuple[str, str]]) -> str:

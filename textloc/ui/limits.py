@@ -188,12 +188,12 @@ class Line:
             own = [place for place in self._places if place.visitor.address == visitor.address]
             if here.runs is not None and len(own) >= here.runs:
                 raise LimitError(
-                    f"you have {_runs(len(own))} going on or waiting, the most that this page "
+                    f"you have {runs(len(own))} going on or waiting, the most that this page "
                     "gives one visitor: wait until it ends, or stop it"
                 )
             if here.waiting is not None and len(self._places) >= here.waiting:
                 raise LimitError(
-                    f"{_runs(len(self._places))} are going on or waiting, the most that this page "
+                    f"{runs(len(self._places))} are going on or waiting, the most that this page "
                     "takes: try again in a few minutes, or look at the stored results meanwhile"
                 )
             self._places.append(_Place(run, visitor, now))
@@ -221,7 +221,7 @@ def _held(place: _Place, now: float) -> bool:
     return not place.run.over and (place.run.began or now - place.since < _PATIENCE)
 
 
-def _runs(count: int) -> str:
+def runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from textloc.ui import limits
 from textloc.ui.live import Update
 
 
@@ -17,7 +18,7 @@ def running(update: Update) -> str:
     if update.state == "waiting":
         text = "waiting for the device"
         if update.before:
-            text += f" · {update.before} run{'s' if update.before > 1 else ''} first"
+            text += f" · {limits.runs(update.before)} first"
     elif update.state == "loading":
         text = f"{update.message} · {update.seconds:.0f} s"
     else:

@@ -105,10 +105,8 @@ def chosen(model: str | None, prompt: str | None, pick: str) -> str | None:
         return None
     if name not in {"object": known.objects, "colour": known.colours}.get(kind, ()):
         return None
-    made = known.works(prompt, **{"thing" if kind == "object" else kind: name}) or ""
-    for said in quoted(prompt)[:1]:  # the word stays, also one that has yet to be mended
-        made = made.replace(f'"{quoted(made)[0]}"', f'"{said}"')
-    return made
+    word = next(iter(quoted(prompt)), "LOVE")  # it stays, also where it has yet to be mended
+    return known.naming(prompt, word, **{"thing" if kind == "object" else kind: name})
 
 
 def examples(model: str | None) -> list[tuple[str, str]]:

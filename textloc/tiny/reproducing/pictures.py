@@ -79,7 +79,8 @@ def _shares(page: Any, document: dict[str, Any]) -> bytes:
 
 
 def _walk(page: Any, _document: dict[str, Any]) -> bytes:
-    """An animation: the layers looked at one by one, then what is picked. Half the size."""
+    """An animation: the layers looked at one by one, then what is picked; at three
+    quarters of the size."""
     page.locator("#walk [data-play]").wait_for()
     page.locator("#curve [data-ready]").wait_for()
     box = page.locator(".tl-main-column").first.bounding_box()

@@ -119,13 +119,14 @@ def panel(view: View, pick: str, pair: int, seed: int) -> str:
 
 def looks(view: View, pair: int, seed: int) -> dict[str, Any] | None:
     """What the panel shows of every pick, so that the browser need not ask: pick → HTML of the
-    patched picture and of the scores; the layers in order, and where a walk over them ends. None
-    before there is a picture."""
+    patched picture and of the scores; the layers in order, and where a walk over them ends; of what
+    they are, as the strip says it. None before there is a picture."""
     document, known = view.document, entries(view.document)
     if not known:
         return None
     side = PANEL if len(known) <= MANY else PANEL // 2
     return {
+        "of": _of(document, pair, seed),
         "looks": {
             pick: _look(view, pick, entry, pair, seed, side) for pick, entry in known.items()
         },
@@ -228,7 +229,12 @@ def strip(view: View, pair: int, seed: int) -> str:
             chosen = set(numbers) <= set(document["selected"])
             key = read["image"]
             thumbs.append(html.thumb(view.pictures, pick, key, label, short, chosen))
-    return html.toolbar(thumbs, "Pictures by patched layer")
+    return html.toolbar(thumbs, "Pictures by patched layer", _of(document, pair, seed))
+
+
+def _of(document: Document, pair: int, seed: int) -> str:
+    """Which pictures are shown: of a result, a pair and a seed."""
+    return f"{document['id']}-{pair}-{seed}"
 
 
 # ---------------------------------------------------------------------------- table

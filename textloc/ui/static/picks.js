@@ -7,12 +7,7 @@ const point = () => {
     button.setAttribute("aria-pressed", String(button.dataset.pick === props.picked));
     button.tabIndex = button === current ? 0 : -1;
   }
-  if (props.picked && current?.dataset.pick === props.picked) {
-    const strip = current.parentElement;
-    const left = current.offsetLeft - strip.offsetLeft;
-    const seen = left >= strip.scrollLeft && left + current.offsetWidth <= strip.scrollLeft + strip.clientWidth;
-    if (!seen) strip.scrollLeft = left - strip.clientWidth / 2;
-  }
+  if (props.picked && current?.dataset.pick === props.picked) seen(current);
 };
 
 element.addEventListener("click", ({ target }) => {
