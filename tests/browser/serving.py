@@ -19,7 +19,7 @@ from textloc.paths import ROOT
 from textloc.results import store
 
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium") or ""
-"""The same engine twice: the shell has no window to draw, which is half of the time."""
+"""The same engine twice: the shell has no window to draw, which takes a quarter of the time."""
 MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed"),
@@ -50,6 +50,8 @@ def localize_stream(model, pairs, *, seeds, on_step, cancelled, **_options):
         raise PromptError("made-up cannot spell 'Ä'; it knows the letters A to Z")
     pause = {"SLOW": 0.2, "MOON": 0.06}.get(words[0][1], 0.02)
     for finished in (0, 3, 6, 9, None):
+        if words[0][1] == "LATE" and finished == 6:
+            pause = 0.5
         for step in range(20):
             if cancelled():
                 raise Cancelled("stopped")

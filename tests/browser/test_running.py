@@ -152,17 +152,15 @@ def test_chips_write_the_prompts(served: Served, visit: Any) -> None:
 
 def test_stop_stops_and_keeps_what_is_there(live: Served, visit: Any) -> None:
     page = visit(live.address)
-    ask(page, "SLOW")
+    ask(page, "LATE")
     expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
     page.locator("#stop").click()
-    expect(page.locator("#progress")).to_contain_text(re.compile("Stopped: [69] of 14 images"))
-    said = page.locator("#progress").inner_text()  # on a busy machine three more may be there
-    made = 3 if "6 of 14" in said else 6
+    expect(page.locator("#progress")).to_contain_text("Stopped: 6 of 14 images")
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator("#stop")).to_be_disabled()
-    time.sleep(5)  # the next pictures would have come after four seconds
-    expect(page.locator("#effect .bars .point")).to_have_count(made)
-    expect(page.locator("#headline h1")).to_contain_text(f"{made} of 11 layers measured so far")
+    time.sleep(11)  # the next pictures would have come after ten seconds
+    expect(page.locator("#effect .bars .point")).to_have_count(3)
+    expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
     expect(page.get_by_role("button", name="Copy link")).to_be_disabled()
     expect(page.get_by_role("button", name="Save CSV")).to_be_enabled()
     ask(page, "MOON")  # the device is free again
