@@ -25,6 +25,13 @@ def test_the_readme_has_examples() -> None:
     assert EXAMPLES
 
 
+def test_ci_runs_the_test_command() -> None:
+    install, test = re.search(r"^(pip install -r \S+) && (pytest)$", README, flags=re.M).groups()  # type: ignore[union-attr]
+    commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert test in commands
+    assert install.replace("install", "install -q") in commands
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=title)
 def test_an_example_runs_as_it_is(
