@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.serving import CHROMIUM, MADE_UP_RUNS, PATIENCE, Served, fill
+from tests.browser.serving import CHROMIUM, MADE_UP, PATIENCE, Served, fill
 
 
 @pytest.fixture(scope="package")
@@ -34,9 +34,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page with made-up runs, and a folder of results of its own."""
     folder = tmp_path_factory.mktemp("live")
     fill(folder / "results")
-    script = folder / "made_up.py"
-    script.write_text(MADE_UP_RUNS)
-    page = Served([str(script)], folder / "results")
+    page = Served([MADE_UP], folder / "results")
     page.wait()
     yield page
     page.stop()

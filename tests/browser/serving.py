@@ -27,97 +27,10 @@ MARKS = [
 PATIENCE = 40_000
 """Milliseconds to wait for the page; a busy machine is slow."""
 
-# The product's page, with results made up in place of the model's.
-MADE_UP_RUNS = """
-import sys, time
-from types import SimpleNamespace
-
-from PIL import Image
-
-import textloc.jobs.lora_trial
-import textloc.checkpoints.loading
-import textloc.jobs.edit
-import textloc.jobs.localize
-from tests.documents import edit_document, localize_document
-from textloc.checkpoints import loras
-from textloc.errors import Cancelled, OutOfMemoryError, PromptError
-from textloc.ui import page
-
-
-def localize_stream(model, pairs, *, seeds, on_step, cancelled, **_options):
-    words = [(pair.source_text, pair.target_text) for pair in pairs]
-    if "Ä" in words[0][1]:
-        raise PromptError("made-up cannot spell 'Ä'; it knows the letters A to Z")
-    pause = {"SLOW": 0.2, "MOON": 0.06}.get(words[0][1], 0.02)
-    for finished in (0, 3, 6, 9, None):
-        if words[0][1] == "LATE" and finished == 6:
-            pause = 0.5
-        for step in range(20):
-            if cancelled():
-                raise Cancelled("stopped")
-            on_step(step + 1, 20)
-            time.sleep(pause)
-        if words[0][1] == "HALF" and finished == 6:
-            raise OutOfMemoryError("the memory is full; choose a smaller size")
-        document, images = localize_document(words=words, seeds=seeds, finished=finished)
-        done = 14 if finished is None else 3 + finished
-        yield SimpleNamespace(
-            document=document, images=images, done=done, total=14, message="patching"
-        )
-
-
-def edit_stream(model, pairs, layers, *, seeds, on_step, cancelled, pictures, **_options):
-    words = [(pair.source_text, pair.target_text) for pair in pairs]
-    options = dict(words=words, seeds=seeds, own=bool(pictures))
-    for number, made in enumerate(("sources", "starts", "all")):
-        for step in range(20):
-            if cancelled():
-                raise Cancelled("stopped")
-            on_step(step + 1, 20)
-            time.sleep(0.2 if words[0][1] == "SLOW" else 0.02)
-        document, images = edit_document(made=made, **options)
-        yield SimpleNamespace(
-            document=document, images=images, done=4 * number + 2, total=10, message="editing"
-        )
-
-
-def trial_stream(model, lora, prompts, *, seeds, **_options):
-    if lora != "made/up":
-        loras.find(lora)
-    images, sides = {}, {"base": [], "lora": []}
-    for number, side in enumerate(sides):
-        time.sleep(0.3)
-        read = "2048" if side == "lora" else "ZOAB"
-        images["p0-s0-" + side] = Image.new("RGB", (64, 64), (80, 90 * number, 120))
-        one = {"prompt": 0, "seed": 0, "text": "2048", "read": read, "ocr_f1": 0.5}
-        sides[side] = [{**one, "exact": float(side == "lora"), "image": "p0-s0-" + side}]
-        request = {"prompts": list(prompts), "seeds": list(seeds), "steps": 20, "guidance": 3.0}
-        scores = {name: {"exact": [1, None, None], "ocr_f1": [1, None, None]} for name in sides}
-        yield SimpleNamespace(
-            document={
-                "schema": "textloc.lora_trial/1",
-                "id": "0" * 16,
-                "complete": number == 1,
-                "request": {**request, "lora": {"name": lora, "scale": 1.0}},
-                "checkpoint": {"name": "made-up"},
-                "layers": [],
-                **sides,
-                "scores": scores if number == 1 else None,
-                "ssim": 0.9,
-            },
-            images=dict(images),
-            done=number + 1,
-            total=2,
-            message="drawing both",
-        )
-
-
-textloc.jobs.lora_trial.trial_stream = trial_stream
-textloc.jobs.localize.localize_stream = localize_stream
-textloc.jobs.edit.edit_stream = edit_stream
-textloc.checkpoints.loading.load = lambda name: SimpleNamespace(name=name, layers=range(11))
-page.serve()
-"""
+GATE = "TEXTLOC_TEST_GATE"
+"""Environment variable: a file that says in its length how many events a HELD run has."""
+MADE_UP = str(Path(__file__).with_name("made_up.py"))
+"""The product's page, with results made up in place of the model's."""
 
 
 def free_port() -> int:
@@ -133,6 +46,8 @@ class Served:
         port = free_port()
         self.address, self.results = f"http://127.0.0.1:{port}/", results
         self.log = results.parent / f"server-{port}.log"
+        self.gate = results.parent / f"gate-{port}"
+        self.let(1)
         settings = {
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_SERVER_PORT": str(port),
@@ -140,7 +55,8 @@ class Served:
             "TEXTLOC_RESULTS": str(results),
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
-            "TEXTLOC_WORKER": "1" if script == ["app.py"] else "0",  # made-up runs are made here
+            "TEXTLOC_WORKER": "0" if script == [MADE_UP] else "1",  # made-up runs are made here
+            GATE: str(self.gate),
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -160,6 +76,12 @@ class Served:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         pytest.fail(f"the page did not start:\n{self.log.read_text()}")
+
+    def let(self, events: int) -> None:
+        """Let a made-up run of the word HELD have this many events, and wait then."""
+        aside = self.gate.with_suffix(".new")
+        aside.write_bytes(bytes(events))
+        aside.replace(self.gate)
 
     def stop(self) -> None:
         self.process.terminate()

@@ -156,10 +156,12 @@ def test_an_upload_is_looked_at_first(served: Served, visit: Any, tmp_path: Path
 
 
 def test_an_edit_grows_and_leaves_a_link(live: Served, visit: Any) -> None:
+    live.let(2)
     page = visit(live.address)
     open_tab(page)
-    ask(page, "MOON")
-    expect(page.locator("#edit-progress")).to_contain_text("step")
+    ask(page, "HELD")
+    expect(page.locator("#edit-progress")).to_contain_text("6 of 10 images")
+    live.let(3)
     expect(page.locator("#edit-progress")).to_contain_text("Done: 10 images")
     expect(page.locator("#edit-headline h1")).to_contain_text("say exactly the new words")
     expect(page.locator("#edit-panel img")).to_have_count(3)
@@ -167,13 +169,14 @@ def test_an_edit_grows_and_leaves_a_link(live: Served, visit: Any) -> None:
     expect(page.locator("#methods-table tbody tr")).to_have_count(3)
     expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
     again = visit(page.url, wait_for="#edit-panel img")
-    expect(again.locator("#edit-headline")).to_contain_text("MOON")
+    expect(again.locator("#edit-headline")).to_contain_text("HELD")
 
 
 def test_stop_keeps_what_is_there(live: Served, visit: Any) -> None:
+    live.let(1)
     page = visit(live.address)
     open_tab(page)
-    ask(page, "SLOW")
+    ask(page, "HELD")
     expect(page.locator("#edit-progress")).to_contain_text("2 of 10 images")
     page.locator("#edit-stop").click()
     expect(page.locator("#edit-progress")).to_contain_text("Stopped")
@@ -184,9 +187,10 @@ def test_stop_keeps_what_is_there(live: Served, visit: Any) -> None:
 
 @pytest.mark.slow
 def test_an_edit_and_a_localization_share_the_device(live: Served, visit: Any) -> None:
+    live.let(1)
     first, second = visit(live.address), visit(live.address)
     open_tab(first)
-    ask(first, "SLOW")
+    ask(first, "HELD")
     expect(first.locator("#edit-progress")).to_contain_text("step")
     second.get_by_text("Model and settings").click()
     second.locator("#model input").fill("made/up")

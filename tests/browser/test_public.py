@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browser.serving import MADE_UP_RUNS, MARKS, Served, expect, fill, fill_setting
+from tests.browser.serving import MADE_UP, MARKS, Served, expect, fill, fill_setting
 from textloc.results import store
 
 pytestmark = MARKS
@@ -18,11 +18,9 @@ pytestmark = MARKS
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("public")
     fill(folder / "results")
-    script = folder / "made_up.py"
-    script.write_text(MADE_UP_RUNS)
     uploads = str(folder / "uploads")
     given = {"SPACE_ID": "x/y", "HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": uploads}
-    page = Served([str(script)], folder / "results", **given)
+    page = Served([MADE_UP], folder / "results", **given)
     page.wait()
     yield page
     page.stop()

@@ -11,18 +11,14 @@ from pathlib import Path
 
 import httpx
 
-from tests.browser.serving import MADE_UP_RUNS, Served, fill
-
-QUICK = MADE_UP_RUNS.replace("else 0.02", "else 0.001").replace(", 0.02)", ", 0.001)")
+from tests.browser.serving import MADE_UP, Served, fill
 
 
 @contextmanager
 def served(folder: Path, **environment: str) -> Iterator[tuple[Served, dict[str, str]]]:
     """The page with made-up runs, and the IDs of what is stored in it."""
     ids = fill(folder / "results")
-    script = folder / "made_up.py"
-    script.write_text(QUICK)
-    page = Served([str(script)], folder / "results", **environment)
+    page = Served([MADE_UP], folder / "results", **environment)
     page.wait()
     try:
         yield page, ids

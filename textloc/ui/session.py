@@ -39,6 +39,11 @@ class Session:
         self.seed = view.document["request"]["seeds"][0]
 
     @property
+    def place(self) -> tuple[object, ...]:
+        """What decides what is drawn; compared with what decided it before."""
+        return self.view, self.pick, self.pair, self.seed
+
+    @property
     def shown(self) -> str:
         """The pick that is shown; `""` while there is nothing to see."""
         if self.view is None:

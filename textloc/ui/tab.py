@@ -33,6 +33,9 @@ LOOKING: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
 """The same of one that shows what is picked: the last pick counts, also one that is made while an
 earlier one is on its way, which Gradio otherwise drops."""
 
+_USED = (gr.Dropdown, gr.Slider)
+"""What one may just be using: told again, it would take its value back."""
+
 BARE: dict[str, Any] = {"show_label": False, "container": False}
 """Options of a field whose name is plain from its content."""
 
@@ -359,19 +362,21 @@ class Tab(ABC):
         session.waiting = False
         images: dict[str, Any] = {}
         pictures = Pictures(images.__getitem__)
+        # All that is drawn is said with every update: of two that arrive together Gradio's client
+        # applies the second as a change to the first, and forgets what only the first one set.
+        drawn, place = skips(self._first), session.place
         try:
             for update in job.updates():
                 ended = update.state in ("complete", "stopped", "failed")
-                drawn = skips(self._first)
-                # the last one says all again: of two updates that arrive together, Gradio's client
-                # applies the second as a change to the first and forgets what the first one set
                 if (update.fresh or ended) and update.document is not None:
                     images.update(update.images or {})
                     view = View(update.document, pictures, stored=False)
                     if session.view is None or session.view.pictures is not pictures:
                         session.show(view)
                     session.view = view
-                    drawn = self._draw(session)
+                    drawn, place = self._draw(session), session.place
+                elif place != session.place and update.document is not None:
+                    drawn, place = self._draw(session), session.place
                 if ended:
                     session.job = None
                     if job.receipt:
@@ -386,6 +391,7 @@ class Tab(ABC):
                     ]
                     return
                 yield [gr.skip(), *_running(update), *drawn, *skips(self._rest)]
+                drawn = [gr.skip() if isinstance(one, _USED) else one for one in drawn]
         finally:
             job.stop()
             if session.job is job:

@@ -41,6 +41,10 @@ class LocalizeSession(Session):
     by: str = "step"
     cell: cells.CellOrder | None = None
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        return *super().place, self.by
+
 
 class LocalizeTab(Tab):
     """Builds the components into the Blocks that are open, and wires them."""

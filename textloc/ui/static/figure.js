@@ -5,6 +5,7 @@ const dark = () => document.body.classList.contains("dark");
 const save = element.querySelector(".tl-png");
 const height = Number(plot.dataset.height);
 let turn = 0;
+let shown = "";
 
 const library = () =>
   (window.textlocPlotly ??= new Promise((resolve, reject) => {
@@ -53,6 +54,9 @@ const draw = async () => {
     return;
   }
   if (mine !== turn) return; // a newer value came meanwhile
+  const asked = JSON.stringify([figure, props.picked, dark()]);
+  if (asked === shown) return; // a run says with every step what it has said before
+  shown = asked;
   const clear = "rgba(0,0,0,0)";
   const layout = {
     ...figure.layout,
