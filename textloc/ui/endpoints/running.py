@@ -12,7 +12,8 @@ from textloc.ui.endpoints.answers import Answer
 from textloc.ui.endpoints.plain import without_paths
 
 PATIENCE = 2.0
-"""Seconds after which one who waits is told so again."""
+"""Seconds after which one who waits is told again how it stands. A caller who has left is let go
+when something is told."""
 
 
 def refusal(error: Exception | str) -> gr.Error:
@@ -23,8 +24,8 @@ def refusal(error: Exception | str) -> gr.Error:
 def run(
     order: live.Order, page: str, pictures: str, visitor: limits.Visitor | None = None
 ) -> Iterator[Answer]:
-    """An answer whenever there is more to show; the last is complete. A stored result of just this
-    run is that answer at once.
+    """An answer whenever there is more to show, and the same again in between; the last is complete.
+    A stored result of just this run is that answer at once.
 
     Raises:
         gr.Error: it is more than the page gives, or the run failed; what was told before stays
@@ -44,20 +45,24 @@ def run(
 def _told(
     updates: Iterator[live.Update], stored: bool, page: str, pictures: str
 ) -> Iterator[Answer]:
-    began, told = False, ("", 0.0)
+    answer: Answer | None = None
+    told = "", 0.0
     for update in updates:
         if update.state == "failed":
             raise refusal(update.message)
         if update.document is None or update.images is None:
             said = update.message or "waiting for the device"
-            if not began and (said != told[0] or update.seconds > told[1] + PATIENCE):
+            if not answer and (said != told[0] or update.seconds > told[1] + PATIENCE):
                 told = said, update.seconds
                 yield answers.waiting(said, update.seconds)
         elif update.state == "complete" and stored and not update.message:
             yield answers.of_stored(page, update.document["id"], pictures)
         elif update.state == "complete" or (update.fresh and not update.document["complete"]):
-            began = True
             answer = answers.of_made(page, update.document, update.images, pictures)
+            told = "", update.seconds
             if update.state == "complete" and update.message:  # it could not be stored
                 answer["says"] = f"{answer['says']} {without_paths(update.message)}"
+            yield answer
+        elif answer and update.seconds > told[1] + PATIENCE:
+            told = "", update.seconds
             yield answer
