@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
 import torch
 
 from tests import tiny_encoders as encoders
@@ -963,6 +964,19 @@ NEWER: dict[str, tuple[Callable[..., Any], int, int | None]] = {
     "z-image": (z_image, 16, 96),
 }
 """Name to what makes the pipeline, the side of its pictures and the longest text of a call."""
+
+
+USUAL = ("flux2", "hunyuan-image", "ideogram4", "qwen-image-21", "z-image")
+"""One of each kind: a fused projection, a second reader of the word, a second denoiser, a layout of
+places, lists of unequal length. The others are tried by `pytest -m slow`, as `.ci/run` does."""
+
+
+def cases(names: Iterable[str] = NEWER) -> list[Any]:
+    """The names as parameters of a test."""
+    return [
+        name if name in USUAL else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(names)
+    ]
 
 
 def model(name: str) -> Model:

@@ -110,11 +110,16 @@ def _trial(model: Any, lora: str, prompts: Any, *, seeds: Any, **_: Any) -> Iter
         )
 
 
-if __name__ == "__main__":
+def put_in_place() -> None:
+    """What this process runs is made up from now on."""
     vars(textloc.jobs.lora_trial)["trial_stream"] = _trial
     vars(textloc.jobs.localize)["localize_stream"] = _localize
     vars(textloc.jobs.edit)["edit_stream"] = _edit
     vars(textloc.checkpoints.loading)["load"] = lambda name: SimpleNamespace(
         name=name, layers=range(11)
     )
+
+
+if __name__ == "__main__":
+    put_in_place()
     page.serve()

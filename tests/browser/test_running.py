@@ -18,47 +18,38 @@ pytestmark = MARKS
 # ---------------------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"source": "a red sign"}, "quotes no text"),
-        ({"source": 'a red sign that says ""'}, "quotes an empty text"),
-        ({"source": ""}, "the prompt is empty"),
-        ({"target": 'a red sign that says "stop"'}, "both prompts ask for the text"),
-    ],
-)
-def test_bad_input_is_told_in_the_page(
-    served: Served, visit: Any, fields: dict[str, str], message: str
-) -> None:
+def test_bad_input_is_told_in_the_page(served: Served, visit: Any) -> None:
     page = visit(served.address)
-    expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
-    for field, text in fields.items():
+    usual = {"source": 'a red sign that says "STOP"', "target": "LOVE"}
+    expect(page.locator("#source textarea")).to_have_value(usual["source"])
+    for field, text, message in (
+        ("source", "a red sign", "quotes no text"),
+        ("source", 'a red sign that says ""', "quotes an empty text"),
+        ("source", "", "the prompt is empty"),
+        ("target", 'a red sign that says "stop"', "both prompts ask for the text"),
+    ):
         page.locator(f"#{field} textarea").fill(text)
-    page.locator("#run").click()
-    expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
-    expect(page.locator("#trouble [role=alert]")).to_be_visible()
-    expect(page.locator("#run")).to_be_enabled()
+        page.locator("#run").click()
+        expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
+        expect(page.locator("#trouble [role=alert]")).to_be_visible()
+        expect(page.locator("#run")).to_be_enabled()
+        page.locator(f"#{field} textarea").fill(usual[field])
     expect(page.locator("#headline h1")).to_contain_text("Layers 7, 8 and 9 of 11")
 
 
-@pytest.mark.parametrize(
-    ("field", "text", "message"),
-    [
-        ("model", "nonesuch", "there is no checkpoint 'nonesuch'"),
-        ("seeds", "0,x", "cannot read the seeds"),
-        ("layers", "7-3", "runs backwards"),
-        ("start", "99", "start step 99"),
-    ],
-)
-def test_bad_settings_are_told_in_the_page(
-    served: Served, visit: Any, field: str, text: str, message: str
-) -> None:
+def test_bad_settings_are_told_in_the_page(served: Served, visit: Any) -> None:
     page = visit(served.address)
     expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
     expect(page.locator("#share button").first).to_be_enabled()  # all is drawn
-    fill_setting(page, field, text)
-    page.locator("#run").click()
-    expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
+    for field, text, message in (
+        ("start", "99", "start step 99"),
+        ("layers", "7-3", "runs backwards"),
+        ("seeds", "0,x", "cannot read the seeds"),
+        ("model", "nonesuch", "there is no checkpoint 'nonesuch'"),
+    ):
+        fill_setting(page, field, text)  # what is wrong further up the form is told first
+        page.locator("#run").click()
+        expect(page.locator("#trouble [role=alert]")).to_contain_text(message, ignore_case=True)
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def last(stream: Any) -> Any:
     return event
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", tiny_newer.cases(EVERY))
 def test_shares_sum_to_the_whole_or_it_is_said_why_not(name: str) -> None:
     model = tiny_newer.model(name)
     runs = Run(SOURCE, 1), Run(TARGET, 1)
@@ -84,7 +84,9 @@ def test_shares_sum_to_the_whole_or_it_is_said_why_not(name: str) -> None:
     assert abs(found.by_layer.sum() - 1) < (0.2 if name in JUMPS else 0.05)
 
 
-@pytest.mark.parametrize("name", sorted(set(EVERY) - {"hunyuan-dit"}))  # has two encoders' texts
+@pytest.mark.parametrize(
+    "name", tiny_newer.cases(set(EVERY) - {"hunyuan-dit"})
+)  # has two encoders' texts
 def test_no_end_of_a_prompt_is_cut_off(name: str) -> None:
     """The last letter of the longest prompt that is not refused is read."""
     model = tiny_newer.model(name)
@@ -130,7 +132,7 @@ def test_localize_goes_by_shares_where_there_is_a_way(name: str) -> None:
     assert found["request"]["search"] == "attribution"
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", tiny_newer.cases(EVERY))
 def test_every_method_edits_and_suppresses_or_says_why_not(name: str) -> None:
     model = tiny_newer.model(name)
     edited = last(edit_stream(model, [PAIR], [0], start_step=0, methods=["all"])).document
@@ -144,7 +146,7 @@ def test_every_method_edits_and_suppresses_or_says_why_not(name: str) -> None:
         assert all("; " in why and "Error" not in why for why in said)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", tiny_newer.cases(EVERY))
 def test_a_picture_of_ones_own_comes_out_as_its_latents_decode(name: str) -> None:
     """The edit's source row ends as the picture: encoded as the pipeline decodes."""
     model = tiny_newer.model(name)
@@ -169,7 +171,7 @@ def test_a_picture_of_ones_own_comes_out_as_its_latents_decode(name: str) -> Non
     assert np.abs(np.asarray(source, np.float32) - wanted).max() <= 2
 
 
-@pytest.mark.parametrize("name", sorted(tiny_newer.NEWER))
+@pytest.mark.parametrize("name", tiny_newer.cases())
 def test_the_guard_keeps_a_word_out_or_refuses(name: str) -> None:
     model = tiny_newer.model(name)
     exact = {"output_type": "np"}  # in [0, 1], not rounded to levels
@@ -218,7 +220,7 @@ def texts_of(_model: Model) -> tuple[str, str]:
     return guarding.BAD, guarding.GOOD
 
 
-@pytest.mark.parametrize("name", sorted(tiny_newer.NEWER))
+@pytest.mark.parametrize("name", tiny_newer.cases())
 def test_a_lora_is_carried_or_it_is_said_why_not(name: str, tmp_path: Path) -> None:
     model = tiny_newer.model(name)
     noise = torch.Generator().manual_seed(0)
@@ -252,7 +254,7 @@ def test_a_lora_is_carried_or_it_is_said_why_not(name: str, tmp_path: Path) -> N
             assert torch.equal(after, before[place])
 
 
-@pytest.mark.parametrize("name", sorted(tiny_newer.NEWER.keys() - TRAINED))
+@pytest.mark.parametrize("name", tiny_newer.cases(tiny_newer.NEWER.keys() - TRAINED))
 def test_what_cannot_be_trained_says_so_at_once(name: str, tmp_path: Path) -> None:
     model = tiny_newer.model(name)
     with pytest.raises(TrainingError, match=r"cannot be fine-tuned here; .* carried by --lora"):

@@ -28,7 +28,7 @@ SINGLE = ("omnigen", "kandinsky5")
 """Pipelines that cannot run in double precision."""
 
 
-@pytest.fixture(scope="module", params=tiny_newer.NEWER)
+@pytest.fixture(scope="module", params=tiny_newer.cases())
 def model(request: pytest.FixtureRequest) -> Model:
     made = tiny_newer.model(request.param)
     return made if request.param in SINGLE else tiny_pipelines.precise(made)

@@ -16,7 +16,6 @@ import httpx
 import pytest
 
 from tests.browser.serving import fill, free_port
-from tests.ui.endpoints import QUICK
 from textloc.paths import ROOT
 from textloc.results import store
 
@@ -29,10 +28,13 @@ PATIENCE = 600
 WORDS = ("LOVE", "RAIN", "MOON", "TREE", "BOOK", "LAMP", "FISH", "BIRD")
 
 # Imports take most of a start, so one process imports and each server is forked from it.
-FORKS = (
-    QUICK.replace("page.serve()", "")
-    + """
-import os, signal
+FORKS = """
+import os, signal, sys
+
+from tests.browser import made_up
+from textloc.ui import page
+
+made_up.put_in_place()
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 made = page.build()
 for port in sys.stdin:
@@ -44,7 +46,6 @@ for port in sys.stdin:
         os._exit(0)
     print(child, flush=True)
 """
-)
 
 
 class Server:

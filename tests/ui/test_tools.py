@@ -8,17 +8,15 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tests.browser.serving import Served
-from tests.ui.endpoints import served
-from textloc.paths import ROOT
+from textloc.paths import FONTS, ROOT
 from textloc.results import store
 
 NAMES = {"localize", "attribute", "edit", "suppress", "read", "list", "get"}
@@ -26,10 +24,9 @@ SOURCE = 'a red sign that says "STOP"'
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, dict[str, str]]]:
+def page(made_up_page: tuple[Served, dict[str, str]]) -> tuple[Served, dict[str, str]]:
     pytest.importorskip("mcp", reason="mcp is not installed")
-    with served(tmp_path_factory.mktemp("tools")) as found:
-        yield found
+    return made_up_page
 
 
 def session(page: Served, use: Any) -> Any:
@@ -102,9 +99,13 @@ def test_stored_results_by_tool(page: tuple[Served, dict[str, str]]) -> None:
 
 
 def test_a_picture_is_read_by_tool(page: tuple[Served, dict[str, str]]) -> None:
-    picture = base64.b64encode((ROOT / "assets" / "edit.png").read_bytes()).decode()
+    made = Image.new("RGB", (300, 200), "white")
+    font = ImageFont.truetype(str(FONTS / "DejaVuSans-Bold.ttf"), 60)
+    ImageDraw.Draw(made).text((50, 60), "BREAD", "black", font)
+    made.save(file := io.BytesIO(), "PNG")
+    picture = base64.b64encode(file.getvalue()).decode()
     (text,) = called(page[0], "read", picture=f"data:image/png;base64,{picture}").content
-    assert "Change the words" in json.loads(text.text)["text"]
+    assert json.loads(text.text)["text"] == "BREAD"
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ def refusal(error: Exception | str) -> gr.Error:
 def run(
     order: live.Order, page: str, pictures: str, visitor: limits.Visitor | None = None
 ) -> Iterator[Answer]:
-    """An answer whenever there is more to show, and the same again in between; the last is complete.
-    A stored result of just this run is that answer at once.
+    """An answer whenever there is more to show, and the same again in between; the last one is
+    complete. A stored result of just this run is that answer at once.
 
     Raises:
         gr.Error: it is more than the page gives, or the run failed; what was told before stays
