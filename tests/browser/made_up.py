@@ -55,7 +55,7 @@ def _localize(
         document, images = localize_document(words=words, seeds=seeds, finished=finished)
         done = 14 if finished is None else 3 + finished
         yield SimpleNamespace(
-            document=document, images=images, done=done, total=14, message="patching"
+            document=document, images=images, done=done, total=14, found=0, message="patching"
         )
 
 
@@ -75,7 +75,12 @@ def _edit(
         _steps(words[0][1], number + 1, on_step, cancelled)
         document, images = edit_document(made=made, words=words, seeds=seeds, own=bool(pictures))
         yield SimpleNamespace(
-            document=document, images=images, done=4 * number + 2, total=10, message="editing"
+            document=document,
+            images=images,
+            done=4 * number + 2,
+            total=10,
+            found=0,
+            message="editing",
         )
 
 
@@ -106,6 +111,7 @@ def _trial(model: Any, lora: str, prompts: Any, *, seeds: Any, **_: Any) -> Iter
             images=dict(images),
             done=number + 1,
             total=2,
+            found=0,
             message="drawing both",
         )
 

@@ -107,6 +107,46 @@ def test_a_run_grows_and_leaves_a_link(live: Served, visit: Any) -> None:
     expect(again.locator("#notice [role=alert]")).to_have_count(0)
 
 
+def test_how_long_a_run_takes_is_told_before_it(live: Served, visit: Any) -> None:
+    """Not known, learnt, and once somebody else runs; the line keeps its place and height."""
+
+    def place() -> Any:
+        return page.evaluate(
+            """() => [document.querySelector("#estimate"), document.querySelector("#options")]
+            .map((one) => one.getBoundingClientRect())
+            .map((one) => [one.top + scrollY, one.height])"""
+        )
+
+    page = visit(live.address)
+    expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
+    line = page.locator("#estimate p")
+    expect(line).to_have_text(re.compile("tells how long|on this machine"))
+    page.get_by_text("Model and settings").click()
+    model = page.locator("#model input")
+    model.fill("made/timed")  # no other test runs it
+    model.press("Enter")
+    expect(line).to_have_text("The first run tells how long it takes")
+    unknown = place()
+    page.locator("#target textarea").fill("MOON")
+    page.locator("#run").click()
+    expect(page.locator("#progress")).to_contain_text("Done: 14 images")
+    expect(line).to_have_text(re.compile(r"^About \d+ (s|min) on this machine$"))
+    assert place()[0] == unknown[0]
+    live.let(1)
+    other = visit(live.address)
+    ask(other, "HELD")
+    expect(other.locator("#progress")).to_contain_text("step")
+    page.locator("#target textarea").press_sequentially("S")
+    expect(line).to_have_text(re.compile(r"1 run first"))
+    assert place()[0] == unknown[0]
+    page.locator("#source textarea").fill("a red sign")
+    page.locator("#source textarea").press_sequentially(" ")
+    expect(line).to_have_text("")
+    assert line.bounding_box()["height"] == unknown[0][1]
+    other.locator("#stop").click()
+    expect(other.locator("#progress")).to_contain_text("Stopped")
+
+
 def test_a_pick_holds_while_the_run_goes_on(live: Served, visit: Any) -> None:
     live.let(2)
     page = visit(live.address)

@@ -58,7 +58,7 @@ class MadeUp:
             if finished == 7:
                 images["p0-s0-source"] = Image.new("RGB", (8, 8), "red")  # drawn again
             yield SimpleNamespace(
-                document=document, images=images, done=5, total=14, message="patching"
+                document=document, images=images, done=5, total=14, found=0, message="patching"
             )
 
     def _happens(self, cancelled: Callable[[], bool]) -> None:

@@ -185,5 +185,5 @@ def test_the_tab_opens_on_what_is_stored(results: Path) -> None:
     assert "writes numbers best" in first[1]
     rest = made.open_rest_once(session)
     assert len(rest) == len(made._rest)
-    assert rest[-1].value["id"] == document["id"]
+    assert rest[-2].value["id"] == document["id"]
     assert made.open_usual(session, request)[1] == gr.skip()

@@ -62,7 +62,7 @@ def made_up(
                 words=words, seeds=options["seeds"], finished=finished
             )
             yield SimpleNamespace(
-                document=document, images=images, done=5, total=14, message="patching"
+                document=document, images=images, done=5, total=14, found=0, message="patching"
             )
 
     monkeypatch.setattr(textloc.checkpoints.loading, "load", load)

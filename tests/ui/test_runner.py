@@ -7,14 +7,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from tests.documents import localize_document
 from tests.ui.made_up import WORDS, MadeUp
-from textloc.paths import ROOT
+from textloc.paths import FONTS, ROOT
+from textloc.pictures import address
+from textloc.reading import ocr
 from textloc.results import store
-from textloc.ui import live, settings
+from textloc.ui import limits, live, settings
+from textloc.ui.endpoints import functions
 from textloc.ui.runner import worker
 
 
@@ -119,6 +125,34 @@ def test_stop_ends_a_run_by_itself_or_with_its_process(
         time.sleep(0.02)
     assert old.alive == stays
     assert fine(run())
+
+
+def a_sign() -> Any:
+    """A picture that says BREAD, as callers send one."""
+    picture = Image.new("RGB", (300, 200), "white")
+    font = ImageFont.truetype(str(FONTS / "DejaVuSans-Bold.ttf"), 60)
+    ImageDraw.Draw(picture).text((50, 60), "BREAD", "black", font)
+    return address(picture)
+
+
+def test_a_picture_is_read_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("it is read in the process of the page")
+
+    monkeypatch.setattr(ocr, "read", read)
+    found = functions.read(a_sign())
+    assert found["text"] == "BREAD"
+    assert found["engine"] == "rapidocr"
+    assert found["boxes"][0]["polygon"]
+
+
+def test_reading_waits_in_the_same_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = replace(settings.read(), waiting=1)
+    monkeypatch.setattr(settings, "read", lambda: here)
+    monkeypatch.setattr(limits, "LINE", limits.Line())
+    live.Job(MadeUp())
+    with pytest.raises(gr.Error, match="the most that this page takes"):
+        functions.read(a_sign())
 
 
 def test_it_ends_when_the_page_does(results: Path, tmp_path: Path) -> None:

@@ -192,4 +192,4 @@ def test_nothing_of_the_tab_is_shared() -> None:
     assert tab.look(session, "guarded", 3)[0] == gr.skip()
     session.show(view_of(suppress_document()))
     assert len(tab._draw(session)) == len(tab._first)
-    assert len(tab.open_rest(session)) == len(tab._rest) == 4
+    assert len(tab.open_rest(session)) == len(tab._rest) == 5

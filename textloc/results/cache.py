@@ -91,12 +91,20 @@ def opened() -> Cache | None:
     Raises:
         StoreError: a size that cannot be read.
     """
+    within = folder()
+    if within is None:
+        return None
+    most = os.environ.get(SIZE_VARIABLE, "").strip()
+    return _of(within / "finished", parse_size(most) if most else MOST)
+
+
+def folder() -> Path | None:
+    """The folder that the environment names, absolute, which need not be there; None where it is
+    off."""
     asked = os.environ.get(VARIABLE, "").strip()
     if asked.lower() in _OFF:
         return None
-    most = os.environ.get(SIZE_VARIABLE, "").strip()
-    folder = Path(asked).expanduser() if asked else own_cache()
-    return _of(folder.absolute() / "finished", parse_size(most) if most else MOST)
+    return (Path(asked).expanduser() if asked else own_cache()).absolute()
 
 
 @lru_cache(maxsize=16)

@@ -35,6 +35,16 @@ class Asked:
     size: int | None = None
     pictures: int = 2
 
+    @property
+    def steps_each(self) -> int | None:
+        """Denoising steps of a picture; None where only the checkpoint itself says them."""
+        known = find(self.model)
+        return self.steps or (known.steps if known is not None else None)
+
+    def picture_steps(self, steps: int) -> int:
+        """Denoising steps of all pictures, of `steps` each."""
+        return self.pictures * self.pairs * self.seeds * steps
+
 
 def check(asked: Asked) -> None:
     """Check what a run takes.
@@ -43,7 +53,7 @@ def check(asked: Asked) -> None:
         LimitError: it is more than the page gives; the message says which limit.
     """
     here, known = settings.read(), find(asked.model)
-    steps = asked.steps or (known.steps if known else 0)
+    steps = asked.steps_each or 0
     size = asked.size or (known.size if known else 0)
     letters = max(map(len, asked.prompts), default=0)
     for name, value, most in (
@@ -155,6 +165,10 @@ class Waiting(Protocol):
     def began(self) -> bool:
         """Whether it is at the device, or waits for nothing else."""
 
+    @property
+    def left(self) -> float | None:
+        """Seconds that it is likely to take from now on; None where that is not known."""
+
     def stop(self) -> None:
         """End it."""
 
@@ -204,6 +218,15 @@ class Line:
         with self._lock:
             held = [place.run for place in self._places if _held(place, now)]
         return next((n for n, other in enumerate(held) if other is run), len(held))
+
+    def ahead(self) -> tuple[int, float | None]:
+        """How many runs a new one would wait for, and the seconds that they are likely to take;
+        None where that is not known of one."""
+        now = time.monotonic()
+        with self._lock:
+            left = [place.run.left for place in self._places if _held(place, now)]
+        known = [seconds for seconds in left if seconds is not None]
+        return len(left), sum(known) if len(known) == len(left) else None
 
     def leave(self, session: str) -> None:
         """A page was closed: its run that has not begun never will."""

@@ -20,7 +20,7 @@ from textloc.errors import LimitError, StoreError
 from textloc.results import store, unlisted
 from textloc.results.gallery import Gallery
 from textloc.ui import limits, own, settings
-from textloc.ui.runner import places
+from textloc.ui.runner import places, timing
 from textloc.ui.runner.news import Count, Growth, News, Step
 from textloc.ui.runner.orders import Order as Order
 
@@ -101,6 +101,15 @@ class Job:
         """Whether nothing of it is done any longer."""
         return self._over.is_set() or (self._stop.is_set() and not self.began)
 
+    @property
+    def left(self) -> float | None:
+        """Seconds that it is likely to take from now on, but for waiting; None where that is not
+        known."""
+        if self.last.left is not None:
+            return self.last.left
+        whole = timing.TIMINGS.seconds(self.order)
+        return None if whole is None else max(0.0, whole - self.last.seconds)
+
     def stop(self) -> None:
         """End the run at the next step; what is finished is kept."""
         self._stop.set()
@@ -169,9 +178,14 @@ class Job:
 
     def _run(self) -> None:
         self._made = Gallery()
-        self._tell(state="loading", message=f"loading {self.order.model}")
+        doing = f"loading {self.order.model}" if self.order.model else "reading"
+        self._tell(state="loading", message=doing)
+        self._watch = timing.Watch()
         ended = places.run(self.order, self._hear, self._stop.is_set)
+        if ended.spoilt:
+            timing.TIMINGS.cool()
         if ended.state == "complete":
+            self._learn()
             self._save()
         elif ended.state == "fault":
             self._fault(ended.message, ended.trace)
@@ -189,7 +203,13 @@ class Job:
             "the log of the server has the details",
         )
 
+    def _learn(self) -> None:
+        document = self._now.document
+        if document is not None and document["complete"]:
+            timing.TIMINGS.learn(self.order, self._watch, document)
+
     def _hear(self, news: News) -> None:
+        self._watch.hear(news)
         if isinstance(news, Growth):
             self._made.update(news.pictures)
             self._tell(

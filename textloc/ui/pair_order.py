@@ -1,20 +1,23 @@
 """What the orders of one pair of prompts share."""
 
-from typing import ClassVar
+from abc import ABC, abstractmethod
 
 from textloc.prompts import Pair
 from textloc.ui.limits import Asked
 
 
-class PairOrder:
+class PairOrder(ABC):
     """A base of orders (`live.Order`) of one pair; its dataclasses name the fields themselves."""
 
     model: str
     pair: Pair
     seeds: tuple[int, ...]
     steps: int | None
-    PICTURES: ClassVar[int]
-    """`Asked.pictures` of its kind."""
+
+    @property
+    @abstractmethod
+    def pictures(self) -> int:
+        """As `Asked.pictures`."""
 
     @property
     def asked(self) -> Asked:
@@ -25,5 +28,5 @@ class PairOrder:
             pairs=1,
             seeds=len(self.seeds),
             steps=self.steps,
-            pictures=self.PICTURES,
+            pictures=self.pictures,
         )

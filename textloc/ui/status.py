@@ -5,6 +5,9 @@ from html import escape
 from textloc.ui import limits
 from textloc.ui.live import Update
 
+FIRST = "the first run tells how long it takes"
+STORED = "this was run before: opens at once"
+
 
 def notice(text: str) -> str:
     """A message that a screen reader tells at once; `""` takes it away."""
@@ -27,7 +30,7 @@ def running(update: Update) -> str:
         if update.step:
             parts.append(f"step {update.step} of {update.steps}")
         if update.left is not None:
-            parts.append(_about(update.left))
+            parts.append(f"{_about(update.left)} left")
         text = " · ".join(parts)
     bar = '<div class="tl-bar"></div>'  # empty: how much there is to do is not known yet
     if update.total:
@@ -40,10 +43,31 @@ def running(update: Update) -> str:
 
 
 def _about(seconds: float) -> str:
-    """`about 40 s left`: no more exact than it can be."""
+    """`about 40 s`: no more exact than it can be."""
     if seconds < 90:
-        return f"about {max(5, 5 * round(seconds / 5))} s left"
-    return f"about {round(seconds / 60)} min left"
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    return f"about {round(seconds / 60)} min"
+
+
+def likely(seconds: float | None, before: int, wait: float | None) -> str:
+    """How long a run is likely to take, for a line of its own.
+
+    seconds: of the run itself. before: runs that it would wait for, for `wait` seconds together;
+    None where that is not known.
+    """
+    if not before:
+        return estimate(FIRST if seconds is None else f"{_about(seconds)} on this machine")
+    first = f"{limits.runs(before)} first"
+    if seconds is None:
+        return estimate(f"{first} · time not known yet")
+    if wait is None:
+        return estimate(f"{first} · then {_about(seconds)}")
+    return estimate(f"{_about(seconds + wait)} in all · {first}")
+
+
+def estimate(text: str) -> str:
+    """The line of that, whatever it says: also an empty one has its place."""
+    return f'<p class="tl-hint tl-estimate">{escape(text[:1].upper() + text[1:])}</p>'
 
 
 def found() -> str:

@@ -16,6 +16,7 @@ from textloc.results import store, unlisted
 from textloc.results.inlined import Pictures
 from textloc.ui import fields, limits, links, live, models, own, settings, status, stored
 from textloc.ui.figure import share
+from textloc.ui.runner import timing
 from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
 
@@ -86,6 +87,9 @@ class Tab(ABC):
         with gr.Row(elem_classes="tl-buttons"):
             self.run = gr.Button("Run", variant="primary", elem_id=self._id("run"), min_width=80)
             self.stop = gr.Button("Stop", elem_id=self._id("stop"), interactive=False, min_width=80)
+        self.estimate = gr.HTML(
+            status.estimate(""), elem_id=self._id("estimate"), apply_default_css=False
+        )
         if settings.read().public:
             gr.HTML(
                 f'<p class="tl-hint">{_KEPT if self.KEEPS else _NOT_KEPT}</p>',
@@ -138,27 +142,28 @@ class Tab(ABC):
 
     # -- events ----------------------------------------------------------------------------
 
-    def _wire_common(self, asking: list[Any], form: list[Any]) -> None:
-        """Wire the list of results and the run; `asking` are events that ask for what the `form`
+    def _wire_common(self, asking: list[Any]) -> None:
+        """Wire the list of results and the run; `asking` are events that ask for what the form
         says."""
-        session = self.session
+        session, form = self.session, self.form
+        drawn = [session, *form]
         if self.STORED:
             shown = [session, self.results]
             self.results.input(self.open_stored, shown, self.opened, **QUIET).then(
-                self.open_rest, session, self._rest, **QUIET
+                self.open_rest, drawn, self._rest, **QUIET
             )
             of_model = [self.notice, *self._first, self.results]
             self.model.input(self.open_of_model, [session, self.model], of_model, **QUIET).then(
-                self.open_rest, session, self._rest, **QUIET
+                self.open_rest, drawn, self._rest, **QUIET
             )
             self.share.pick(self.delete, session, self.opened, **QUIET).then(
-                self.open_rest, session, self._rest, **QUIET
+                self.open_rest, drawn, self._rest, **QUIET
             )
         buttons = [self.run, self.stop, self.progress]
         gr.on(
             [self.run.click, *asking],
             self.ask,
-            [session, *form],
+            drawn,
             [self.trouble, *buttons],
             **QUIET,
         ).then(
@@ -169,8 +174,19 @@ class Tab(ABC):
             api_visibility="private",
             concurrency_id=DEVICE,
             concurrency_limit=1,
-        )
+        ).then(self.foresee, form, self.estimate, **QUIET)
         self.stop.click(self.halt, session, [*buttons, *self._rest], queue=False, **QUIET)
+
+    def _wire_estimate(self, changed: list[Any]) -> None:
+        """Wire the estimate to events of fields that nothing else looks at; to steps and guidance,
+        which change with the model, it is wired too."""
+        gr.on(
+            [*changed, self.steps.change, self.guidance.change],
+            self.foresee,
+            self.form,
+            self.estimate,
+            **LOOKING,
+        )
 
     @property
     def opened(self) -> list[Any]:
@@ -195,7 +211,12 @@ class Tab(ABC):
     @property
     def _rest(self) -> list[Any]:
         listed = [self.results, self.damaged, self.share] if self.STORED else []
-        return [*self._further, *listed]
+        return [*self._further, *listed, self.estimate]
+
+    @property
+    @abstractmethod
+    def form(self) -> list[Any]:
+        """The fields of the form, as `_order` takes them."""
 
     @property
     @abstractmethod
@@ -299,15 +320,19 @@ class Tab(ABC):
         )
         return [status.notice(problem), *self._draw(session), here, *self._filled(view)]
 
-    def open_rest(self, session: Session) -> list[Any]:
-        """`_rest` for the view of the session."""
+    def open_rest(self, session: Session, *form: Any) -> list[Any]:
+        """`_rest` for the view of the session. form: what the fields hold; without it the estimate
+        stays."""
+        estimate = self.foresee(*form) if form else gr.skip()
         if not self.STORED:
-            return self._draw_further(session) if session.view else skips(self._further)
+            further = self._draw_further(session) if session.view else skips(self._further)
+            return [*further, estimate]
         summaries = stored.listing(self.KIND)
         listed, damaged = stored.listed(summaries), stored.damaged(summaries)
         view = session.view
         if view is None:
-            return [*skips(self._further), gr.Dropdown(choices=listed), damaged, gr.skip()]
+            choices = gr.Dropdown(choices=listed)
+            return [*skips(self._further), choices, damaged, gr.skip(), estimate]
         shown = view.document["id"] if view.stored else None
         if shown and shown not in {result_id for _, result_id in listed}:
             listed = [(f"{store.title(view.document)} (opened by its link)", shown), *listed]
@@ -323,9 +348,23 @@ class Tab(ABC):
                 },
                 place=links.query(session),
             ),
+            estimate,
         ]
 
     # -- running ---------------------------------------------------------------------------
+
+    def foresee(self, *form: Any) -> str:
+        """How long it is likely to take to run what the form asks for, those who wait first
+        included; an empty line for what would be refused."""
+        try:
+            limits.check_texts(form)
+            order = self._order(*form)
+            limits.check(order.asked)
+            if order.before() is not None:
+                return status.estimate(status.STORED)
+        except TextlocError:
+            return status.estimate("")
+        return status.likely(timing.TIMINGS.seconds(order), *limits.LINE.ahead())
 
     def ask(self, session: Session, *fields: Any) -> list[Any]:
         """Check the form at once; a good one waits for the device."""

@@ -1,5 +1,6 @@
 """What the form of the edit tab asks for."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +14,7 @@ from textloc.prompts import Pair, parse_pair
 from textloc.runs import parse_start
 from textloc.ui.fields import (
     MOST_LAYERS,
+    MOST_STEPS,
     check_call,
     check_model,
     check_seeds,
@@ -52,7 +54,13 @@ class EditOrder(PairOrder):
     guidance: float | None
 
     stored: ClassVar[bool] = True
-    PICTURES: ClassVar[int] = 15
+
+    @property
+    def pictures(self) -> int:
+        """As `PairOrder` says: the source, and each edit with the run that it takes from."""
+        steps = self.steps or usual(self.model)[0] or MOST_STEPS
+        looked_at = 1 + math.ceil(math.log2(steps)) if self.start_step is None else 1
+        return 1 + 2 * (looked_at + len(self.methods))
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, as `live.Order` says."""

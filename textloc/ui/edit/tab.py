@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import gradio as gr
+from PIL import Image
 
 from textloc.errors import TextlocError
 from textloc.layers import format_layers
@@ -163,7 +164,7 @@ class EditTab(Tab):
         first = [self.notice, *self._first, self.results, *self._fields]
         for event, opens in ((page.load, self.open_asked), (tab.select, self.open_usual)):
             event(opens, session, first, queue=False, **QUIET).then(
-                self.open_rest_once, session, self._rest, **QUIET
+                self.open_rest_once, [session, *self.form], self._rest, **QUIET
             )
         looked = [self.pick, self.strip, self.from_step, self.curve, self.table, self.panel]
         looked += [self.slider_card, self.slider]
@@ -180,9 +181,10 @@ class EditTab(Tab):
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
         self.picture.change(self.look_at_upload, self.picture, self.preview, **QUIET)
-        form = [self.model, self.source, self.target, self.picture, self.seeds, self.methods]
-        form += [self.start, self.layers, self.steps, self.guidance]
-        self._wire_common([self.source.submit, self.target.submit], form)
+        changed = [self.model.input, self.source.blur, self.target.blur, self.picture.change]
+        changed += [self.seeds.input, self.methods.input, self.start.input, self.layers.input]
+        self._wire_estimate(changed)
+        self._wire_common([self.source.submit, self.target.submit])
 
     @property
     def _first(self) -> list[Any]:
@@ -192,6 +194,12 @@ class EditTab(Tab):
     @property
     def _further(self) -> list[Any]:
         return [self.curve_card, self.curve, self.table]
+
+    @property
+    def form(self) -> list[Any]:
+        """As `Tab` says."""
+        asked = [self.model, self.source, self.target, self.picture, self.seeds, self.methods]
+        return [*asked, self.start, self.layers, self.steps, self.guidance]
 
     @property
     def _fields(self) -> list[Any]:
@@ -218,12 +226,12 @@ class EditTab(Tab):
     def _unopened(self) -> list[Any]:
         return skips(2 + len(self._first) + len(self._fields))
 
-    def open_rest_once(self, session: EditSession) -> list[Any]:
+    def open_rest_once(self, session: EditSession, *form: Any) -> list[Any]:
         """What is drawn later of the edit that was opened."""
         if not session.opened or session.drawn:
             return skips(self._rest)
         session.drawn = True
-        return self.open_rest(session)
+        return self.open_rest(session, *form)
 
     def _nothing(self) -> str:
         return replay.nothing()
@@ -285,6 +293,12 @@ class EditTab(Tab):
 
     def _order(self, *fields: Any) -> order.EditOrder:
         return order.read(*fields)
+
+    def foresee(self, *form: Any) -> str:
+        """As `Tab` says. A picture of one's own is not read for that."""
+        place = self.form.index(self.picture)
+        picture = form[place] and Image.new("RGB", (1, 1))
+        return super().foresee(*form[:place], picture, *form[place + 1 :])
 
     def look_clicked(self, session: Session, event: gr.EventData) -> list[Any]:
         """A click in the figure, in the strip or in the table."""

@@ -7,9 +7,10 @@ import gradio as gr
 
 from textloc.errors import PromptError, TextlocError
 from textloc.results import store
-from textloc.ui import live, visitors
+from textloc.ui import limits, live, visitors
 from textloc.ui.endpoints import answers, orders, running, values
 from textloc.ui.endpoints.answers import Answer
+from textloc.ui.endpoints.reading import ReadOrder
 
 # The types are what callers are told; what arrives is any JSON, and `orders` and `values` check it.
 
@@ -153,7 +154,9 @@ def suppress(
     yield from _run(lambda: orders.suppress(*asked, *more), pictures, request)
 
 
-def read(picture: dict[str, Any], engine: str = "auto") -> Answer:
+def read(
+    picture: dict[str, Any], engine: str = "auto", request: gr.Request | None = None
+) -> Answer:
     """Read the words in a picture (OCR).
 
     Args:
@@ -165,20 +168,10 @@ def read(picture: dict[str, Any], engine: str = "auto") -> Answer:
         corners (`polygon`, x and y in pixels) of each piece.
     """
     try:
-        return _read(*check_read(picture, engine))
+        order = ReadOrder(*check_read(picture, engine))
     except TextlocError as error:
         raise running.refusal(error) from error
-
-
-def _read(picture: Any, engine: str) -> Answer:
-    from textloc.reading import ocr
-
-    found = ocr.read([picture], engine)[0]
-    boxes = [
-        {"text": box.text, "score": float(box.score), "polygon": [list(c) for c in box.polygon]}
-        for box in found.boxes
-    ]
-    return {"text": found.text, "boxes": boxes, **ocr.describe(engine)}
+    return running.read(order, _visitor(request))
 
 
 def check_read(picture: Any, engine: Any) -> tuple[Any, str]:
@@ -238,5 +231,8 @@ def _run(
         asked, which = order(), orders.which(pictures)
     except TextlocError as error:
         raise running.refusal(error) from error
-    visitor = visitors.of(request) if request is not None and request.client else None
-    yield from running.run(asked, answers.page_of(request), which, visitor)
+    yield from running.run(asked, answers.page_of(request), which, _visitor(request))
+
+
+def _visitor(request: gr.Request | None) -> limits.Visitor | None:
+    return visitors.of(request) if request is not None and request.client else None

@@ -35,7 +35,7 @@ ENDPOINTS = (
     Endpoint("attribute", functions.attribute, orders.attribute),
     Endpoint("edit", functions.edit, orders.edit),
     Endpoint("suppress", functions.suppress, orders.suppress),
-    Endpoint("read", functions.read, functions.check_read, "reading"),
+    Endpoint("read", functions.read, functions.check_read),
     Endpoint("list", functions.list_results, functions.check_list, None),
     Endpoint("get", functions.get, functions.check_get, None),
 )

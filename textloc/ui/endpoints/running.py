@@ -10,6 +10,7 @@ from textloc.ui import limits, live
 from textloc.ui.endpoints import answers
 from textloc.ui.endpoints.answers import Answer
 from textloc.ui.endpoints.plain import without_paths
+from textloc.ui.endpoints.reading import ReadOrder
 
 PATIENCE = 2.0
 """Seconds after which one who waits is told again how it stands. A caller who has left is let go
@@ -40,6 +41,23 @@ def run(
         raise refusal(error) from error
     with closing(job.updates()) as updates:  # a caller who leaves stops the run
         yield from _told(updates, order.stored, page, pictures)
+
+
+def read(order: ReadOrder, visitor: limits.Visitor | None = None) -> Answer:
+    """What is read in a picture.
+
+    Raises:
+        gr.Error: it cannot be read, or the line is full.
+    """
+    try:
+        job = live.Job(order, visitor)
+    except TextlocError as error:
+        raise refusal(error) from error
+    *_, last = job.updates()
+    if last.state != "complete" or last.document is None:
+        raise refusal(last.message)
+    answer: Answer = last.document["read"]
+    return answer
 
 
 def _told(

@@ -22,7 +22,11 @@ class SharesOrder(PairOrder):
     guidance: float | None
 
     stored: ClassVar[bool] = True
-    PICTURES: ClassVar[int] = 15
+
+    @property
+    def pictures(self) -> int:
+        """As `PairOrder` says."""
+        return 15
 
     def before(self) -> None:
         """Which steps are looked at is known once torch is loaded; it takes seconds."""

@@ -105,10 +105,11 @@ class LoraTab(Tab):
         first = [self.notice, *self._first, self.results, *self._fields]
         for event, opens in ((page.load, self.open_asked), (tab.select, self.open_usual)):
             event(opens, session, first, queue=False, **QUIET).then(
-                self.open_rest_once, session, self._rest, **QUIET
+                self.open_rest_once, [session, *self.form], self._rest, **QUIET
             )
-        form = [self.model, self.lora, self.upload, self.scale, self.prompts, self.seeds]
-        self._wire_common([], [*form, self.steps, self.guidance])
+        changed = [self.model.input, self.lora.input, self.upload.change, self.prompts.blur]
+        self._wire_estimate([*changed, self.seeds.input])
+        self._wire_common([])
 
     @property
     def _first(self) -> list[Any]:
@@ -117,6 +118,12 @@ class LoraTab(Tab):
     @property
     def _further(self) -> list[Any]:
         return [self.curve_card, self.curve]
+
+    @property
+    def form(self) -> list[Any]:
+        """As `Tab` says."""
+        asked = [self.model, self.lora, self.upload, self.scale, self.prompts, self.seeds]
+        return [*asked, self.steps, self.guidance]
 
     @property
     def _fields(self) -> list[Any]:
@@ -142,12 +149,12 @@ class LoraTab(Tab):
     def _unopened(self) -> list[Any]:
         return skips(2 + len(self._first) + len(self._fields))
 
-    def open_rest_once(self, session: LoraSession) -> list[Any]:
+    def open_rest_once(self, session: LoraSession, *form: Any) -> list[Any]:
         """What is drawn later of the comparison that was opened."""
         if not session.opened or session.drawn:
             return skips(self._rest)
         session.drawn = True
-        return self.open_rest(session)
+        return self.open_rest(session, *form)
 
     def _nothing(self) -> str:
         return replay.nothing()

@@ -105,7 +105,7 @@ class GalleryTab:
                 [session, job.session],
                 [self.notice, tabs, *job.opened],
                 **QUIET,
-            ).success(job.open_rest, job.session, job.rest, **QUIET)
+            ).success(job.open_rest, [job.session, *job.form], job.rest, **QUIET)
 
     # -- listing ---------------------------------------------------------------------------
 

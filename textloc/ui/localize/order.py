@@ -40,7 +40,11 @@ class LocalizeOrder(PairOrder):
     layers: str | None
 
     stored: ClassVar[bool] = True
-    PICTURES: ClassVar[int] = 30
+
+    @property
+    def pictures(self) -> int:
+        """As `PairOrder` says."""
+        return 30
 
     def before(self) -> str | None:
         """ID of a stored result of just this run, as `live.Order` says."""

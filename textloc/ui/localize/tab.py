@@ -160,7 +160,7 @@ class LocalizeTab(Tab):
         session = self.session
         first = [self.notice, *self._first, self.results, *self._fields]
         page.load(self.open, session, first, queue=False, **QUIET).then(
-            self.open_rest, session, self._rest, **QUIET
+            self.open_rest, [session, *self.form], self._rest, **QUIET
         )
         looked = [self.pick, self.effect, self.strip, self.table, self.panel, self.walk]
         self.map.pick(self.ask_cell, session, self.cell, **QUIET).then(
@@ -186,15 +186,15 @@ class LocalizeTab(Tab):
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
         typed_in = [self.model, self.source, self.target]
+        said = [self.hint, self.estimate]
         for component in typed_in:
-            component.input(typed.hint, typed_in, self.hint, trigger_mode="always_last", **QUIET)
+            component.input(self.look_at_form, self.form, said, **LOOKING)
+        self._wire_estimate([self.seeds.input, self.start.input, self.layers.input])
         self.model.change(typed.offered, self.model, self.examples, **QUIET)
         self.examples.pick(
             self.take_example, typed_in, [self.source, self.target, self.hint], **QUIET
-        )
-        form = [self.model, self.source, self.target, self.seeds, self.steps, self.guidance]
-        form += [self.start, self.layers]
-        self._wire_common([self.source.submit, self.target.submit], form)
+        ).then(self.foresee, self.form, self.estimate, **QUIET)
+        self._wire_common([self.source.submit, self.target.submit])
 
     @property
     def _picking(self) -> list[Any]:
@@ -212,11 +212,21 @@ class LocalizeTab(Tab):
         return [*cards, self.table, self.walk]
 
     @property
+    def form(self) -> list[Any]:
+        """As `Tab` says."""
+        prompts, call = [self.source, self.target], [self.seeds, self.steps, self.guidance]
+        return [self.model, *prompts, *call, self.start, self.layers]
+
+    @property
     def _fields(self) -> list[Any]:
         numbers = [self.steps, self.guidance, self.start]
         return [self.model, self.source, self.target, self.seeds, *numbers, self.layers]
 
     # -- looking ---------------------------------------------------------------------------
+
+    def look_at_form(self, model: str, source: str, target: str, *more: Any) -> list[str]:
+        """What there is to say of the prompts, and how long a run is likely to take."""
+        return [typed.hint(model, source, target), self.foresee(model, source, target, *more)]
 
     def take_example(self, model: str, source: str, target: str, event: gr.EventData) -> list[Any]:
         """An example is written into the fields; a chip changes what they say."""

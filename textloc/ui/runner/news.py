@@ -32,7 +32,7 @@ class Count:
 @dataclass(frozen=True)
 class Growth:
     """The document has grown. pictures: those that were not told of before. keys: of all that the
-    document names."""
+    document names. found: how many were made by an earlier run."""
 
     done: int
     total: int
@@ -40,6 +40,7 @@ class Growth:
     document: dict[str, Any]
     pictures: Mapping[str, Image.Image]
     keys: tuple[str, ...]
+    found: int
 
 
 News = Ready | Step | Count | Growth

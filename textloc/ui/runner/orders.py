@@ -11,7 +11,7 @@ class Order(Protocol):
 
     @property
     def model(self) -> str:
-        """Name of the checkpoint to load."""
+        """Name of the checkpoint to load; `""` where it takes none, and no GPU."""
 
     @property
     def stored(self) -> bool:
@@ -31,7 +31,7 @@ class Order(Protocol):
         on_images: Callable[[int, int, str], None],
         cancelled: Callable[[], bool],
     ) -> Iterator[Any]:
-        """Do it with the loaded `model`; yields `localize.Event`s.
+        """Do it with the loaded `model`, None where it takes none; yields `localize.Event`s.
 
         on_step: told (steps done, steps) of a call. on_images: told (pictures done, expected, what
         is done) of work before the first event. cancelled: asked between steps.

@@ -11,7 +11,7 @@ from textloc.ui.runner.orders import Order
 
 def run(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> Ended:
     """Run an order to its end and tell of it; `cancelled` is asked between steps."""
-    if hardware.zero_gpu():
+    if hardware.zero_gpu() and order.model:
         return zero.run(order, tell, cancelled)
     if settings.read().worker:
         return worker.run(order, tell, cancelled)

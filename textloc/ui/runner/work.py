@@ -48,13 +48,14 @@ def _work(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> None:
 
     if cancelled():
         raise Cancelled("stopped before it began")
-    model = loaded.load(order.model)
+    model = loaded.load(order.model) if order.model else None
     tell(Ready())
     told = gallery.Pictures({})
     for event in order.stream(model, on_step, on_images, cancelled):
         now = gallery.pictures(event.images)
         new = {key: now[key] for key in now.changed(told)}
-        tell(Growth(event.done, event.total, event.message, event.document, new, tuple(now)))
+        how = (event.done, event.total, event.message)
+        tell(Growth(*how, event.document, new, tuple(now), event.found))
         told = now
 
 

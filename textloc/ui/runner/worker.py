@@ -81,7 +81,7 @@ class Worker:
             except Gone:
                 if not begun:
                     raise
-                return Ended("failed", self.obituary())
+                return Ended("failed", self.obituary(), spoilt=True)
             now = time.monotonic()
             if isinstance(news, Ended):
                 return news
@@ -94,11 +94,11 @@ class Worker:
                 self._send(wire.Stop(self._number), quietly=True)
             if stopping is not None and now - stopping > GRACE:
                 self.end()
-                return Ended("stopped", "stopped")
+                return Ended("stopped", "stopped", spoilt=True)
             ready = ready or isinstance(news, Ready)
             if ready and now - heard > silence:
                 self.end()
-                return Ended("failed", _silent(silence))
+                return Ended("failed", _silent(silence), spoilt=True)
 
     def end(self) -> None:
         """End the process at once."""

@@ -21,6 +21,7 @@ from textloc.ui import models, settings
 from textloc.ui.runner import loaded
 from textloc.ui.runner.news import Ended, News, Tell
 from textloc.ui.runner.orders import Order
+from textloc.ui.runner.timing import kind
 from textloc.ui.runner.work import to_the_end
 
 LEAST = 15
@@ -69,14 +70,14 @@ def run(order: Order, tell: Tell, cancelled: Callable[[], bool]) -> Ended:
         return Ended("failed", _refused(str(error.message), began is not None))
     if ended.state == "complete" and began is not None:
         took = (time.monotonic() - began) / _units(order)
-        _timed[_kind(order)] = max(took, _timed.get(_kind(order), 0.0))
+        _timed[kind(order)] = max(took, _timed.get(kind(order), 0.0))
     return ended
 
 
 def seconds(order: Order) -> int:
     """Seconds of a GPU that an order is likely to take, at most those that the page asks for."""
     most = settings.read().gpu_seconds
-    if (timed := _timed.get(_kind(order))) is not None:
+    if (timed := _timed.get(kind(order))) is not None:
         return round(min(most, max(LEAST, _MARGIN * timed * _units(order))))
     guess = LEAST + _GIGABYTE_ROW * _gigabytes(order.model) * _units(order)
     return round(min(most, guess))
@@ -87,16 +88,11 @@ def _gigabytes(model: str) -> float:
     return known.gigabytes if known is not None else 10.0
 
 
-def _kind(order: Order) -> tuple[str, str]:
-    return type(order).__name__, order.model
-
-
 def _units(order: Order) -> float:
-    """Denoising steps of all rows of an order, those counted that 1024 pixels a side would take."""
+    """Picture steps of an order, those counted that 1024 pixels a side would take."""
     asked, known = order.asked, find(order.model)
-    steps = asked.steps or (known.steps if known is not None else 30)
     size = asked.size or (known.size if known is not None else 1024) or 1024
-    return asked.pictures * asked.pairs * asked.seeds * steps * (size / 1024) ** 2
+    return asked.picture_steps(asked.steps_each or 30) * (size / 1024) ** 2
 
 
 @lru_cache(maxsize=1)

@@ -57,7 +57,15 @@ class SuppressOrder:
     @property
     def asked(self) -> Asked:
         """What it takes of the page, as `live.Order` says."""
-        return Asked(self.model, (self.prompt,), 1, len(self.seeds), self.steps, pictures=8)
+        toxic = toxicity.find_in_prompt(self.prompt, **self._detect)
+        pictures = 3 + 2 * len(self.methods) if toxic else 2  # a clean prompt is drawn as it is
+        return Asked(self.model, (self.prompt,), 1, len(self.seeds), self.steps, pictures=pictures)
+
+    @property
+    def _detect(self) -> dict[str, Any]:
+        """Options of `toxicity.find`."""
+        names = ("words", "strictness", "languages")
+        return {name: getattr(self, name) for name in names}
 
     def before(self) -> None:
         """Nothing of it is stored."""
@@ -75,14 +83,9 @@ class SuppressOrder:
 
         layers, origin = choose(model, self.layers, [])
         options: dict[str, Any] = {"fallback": self.fallback} if self.fallback else {}
-        detect: dict[str, Any] = {
-            "words": self.words,
-            "strictness": self.strictness,
-            "languages": self.languages,
-        }
         given = {}
         if self.replacement:
-            found = toxicity.find_in_prompt(self.prompt, **detect)
+            found = toxicity.find_in_prompt(self.prompt, **self._detect)
             given = {finding.text: self.replacement for finding in found}
         return suppress_stream(
             model,
@@ -98,7 +101,7 @@ class SuppressOrder:
             guidance=self.guidance,
             on_step=on_step,
             cancelled=cancelled,
-            **detect,
+            **self._detect,
             **options,
         )
 

@@ -136,17 +136,15 @@ class SuppressTab(Tab):
         looked_for = [self.prompt, self.words, self.strictness, self.languages]
         gr.on(
             [tab.select, *(field.change for field in looked_for)],
-            self.look_at_prompt,
-            looked_for,
-            [self.found, self.replacement],
-            trigger_mode="always_last",
-            **QUIET,
+            self.look_at_form,
+            self.form,
+            [self.found, self.replacement, self.estimate],
+            **LOOKING,
         )
-        form = [self.model, self.prompt, self.replacement, self.words, self.methods, self.check]
-        form += [self.fallback, self.seeds, self.layers, self.steps, self.guidance]
-        form += [self.strictness, self.languages]
+        changed = [self.model.input, self.replacement.blur, self.methods.input]
+        self._wire_estimate([*changed, self.seeds.input, self.layers.input])
         self.save.pick(self.report, session, self.save, **QUIET)
-        self._wire_common([self.prompt.submit, self.replacement.submit], form)
+        self._wire_common([self.prompt.submit, self.replacement.submit])
 
     @property
     def _first(self) -> list[Any]:
@@ -155,6 +153,13 @@ class SuppressTab(Tab):
     @property
     def _further(self) -> list[Any]:
         return [self.table_card, self.table, self.save_card, self.save]
+
+    @property
+    def form(self) -> list[Any]:
+        """As `Tab` says."""
+        asked = [self.model, self.prompt, self.replacement, self.words, self.methods, self.check]
+        call = [self.fallback, self.seeds, self.layers, self.steps, self.guidance]
+        return [*asked, *call, self.strictness, self.languages]
 
     @property
     def _fields(self) -> list[Any]:
@@ -205,6 +210,13 @@ class SuppressTab(Tab):
         name = f"textloc-{view.document['id']}.html"
         # the time makes it another file where the same one is asked for again
         return gr.HTML(file={"name": name, "text": replay.report_of(view), "at": time.time()})
+
+    def look_at_form(self, *form: Any) -> list[Any]:
+        """`look_at_prompt`, and how long a run is likely to take."""
+        said = dict(zip(self.form, form, strict=True))
+        looked_for = (self.prompt, self.words, self.strictness, self.languages)
+        found = self.look_at_prompt(*(said[field] for field in looked_for))
+        return [*found, self.foresee(*form)]
 
     def look_at_prompt(
         self, prompt: str, words: str, strictness: str, languages: list[str] | None
