@@ -107,11 +107,13 @@ def test_the_newest_runs_count_and_the_median_of_them(
     assert known.seconds(asked()) == pytest.approx(30)
 
 
-def test_a_run_that_found_pictures_tells_nothing(
+def test_pictures_that_were_found_are_not_timed(
     known: timing.Timings, clock: SimpleNamespace
 ) -> None:
-    run(known, clock, asked(), found=3)
+    run(known, clock, asked(), found=6)
     assert known.seconds(asked()) is None
+    run(known, clock, asked(), found=5)
+    assert known.seconds(asked()) == pytest.approx(2 * 20)
 
 
 def test_usual_steps_of_a_checkpoint_that_is_not_known_are_those_of_its_run(

@@ -4,7 +4,8 @@
    What one takes is told by the finished runs of the same kind and model; of several, the median.
 2. The first run of a kind and model in a process takes longer: weights are loaded, and libraries
    get ready. Its pictures are timed from the first ones on; what it took beside them is `once`.
-3. A run that found pictures of an earlier one tells nothing.
+3. Of a run that found pictures of an earlier one (`jobs.keeping`), those that it made are timed;
+   one that found most of them tells nothing.
 4. Where the cell cache has a folder (`results.cache`), the newest runs are kept there for the next
    start, under the name of the machine. A public page keeps them only in a folder that is named.
 
@@ -70,14 +71,13 @@ class Timing:
 
 
 class Watch:
-    """Times a run while it is told of. found: its pictures that were made by an earlier one."""
+    """Times a run while it is told of."""
 
     def __init__(self) -> None:
-        self.found = 0
         self._began = time.monotonic()
         self._ready: float | None = None
         self._first: tuple[float, int] | None = None
-        self._pictures = 0
+        self._pictures = self._found = 0
 
     def hear(self, news: News) -> None:
         """Something is told of the run."""
@@ -85,20 +85,24 @@ class Watch:
         if isinstance(news, Ready):
             self._ready = now
         elif isinstance(news, Growth):
-            self.found, self._pictures = news.found, news.done
+            self._found, self._pictures = news.found, news.done
             if news.done and self._first is None:
                 self._first = now, news.done
 
-    def took(self, first: bool) -> tuple[float, float]:
-        """Seconds of the run that has just ended: what is done again in the next of its kind, and
-        what is not. first: whether it was the first one."""
+    def took(self, first: bool) -> tuple[float, float] | None:
+        """Seconds of the run that has just ended: what is done again in the next of its kind, had
+        it to make all pictures, and what is not; None where most were found. first: whether it was
+        the first one."""
         now = time.monotonic()
         ready = self._began if self._ready is None else self._ready
         again = whole = now - ready
         if first and self._first is not None and self._pictures > self._first[1]:
             each = (now - self._first[0]) / (self._pictures - self._first[1])
             again = min(whole, each * self._pictures)
-        return again, ready - self._began + whole - again
+        made = self._pictures - self._found
+        if made < self._found:
+            return None
+        return again * (self._pictures / made if made else 1), ready - self._began + whole - again
 
 
 class Timings:
@@ -111,7 +115,7 @@ class Timings:
 
     def learn(self, order: Order, watch: Watch, document: Mapping[str, Any]) -> None:
         """A run has just been completed, with this document."""
-        if not order.model or watch.found:
+        if not order.model:
             return
         steps = document["request"].get("steps") or order.asked.steps_each
         if not steps:
@@ -119,7 +123,9 @@ class Timings:
         with self._lock:
             first = kind(order) not in self._warm
             self._warm.add(kind(order))
-            again, once = watch.took(first)
+            if (took := watch.took(first)) is None:
+                return
+            again, once = took
             each = again / order.asked.picture_steps(steps)
             same = [*self._same(order), Timing(*kind(order), each, steps, once)]
             others = [one for one in self._known() if (one.kind, one.model) != kind(order)]
