@@ -42,8 +42,8 @@ def test_bad_settings_are_told_in_the_page(served: Served, visit: Any) -> None:
     expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
     expect(page.locator("#share button").first).to_be_enabled()  # all is drawn
     for field, text, message in (
-        ("start", "99", "start step 99"),
         ("layers", "7-3", "runs backwards"),
+        ("start", "99", "start step 99"),
         ("seeds", "0,x", "cannot read the seeds"),
         ("model", "nonesuch", "there is no checkpoint 'nonesuch'"),
     ):

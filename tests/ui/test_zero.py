@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from textloc.paths import ROOT
+from textloc.ui.endpoints.reading import ReadOrder
 from textloc.ui.localize import order
-from textloc.ui.runner import zero
+from textloc.ui.runner import places, zero
+from textloc.ui.runner.news import Growth, News
 
 CODE = """
 import os, sys, threading, time
@@ -86,6 +89,20 @@ def test_runs_on_a_gpu_that_is_lent(results: Path, tmp_path: Path) -> None:
     assert refused == (
         "failed | there is no GPU for this run: You have exceeded your free ZeroGPU quota"
     )
+
+
+def test_reading_asks_for_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        raise AssertionError("a GPU is asked for")
+
+    monkeypatch.setattr(zero, "run", run)
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    told: list[News] = []
+    blank = ReadOrder(Image.new("RGB", (64, 64), "white"), "rapidocr")
+    assert places.run(blank, told.append, lambda: False).state == "complete"
+    grown = told[-1]
+    assert isinstance(grown, Growth)
+    assert grown.document["read"]["text"] == ""
 
 
 def test_what_is_asked_for_grows_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
