@@ -29,6 +29,7 @@ from textloc.errors import (
 )
 from textloc.finetuning.settings import Settings
 from textloc.finetuning.training import finetune_stream
+from textloc.jobs import guard as guards
 from textloc.jobs.attribute import attribute_stream
 from textloc.jobs.edit import edit_stream
 from textloc.jobs.localize import localize_stream
@@ -48,7 +49,10 @@ NO_WAY = {"lumina2"}
 """Texts of any length have places of their own."""
 JUMPS = {"hidream"}
 """Experts are chosen along the way, so the shares do not sum to 1."""
-CARRIED = {"cogview3", "flux2", "flux2-klein", "kolors"}
+CARRIED = {
+    *("aura-flow", "bria", "cogview3", "flux2", "flux2-klein", "kolors", "lumina2", "ovis-image"),
+    *("qwen-image-21", "z-image"),
+}
 """The guard's benign text can be read beside the prompt's own, or in its place."""
 NO_LORA = {
     *("bria", "cogview3", "hunyuan-dit", "hunyuan-image", "kandinsky3", "longcat-image", "lumina"),
@@ -310,21 +314,28 @@ def test_a_picture_beside_the_prompt_is_seen_and_kept_by_its_digest(name: str) -
     assert shares.document["request"]["image"] == asked[1]
 
 
-@pytest.mark.parametrize("name", ["flux2", "FluxKontextPipeline"])
-def test_the_guard_keeps_a_word_out_beside_a_picture(name: str) -> None:
-    model = pictured(name)
+@pytest.mark.parametrize("name", ["flux2", "flux2-klein", "FluxKontextPipeline"])
+def test_the_guard_keeps_a_word_out_beside_a_picture(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_pipelines.precise(pictured(name))
     picture = shade(model.defaults.height or 0, True).convert("RGB")
-    more = {"image": [picture]} if name == "flux2" else {"image": picture, "_auto_resize": False}
+    kontext = name == "FluxKontextPipeline"
+    more = {"image": picture, "_auto_resize": False} if kontext else {"image": [picture]}
     # the pooled state of FLUX's first encoder reaches no text layer, and stays as it was
-    text = "prompt" if name == "flux2" else "prompt_2"
+    text = "prompt_2" if kontext else "prompt"
     plain = guarding.pictures(model, [guarding.BAD], output_type="np", **more)
     benign = more | {text: [guarding.GOOD]}
     swapped = guarding.pictures(model, [guarding.BAD], output_type="np", **benign)
     with guard(model.pipe, "all", **guarding.KEEP) as state:
         guarded = guarding.pictures(model, [guarding.BAD], output_type="np", **more)
-    assert len(state.guarded) == 1
+        monkeypatch.setattr(guards, "_EVERY", 1)  # the benign text is carried in every pass
+        always = guarding.pictures(model, [guarding.BAD], output_type="np", **more)
+    assert len(state.guarded) == 2
     assert guarding.apart(guarded, plain) > 0
     assert np.abs(guarded - swapped).mean() < np.abs(plain - swapped).mean()
+    assert guarding.apart(always, swapped) < 1e-5
+    assert guarding.apart(plain, swapped) > 1e-4
 
 
 @pytest.mark.parametrize("name", ["z-image", "qwen-image-21", "cogview4"])
