@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,13 @@ from textloc.jobs.localize import localize_stream
 from textloc.jobs.suppress import suppress_stream
 from textloc.patching import generation
 from textloc.patching.attribution import record, shares
+from textloc.paths import ROOT
 from textloc.pictures import reference
 from textloc.prompts import parse_pair
 from textloc.runs import Run
 
 EVERY = sorted(tiny_newer.NEWER.keys() - {"omnigen"})  # whose scheduler has one time
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCE, TARGET = 'a "CAT"', 'a "DOG"'
 LONGER = 'a mug of which someone says "CATS AND DOGS"'
 PAIR = parse_pair(SOURCE, TARGET)
@@ -198,6 +201,18 @@ def test_the_guard_keeps_a_word_out_or_refuses(name: str) -> None:
     assert guarding.apart(guarded, plain) > 0.5 * whole
     assert guarding.apart(guarded, swapped) < 0.8 * whole
     assert np.array_equal(plain, guarding.pictures(model, [guarding.BAD], **exact))
+
+
+def test_the_readme_names_the_pipelines_that_can_be_guarded() -> None:
+    """Those that are tried here and beside."""
+    made = [tiny_newer.NEWER[name][0]() for name in CARRIED]
+    made += [make().pipe for make in (*guarding.STATIC.values(), *guarding.JOINT.values())]
+    made.append(tiny_pipelines.OTHERS["qwen-image"]().pipe)
+    tried = {type(pipe).__name__ for pipe in made} | tiny_siblings.DRAWING.keys()
+    row = re.search(r"^\| `guard` \(pipelines\) \| (.*) \|$", README, flags=re.M)
+    assert row is not None
+    named = {f"{name}Pipeline" for name in row[1].split(", ")}
+    assert named == tried | {"FluxKontextPipeline"}
 
 
 def test_of_a_fused_projection_only_keys_and_values_are_kept() -> None:
