@@ -163,6 +163,24 @@ def _other_form(model: Model) -> None:
         del model.pipe.encode_prompt
 
 
+@pytest.mark.parametrize("name", ["qwen-image", "z-image"])
+def test_several_pictures_a_prompt_cost_a_row_each(name: str) -> None:
+    model = beside(name)
+    noise = [torch.Generator().manual_seed(seed) for seed in range(2)]
+    many = EXACT | {"num_images_per_prompt": 2, "generator": noise}
+    seen: list[int] = []
+    block = model.denoiser.get_submodule(model.layers[0].key)
+    with guard(model.pipe, "all", **keeping(SHORT)):
+        with_rows = block.register_forward_hook(lambda _m, _a, out: seen.append(len(out)))
+        guarded = pictures(model, [BAD], **many)
+        with_rows.remove()
+        single = pictures(model, [BAD], **EXACT)
+    assert apart(guarded[0], single[0]) < TOLERANCE
+    assert apart(guarded[0], guarded[1]) > 10 * TOLERANCE
+    # Z-Image guides within a pass, Qwen-Image by passes of its own
+    assert set(seen) == ({6} if name == "z-image" else {4, 2})
+
+
 def test_a_callers_prompts_are_not_written_to() -> None:
     """Z-Image puts its template into the list that it is given."""
     model = beside("z-image")
