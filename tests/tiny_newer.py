@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -977,6 +979,19 @@ def cases(names: Iterable[str] = NEWER) -> list[Any]:
         name if name in USUAL else pytest.param(name, marks=pytest.mark.slow)
         for name in sorted(names)
     ]
+
+
+SAVED = {"flux2": 1100, "flux2-klein": 160, "qwen-image-21": None, "z-image": 160}
+"""Longest texts in bytes: room for the pipelines' own templates."""
+
+
+def save(name: str, folder: Path) -> None:
+    """Save one of `SAVED`, with its usual call."""
+    make, side, _ = NEWER[name]
+    make().save_pretrained(folder)
+    usual = {"num_inference_steps": 2, "guidance_scale": 2.0, "height": side, "width": side}
+    usual["max_sequence_length"] = SAVED[name]
+    (folder / "call_defaults.json").write_text(json.dumps(usual), encoding="utf-8")
 
 
 def model(name: str) -> Model:

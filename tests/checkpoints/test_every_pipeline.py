@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
+from typing import Any
 
 import diffusers
 import pytest
@@ -16,8 +18,12 @@ from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from tests import tiny_newer, tiny_siblings
 from tests.patching.test_invariants import SOURCE, TARGET, TOLERANCE, apart, pictures, whole
 from textloc.checkpoints import families
-from textloc.checkpoints.families import refused
+from textloc.checkpoints.families import common, refused
+from textloc.checkpoints.loading import load
 from textloc.errors import CheckpointError, LayerError
+from textloc.layers import TextLayer
+from textloc.patching.hooks import patched
+from textloc.runs import Patch, Run
 
 OTHERS = (  # not in the mapping of diffusers 0.42
     "BriaFibo2Pipeline",
@@ -105,6 +111,74 @@ def test_what_cannot_be_used_says_why(name: str, why: str) -> None:
     pipe = type(name, (), {})()
     with pytest.raises(CheckpointError, match=f"{name} cannot be used: .*{why}"):
         families.of_pipeline(pipe)
+
+
+def modular() -> list[str]:
+    return [name for name in dir(diffusers) if name.endswith("ModularPipeline")]
+
+
+@pytest.mark.parametrize("name", modular())
+def test_modular_pipelines_are_refused_as_such(name: str) -> None:
+    assert refused.reason(name) == refused.MODULAR
+
+
+def test_flux_3_is_refused_with_its_reason(tmp_path: Path) -> None:
+    pipe = diffusers.Flux3ModularPipeline()
+    pipe.save_pretrained(str(tmp_path / "it"), overwrite_modular_index=True)
+    for given in (pipe, tmp_path / "it"):
+        with pytest.raises(CheckpointError, match=r"cannot be used: a modular .*none of FLUX\.3"):
+            load(given)
+
+
+def test_the_denoiser_of_flux_3_can_be_patched() -> None:
+    """It is the pipeline that cannot be driven."""
+
+    class Flux3(families.Family):
+        SHARED = ("img_ids", "txt_ids")
+
+        def find(self, denoiser: Any) -> list[TextLayer]:
+            return common.single(denoiser, "single_transformer_blocks.*.attn", "first")
+
+        def inputs(self, denoiser: Any) -> dict[str, Any]:
+            return asked(1)
+
+    def asked(rows: int) -> dict[str, Any]:
+        noise = torch.Generator().manual_seed(0)
+        picture = torch.randn(1, 6, 8, generator=noise).expand(rows, -1, -1)
+        places = torch.cartesian_prod(torch.arange(11), torch.arange(1), *[torch.arange(1)] * 2)
+        return {
+            "hidden_states": picture,
+            "encoder_hidden_states": torch.randn(rows, 5, 24, generator=noise),
+            "timestep": torch.full((rows,), 0.5),
+            "txt_ids": places[:5],
+            "img_ids": places[5:],
+            "return_dict": False,
+        }
+
+    torch.manual_seed(0)
+    denoiser = diffusers.Flux3Transformer2DModel(
+        in_channels=8,
+        cond_in_channels=8,
+        num_layers=1,
+        num_single_layers=3,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=24,
+        timestep_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+    )
+    source, target = Run("source"), Run("target")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(families.DENOISERS, "Flux3Transformer2DModel", (Flux3(),))
+        layers = families.text_layers(denoiser)
+        assert len(layers) == 3
+        moved = source.patched(Patch((0, 1, 2), target))
+        with torch.no_grad(), patched(denoiser, layers, [source, target, moved], share=False):
+            given = asked(3)
+            given["encoder_hidden_states"][2] = given["encoder_hidden_states"][0]
+            one, other, found = denoiser(**given)[0]
+    assert float((found - other).abs().max()) < TOLERANCE
+    assert float((found - one).abs().max()) > 10 * TOLERANCE
 
 
 @pytest.mark.parametrize("name", tiny_siblings.SIBLINGS)

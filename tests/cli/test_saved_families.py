@@ -14,23 +14,17 @@ from tests import tiny_newer
 from textloc.cli import main
 from textloc.results import store
 
-FAMILIES = {"flux2": 1100, "flux2-klein": 160, "qwen-image-21": None, "z-image": 160}
-"""Longest texts in bytes: room for the pipelines' own templates."""
 SOURCE = 'a mug that says "CAT"'
 
 
 _SLOW = pytest.param("flux2", marks=pytest.mark.slow)  # its encoder's template is long in bytes
 
 
-@pytest.fixture(scope="module", params=[_SLOW, *list(FAMILIES)[1:]])
+@pytest.fixture(scope="module", params=[_SLOW, *list(tiny_newer.SAVED)[1:]])
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
-    make, side, _ = tiny_newer.NEWER[request.param]
     folder = tmp_path_factory.mktemp("saved") / request.param
-    make().save_pretrained(folder)
-    usual = {"num_inference_steps": 2, "guidance_scale": 2.0, "height": side, "width": side}
-    usual["max_sequence_length"] = FAMILIES[request.param]
-    (folder / "call_defaults.json").write_text(json.dumps(usual), encoding="utf-8")
+    tiny_newer.save(request.param, folder)
     return folder
 
 

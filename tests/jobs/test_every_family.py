@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,20 @@ from textloc.errors import (
 )
 from textloc.finetuning.settings import Settings
 from textloc.finetuning.training import finetune_stream
+from textloc.jobs import guard as guards
 from textloc.jobs.attribute import attribute_stream
 from textloc.jobs.edit import edit_stream
 from textloc.jobs.localize import localize_stream
 from textloc.jobs.suppress import suppress_stream
 from textloc.patching import generation
 from textloc.patching.attribution import record, shares
+from textloc.paths import ROOT
 from textloc.pictures import reference
 from textloc.prompts import parse_pair
 from textloc.runs import Run
 
 EVERY = sorted(tiny_newer.NEWER.keys() - {"omnigen"})  # whose scheduler has one time
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCE, TARGET = 'a "CAT"', 'a "DOG"'
 LONGER = 'a mug of which someone says "CATS AND DOGS"'
 PAIR = parse_pair(SOURCE, TARGET)
@@ -48,7 +52,10 @@ NO_WAY = {"lumina2"}
 """Texts of any length have places of their own."""
 JUMPS = {"hidream"}
 """Experts are chosen along the way, so the shares do not sum to 1."""
-CARRIED = {"cogview3", "flux2", "flux2-klein", "kolors"}
+CARRIED = {
+    *("aura-flow", "bria", "cogview3", "flux2", "flux2-klein", "kolors", "lumina2", "ovis-image"),
+    *("qwen-image-21", "z-image"),
+}
 """The guard's benign text can be read beside the prompt's own, or in its place."""
 NO_LORA = {
     *("bria", "cogview3", "hunyuan-dit", "hunyuan-image", "kandinsky3", "longcat-image", "lumina"),
@@ -196,6 +203,18 @@ def test_the_guard_keeps_a_word_out_or_refuses(name: str) -> None:
     assert np.array_equal(plain, guarding.pictures(model, [guarding.BAD], **exact))
 
 
+def test_the_readme_names_the_pipelines_that_can_be_guarded() -> None:
+    """Those that are tried here and beside."""
+    made = [tiny_newer.NEWER[name][0]() for name in CARRIED]
+    made += [make().pipe for make in (*guarding.STATIC.values(), *guarding.JOINT.values())]
+    made.append(tiny_pipelines.OTHERS["qwen-image"]().pipe)
+    tried = {type(pipe).__name__ for pipe in made} | tiny_siblings.DRAWING.keys()
+    row = re.search(r"^\| `guard` \(pipelines\) \| (.*) \|$", README, flags=re.M)
+    assert row is not None
+    named = {f"{name}Pipeline" for name in row[1].split(", ")}
+    assert named == tried | {"FluxKontextPipeline"}
+
+
 def test_of_a_fused_projection_only_keys_and_values_are_kept() -> None:
     """FLUX.2's single blocks: between passes that carry, a text keeps its queries."""
     from textloc.patching.injection import Words, injected
@@ -310,21 +329,28 @@ def test_a_picture_beside_the_prompt_is_seen_and_kept_by_its_digest(name: str) -
     assert shares.document["request"]["image"] == asked[1]
 
 
-@pytest.mark.parametrize("name", ["flux2", "FluxKontextPipeline"])
-def test_the_guard_keeps_a_word_out_beside_a_picture(name: str) -> None:
-    model = pictured(name)
+@pytest.mark.parametrize("name", ["flux2", "flux2-klein", "FluxKontextPipeline"])
+def test_the_guard_keeps_a_word_out_beside_a_picture(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_pipelines.precise(pictured(name))
     picture = shade(model.defaults.height or 0, True).convert("RGB")
-    more = {"image": [picture]} if name == "flux2" else {"image": picture, "_auto_resize": False}
+    kontext = name == "FluxKontextPipeline"
+    more = {"image": picture, "_auto_resize": False} if kontext else {"image": [picture]}
     # the pooled state of FLUX's first encoder reaches no text layer, and stays as it was
-    text = "prompt" if name == "flux2" else "prompt_2"
+    text = "prompt_2" if kontext else "prompt"
     plain = guarding.pictures(model, [guarding.BAD], output_type="np", **more)
     benign = more | {text: [guarding.GOOD]}
     swapped = guarding.pictures(model, [guarding.BAD], output_type="np", **benign)
     with guard(model.pipe, "all", **guarding.KEEP) as state:
         guarded = guarding.pictures(model, [guarding.BAD], output_type="np", **more)
-    assert len(state.guarded) == 1
+        monkeypatch.setattr(guards, "_EVERY", 1)  # the benign text is carried in every pass
+        always = guarding.pictures(model, [guarding.BAD], output_type="np", **more)
+    assert len(state.guarded) == 2
     assert guarding.apart(guarded, plain) > 0
     assert np.abs(guarded - swapped).mean() < np.abs(plain - swapped).mean()
+    assert guarding.apart(always, swapped) < 1e-5
+    assert guarding.apart(plain, swapped) > 1e-4
 
 
 @pytest.mark.parametrize("name", ["z-image", "qwen-image-21", "cogview4"])

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import tiny_families, tiny_pipelines
+from tests import tiny_families, tiny_newer, tiny_pipelines
 from textloc import guard
 from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
@@ -431,7 +431,7 @@ def test_pipelines_that_cannot_be_guarded_are_refused() -> None:
         pass
     with (
         pytest.raises(LayerError, match="cannot carry a second text"),
-        guard(tiny_pipelines.OTHERS["qwen-image"]().pipe, [0]),
+        guard(tiny_newer.model("chroma").pipe, [0]),
     ):
         pass
     model = tiny_pipelines.sd()

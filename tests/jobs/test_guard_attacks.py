@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests import tiny_pipelines
+from tests import tiny_newer, tiny_pipelines
 from tests.jobs.test_guard import (
     BAD,
     CLEAN,
@@ -44,7 +44,12 @@ from textloc.checkpoints.loading import Model
 from textloc.errors import GuardError, LayerError, ToxicityError
 from textloc.jobs.guard import Guard
 
-ALL = {**STATIC, **JOINT}
+ALL = {
+    **STATIC,
+    **JOINT,
+    "qwen-image": tiny_pipelines.OTHERS["qwen-image"],
+    "z-image": lambda: tiny_newer.model("z-image"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -108,12 +113,12 @@ CHANGES = [scaled, written, written_unseen, cut, mixed]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux"])
+@pytest.mark.parametrize("family", ["sd", "sdxl", "sd3", "flux", "qwen-image"])
 @pytest.mark.parametrize("prompt", [BAD, GOOD])
 def test_text_states_that_change_after_a_step_are_refused(
     family: str, change: Callable[..., Any], prompt: str
 ) -> None:
-    if change is mixed and family == "flux":
+    if change is mixed and family in ("flux", "qwen-image"):
         pytest.skip("one row, which is its own flip")
     model = ALL[family]()
     kinds, before = kinds_of(model), pictures(model, [prompt])
@@ -622,7 +627,7 @@ def offloaded_by_layer(pipe: Any) -> None:
             )
 
 
-@pytest.mark.parametrize("family", ["sd", "if", "pixart", "sd3", "flux"])
+@pytest.mark.parametrize("family", ["sd", "if", "pixart", "sd3", "flux", "qwen-image", "z-image"])
 @pytest.mark.parametrize("way", [offloaded_by_layer, offloaded_by_model])
 def test_offloaded_pipelines_are_guarded(family: str, way: Callable[[Any], None]) -> None:
     model = ALL[family]()
@@ -651,9 +656,12 @@ def lora(model: Model) -> None:
             torch.nn.init.normal_(weight)
 
 
+@pytest.mark.parametrize("family", ["sd", "z-image"])
 @pytest.mark.parametrize("meanwhile", [False, True])
-def test_adapters_that_are_loaded_within_the_block_read_the_benign_text(meanwhile: bool) -> None:
-    model = tiny_pipelines.sd()
+def test_adapters_that_are_loaded_within_the_block_read_the_benign_text(
+    family: str, meanwhile: bool
+) -> None:
+    model = ALL[family]()
 
     def load(*_: Any) -> Any:
         if not hasattr(model.denoiser, "peft_config"):
@@ -667,7 +675,7 @@ def test_adapters_that_are_loaded_within_the_block_read_the_benign_text(meanwhil
         guarded = pictures(model, [BAD], **asked)
     if meanwhile:
         model.denoiser.delete_adapters("default")
-        model = tiny_pipelines.sd()
+        model = ALL[family]()
     assert apart(guarded, pictures(model, [GOOD], **asked)) <= LEVEL
 
 

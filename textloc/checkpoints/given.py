@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from textloc.checkpoints.families import refused
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.errors import CheckpointError
 from textloc.paths import CHECKPOINTS
@@ -29,6 +30,18 @@ def is_pipeline(thing: Any) -> bool:
     from diffusers import DiffusionPipeline
 
     return isinstance(thing, DiffusionPipeline)
+
+
+def check_not_modular(thing: Any) -> None:
+    """Check that it is no modular pipeline.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    from diffusers import ModularPipeline
+
+    if isinstance(thing, ModularPipeline):
+        raise CheckpointError(f"{type(thing).__name__} cannot be used: {refused.MODULAR}")
 
 
 def check(pipe: Any, there: str, device: str | None, dtype: str | None) -> None:

@@ -328,6 +328,18 @@ KNOWN = (
         size=1024,
     ),
     KnownCheckpoint(
+        "qwen-image-2.1",
+        "Qwen/Qwen-Image-2.1",
+        "QwenImage21Pipeline",
+        "Qwen-Image 2.1: no guidance",
+        "qwen-research",
+        32.4,
+        dtype="bfloat16",
+        steps=40,
+        guidance=1.0,
+        size=1024,
+    ),
+    KnownCheckpoint(
         "chroma",
         "lodestones/Chroma1-HD",
         "ChromaPipeline",

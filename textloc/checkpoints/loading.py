@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textloc.checkpoints import given, hub, known, memory, weights
-from textloc.checkpoints.families import common
+from textloc.checkpoints.families import common, refused
 from textloc.checkpoints.known import KNOWN, KnownCheckpoint
 from textloc.checkpoints.memory import place
 from textloc.checkpoints.spelling import Spelling as Spelling
@@ -245,6 +245,7 @@ def load(
             raise CheckpointError("a pipeline is loaded already; leave variant and offload out")
         return _given(model, device, dtype, upscaler, size, scheduler)
     if not isinstance(model, (str, Path)):
+        given.check_not_modular(model)
         raise CheckpointError(
             f"a {type(model).__name__} is no checkpoint: give a known name, a folder, a Hub name "
             "or a diffusers pipeline"
@@ -465,6 +466,8 @@ def _exists(name: str) -> bool:
 
 def _complete(folder: Path) -> Path:
     if not _read_json(folder / "model_index.json"):
+        if (folder / "modular_model_index.json").is_file():
+            raise CheckpointError(f"{folder.name} cannot be used: {refused.MODULAR}")
         raise CheckpointError(
             f"{folder.name} is no diffusers checkpoint: it has no model_index.json; of a "
             "checkpoint in one file, name the .safetensors file"

@@ -43,7 +43,7 @@ from textloc.patching.standing_in import own_class, standing_in
 
 _DENOISERS = ("unet", "transformer")
 _EVERY = 2  # passes; of every one the pictures differ little (LOG.md), and it costs twice as much
-_READS = "encoder_hidden_states"
+_READS = ("encoder_hidden_states", "cap_feats")
 
 
 @dataclass
@@ -202,7 +202,7 @@ class _Job:
     ) -> tuple[Any, Call]:
         """What the call gives with the benign texts in these layers, or in the place of the
         prompts."""
-        call = Call(self, self._judge, swapped)
+        call = Call(self, self._judge, swapped, families.of_denoiser(self._denoiser))
         known = self._layers, layers, call.words
         with injected(self._denoiser, *known, strict=True, every=_EVERY) as state:
             if not self._open:

@@ -25,8 +25,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from textloc import toxicity
+from textloc.checkpoints.families import Family
 from textloc.errors import GuardError
 from textloc.jobs.suppress import Fallback
 from textloc.patching.injection import Words
@@ -112,9 +114,17 @@ class Call:
     words: the text states that it encoded, for `injected`. told: the prompts that are guarded.
     """
 
-    def __init__(self, owner: Any, judge: Judge, swapped: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        owner: Any,
+        judge: Judge,
+        swapped: Mapping[str, str] | None = None,
+        family: Family | None = None,
+    ) -> None:
         """owner: whose call it is. swapped: texts and what every reader gets in their place (for
-        the prompt swap)."""
+        the prompt swap). family: of the denoiser."""
+        self._listed = family is not None and family.TEXT in family.LISTS
+        self._beside = family is not None and family.BESIDE
         self.owner = owner
         self.words: list[Words] = []
         self.told: list[Guarded] = []
@@ -151,11 +161,13 @@ class Call:
         found = self._found(names, args, kwargs)
         unseen = any(name.startswith("negative") and _tensors(value) for name, value in given)
         if not (found or self._toxic or unseen):
-            self.words += [Words(row) for states in _states(result) for row in _kept(states)]
+            rows = [row for leaf in _leaves(result) for row in self._rows(leaf)]
+            self.words += [Words(_kept(row)) for row in rows]
             return result
         benign = {told.prompt: told.benign for told in found}
         args, kwargs = _mapped(names, args, kwargs, lambda text: benign.get(text, text))
-        args, kwargs = _without_guidance(pipe, names, args, kwargs)
+        if not self._beside:  # of these, guidance has passes of its own, or puts prompts first
+            args, kwargs = _without_guidance(pipe, names, args, kwargs)
         self.told += found
         self._compare(result, self._encoded(encode, args, kwargs, benign=True))
         return result
@@ -164,10 +176,12 @@ class Call:
         self._encoding, self._benign, self._toxic = True, benign, False
         self._tokenized, self._encoders = set(), 0
         try:
-            result = encode(*args, **kwargs)
+            # Z-Image writes to the lists of its prompts
+            result = encode(*_copied(list(args)), **_copied(dict(kwargs)))
         finally:
             self._encoding = self._benign = False
-        if not self._tokenized or not self._encoders or not _states(result):
+        seen = any(self._rows(leaf) for leaf in _leaves(result))
+        if not self._tokenized or not self._encoders or not seen:
             raise GuardError(
                 "the pipeline does not encode its prompts by its own tokenizers and text encoders, "
                 "so the guard cannot see what it reads; use `textloc.suppress`"
@@ -191,17 +205,24 @@ class Call:
         if len(one) != len(other):
             raise GuardError("the benign text is encoded into another form; use `textloc.suppress`")
         for place, leaf in enumerate(one):
-            if not _is_states(leaf):
+            if not self._rows(leaf):
+                continue
+            if self._listed:
+                equal = torch.equal(leaf, other[place])
+                self.words.append(Words(_kept(leaf), None if equal else _kept(other[place])))
                 continue
             states = _kept(leaf)
             if not isinstance(other[place], Tensor):  # left out without guidance
                 self.words += [Words(row, negative=True) for row in states]
                 continue
             given, mask = other[place], _mask(other, place)
+            if self._beside:
+                given, mask = _as_long(states, given, mask)
             if states.shape != given.shape:
+                shorter = " or, one prompt a call, a shorter one" if self._beside else ""
                 raise GuardError(
                     "the benign text is not as long in tokens as the prompt; give a replacement "
-                    "of the same length"
+                    f"of the same length{shorter}"
                 )
             for row in range(len(states)):
                 if torch.equal(states[row], given[row]):
@@ -209,6 +230,13 @@ class Call:
                 else:
                     counts = None if mask is None else mask[row]
                     self.words.append(Words(states[row], given[row], counts))
+
+    def _rows(self, leaf: Any) -> list[Tensor]:
+        """The rows of text states (T, D) in what an encoding gave, none in another value."""
+        if self._listed:
+            states = isinstance(leaf, Tensor) and leaf.ndim == 2 and leaf.is_floating_point()
+            return [leaf] if states else []
+        return list(leaf) if _is_states(leaf) else []
 
     # -- at the tokenizers and text encoders
 
@@ -261,7 +289,7 @@ class Call:
         if not numbers or not all(self._knows(row) for row in _rows_of(ids)):
             raise GuardError(
                 "a text encoder reads what no tokenizer of the pipeline was given, so the guard "
-                "cannot see it; give the text as prompts"
+                "cannot see it; give the text as prompts, or use `textloc.suppress`"
             )
 
     def _knows(self, row: tuple[int, ...]) -> bool:
@@ -357,6 +385,13 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+def _copied(value: Any) -> Any:
+    """The same with lists of its own."""
+    if type(value) in (list, tuple):
+        return type(value)(_copied(each) for each in value)
+    return {k: _copied(v) for k, v in value.items()} if type(value) is dict else value
+
+
 def _leaves(value: Any) -> list[Any]:
     """What is in nested lists, tuples and dicts, in order."""
     if isinstance(value, Mapping):
@@ -379,22 +414,31 @@ def _is_states(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 3 and value.is_floating_point()
 
 
-def _states(result: Any) -> list[Tensor]:
-    return [leaf for leaf in _leaves(result) if _is_states(leaf)]
-
-
 def _kept(states: Tensor) -> Tensor:
     """A copy, which nobody else writes to."""
     return states.detach().clone()
 
 
 def _mask(leaves: Sequence[Any], place: int) -> Tensor | None:
-    """The mask (R, T) that goes with states, where there is one: the next after them."""
-    form = leaves[place].shape[:2]
-    for mask in leaves[place + 1 :]:
-        if isinstance(mask, Tensor) and not mask.is_floating_point() and mask.shape == form:
-            return mask
-    return None
+    """The mask (R, T) that goes with states, where there is one: just after them."""
+    mask = leaves[place + 1] if place + 1 < len(leaves) else None
+    if not isinstance(mask, Tensor) or mask.is_floating_point():
+        return None
+    return mask if mask.shape == leaves[place].shape[:2] else None
+
+
+def _as_long(states: Tensor, given: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The benign texts (R, T, D) filled up to the length of the prompts', and their mask (R, T).
+
+    Where a call has several prompts the filling may change how each is encoded, so they stay as
+    they are.
+    """
+    missing = states.shape[1] - given.shape[1]
+    if missing <= 0 or not all(torch.equal(row, states[0]) for row in states):
+        return given, mask
+    if mask is None:
+        mask = given.new_ones(given.shape[:2], dtype=torch.long)
+    return functional.pad(given, (0, 0, 0, missing)), functional.pad(mask, (0, missing))
 
 
 def _rows_of(ids: Any) -> list[tuple[int, ...]]:

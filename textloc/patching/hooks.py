@@ -312,26 +312,15 @@ class _Patcher:
             self._aside_read = False  # not before the denoiser's own weights are there (offloading)
         if kept != count:
             narrow = _Picker(self._plan.kept, passes, count)
-            self._map_arguments(call.arguments, narrow)
+            _map_arguments(self._family, call.arguments, narrow)
         if self._plan.moves:
             self._look(call.arguments)
         output = self._original(*call.args, **call.kwargs)
         if kept != count:
             widen = _Picker(self._plan.result, passes, kept)
-            output = widen.listed(output) if self._family.LISTS else _map(output, widen)
+            output = _map_output(self._family, output, widen)
         _check_fired(self._expected, self._fired)
         return output
-
-    def _map_arguments(self, arguments: dict[str, Any], narrow: _Picker) -> None:
-        """The forward's arguments with the rows picked, in place."""
-        family = self._family
-        for name, value in arguments.items():
-            if name in family.LISTS:
-                arguments[name] = narrow.listed(value)
-            elif name in family.SECOND:
-                arguments[name] = _map(value, lambda v: narrow(v.transpose(0, 1)).transpose(0, 1))
-            elif name not in family.SHARED:
-                arguments[name] = _map(value, narrow)
 
     def _look(self, arguments: dict[str, Any]) -> None:
         """Find out where the text of mixed layers is, in a pass with these arguments."""
@@ -635,6 +624,33 @@ class _Picker:
         if isinstance(value, dict):  # the outputs of diffusers
             return type(value)(**{name: self.listed(item) for name, item in value.items()})
         return tuple(map(self.listed, value)) if isinstance(value, tuple) else value
+
+
+def _map_arguments(family: families.Family, arguments: dict[str, Any], narrow: _Picker) -> None:
+    """The forward's arguments with the rows picked, in place."""
+    for name, value in arguments.items():
+        if name in family.LISTS:
+            arguments[name] = narrow.listed(value)
+        elif name in family.SECOND:
+            arguments[name] = _map(value, lambda v: narrow(v.transpose(0, 1)).transpose(0, 1))
+        elif name not in family.SHARED:
+            arguments[name] = _map(value, narrow)
+
+
+def _map_output(family: families.Family, output: Any, narrow: _Picker) -> Any:
+    return narrow.listed(output) if family.LISTS else _map(output, narrow)
+
+
+def add_rows(
+    family: families.Family, arguments: dict[str, Any], rows: Sequence[int], count: int
+) -> None:
+    """Put copies of some rows after all `count` of a forward's arguments, in place."""
+    _map_arguments(family, arguments, _Picker([*range(count), *rows], 1, count))
+
+
+def first_rows(family: families.Family, output: Any, count: int, batch: int) -> Any:
+    """The first `count` of the `batch` rows of what a forward gave."""
+    return _map_output(family, output, _Picker(range(count), 1, batch))
 
 
 def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

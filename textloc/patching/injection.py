@@ -11,7 +11,11 @@ known by their text states, and at the chosen layers they read the states of oth
    own, with the other prompt's picture; carried, it costs only text tokens, and up to the last
    chosen layer alone where tokens have no positions (SD3). Its keys and values hardly change from
    step to step, so it need not come along every time (`every`).
-3. Every pass accounts for every row: by its content it is a text that is known, to be exchanged or
+3. Joint attention whose texts are masked, have places of their own or come as lists (Qwen-Image,
+   Z-Image): the other text is given a row beside each row that reads it (`_Beside`), with that
+   row's picture and time, in every pass; its keys and values, and what masks and places them, go
+   into the chosen layers as `hooks` moves them, and nothing else of it comes out. It costs a row.
+4. Every pass accounts for every row: by its content it is a text that is known, to be exchanged or
    left as it is, or (`strict`) an error. While a denoiser is `watched`, it runs in the `injected`
    blocks of the thread that entered them and nowhere else.
 
@@ -24,7 +28,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,7 +43,9 @@ from textloc.checkpoints import families
 from textloc.checkpoints.families import check_not_compiled
 from textloc.errors import GuardError, LayerError
 from textloc.layers import TextLayer, check_layers
+from textloc.patching.hooks import add_rows, first_rows, patched
 from textloc.patching.standing_in import own_class, standing_in
+from textloc.runs import Patch, Run
 
 _DROPPED = -10_000.0  # what diffusers adds to the attention to a text token that is masked
 
@@ -49,7 +55,8 @@ class Words:
     """A text that rows may have, and what is read in its place.
 
     own: its states (T, D) as the denoiser gets them. given: those that are read, None to leave the
-    row as it is. mask: (T,) of `given`, 1 for a token that counts; None where texts are not masked.
+    row as it is; as many tokens, but where texts come as lists. mask: (T,) of `given`, 1 for a
+    token that counts; None where all do or texts are not masked.
     negative: a text to stay away from, which only the rows that guidance subtracts may have.
     """
 
@@ -86,7 +93,7 @@ def injected(
         words: texts of rows and what is read instead. May be filled as long as the block lasts.
         strict: refuse a pass with a row whose text is none of them; else such rows stay as they
             are.
-        every: in joint attention the other text is carried on every so many passes with the same
+        every: where the other text is carried, it is on every so many passes with the same
             rows; between, the layers read the keys and values that it had last. 1 is nearest to a
             row of its own.
 
@@ -95,23 +102,25 @@ def injected(
 
     Raises:
         LayerError: no or an unknown layer, a compiled denoiser, layers of a kind that cannot carry
-        another text (Qwen-Image, whose tokens have positions and a mask), two texts of unequal
-        length, or cross-attention that runs without its projections. GuardError: a row of an
-        unknown text, a negative text where a prompt belongs, or a block within a block.
+        another text, two texts of unequal length, or cross-attention that runs without its
+        projections. GuardError: a row of an unknown text, a negative text where a prompt belongs,
+        or a block within a block.
     """
     check_injectable(denoiser, layers)
     check_layers(chosen, len(layers))
     if not chosen:
         raise LayerError("name at least one layer that reads the other words")
     state = Injection()
-    rows = _Rows(words, state, strict)
-    static = all(layer.static for layer in layers)
+    family = families.of_denoiser(denoiser)
+    rows = _Rows(words, state, strict, listed=family.TEXT in family.LISTS)
+    reader: _Reader | _Carrier | _Beside
     with _gate(denoiser) as gate, gate.turn():
-        reader = (
-            _Reader(denoiser, layers, chosen, rows)
-            if static
-            else _Carrier(denoiser, layers, chosen, rows, every)
-        )
+        if all(layer.static for layer in layers):
+            reader = _Reader(denoiser, layers, chosen, rows)
+        elif family.BESIDE:
+            reader = _Beside(denoiser, layers, chosen, rows)
+        else:
+            reader = _Carrier(denoiser, layers, chosen, rows, every)
         with reader.hooked():
             gate.reader = reader
             try:
@@ -179,7 +188,8 @@ def check_injectable(denoiser: Any, layers: Sequence[TextLayer]) -> None:
                 "along; run the other prompt beside it (`textloc.suppress`)"
             )
         return
-    if not hasattr(families.of_denoiser(denoiser), "TEXT_FIRST"):
+    family = families.of_denoiser(denoiser)
+    if not (family.BESIDE or hasattr(family, "TEXT_FIRST")):
         raise LayerError(
             f"{type(denoiser).__name__} cannot carry a second text beside its own; run the other "
             "prompt beside it (`textloc.suppress`)"
@@ -292,23 +302,31 @@ def _gate(denoiser: Any) -> Iterator[_Gate]:
 class _Rows:
     """Finds the rows of a batch that hold one of the words."""
 
-    def __init__(self, words: Sequence[Words], state: Injection, strict: bool) -> None:
-        self.words, self.state, self._strict = words, state, strict
+    def __init__(
+        self, words: Sequence[Words], state: Injection, strict: bool, listed: bool = False
+    ) -> None:
+        """listed: texts are a list of (T, D), of any length each."""
+        self.words, self.state, self._strict, self._listed = words, state, strict, listed
         self._numbers: dict[tuple[Any, ...], int] = {}  # by content
         self._read = 0  # of the words, how many are there
         self._dtype: torch.dtype | None = None
-        self._last: tuple[Tensor, dict[int, int]] | None = None
+        self._last: tuple[Any, dict[int, int]] | None = None
         self._count: int | None = None  # rows of the first pass
 
     def find(self, states: Any) -> dict[int, int]:
-        """Row → number of the words that are exchanged, for text states (R, T, D); the same dict
-        while the states are the same.
+        """Row → number of the words that are exchanged, for text states (R, T, D), or a list of
+        (T, D) where they come so; the same dict while the states are the same.
 
         Raises:
             GuardError: a row of another text, where that is not allowed, or a negative text among
             the prompts.
         """
-        if not isinstance(states, Tensor) or states.ndim != 3:
+        known_form = (
+            isinstance(states, list) and all(isinstance(row, Tensor) for row in states)
+            if self._listed
+            else isinstance(states, Tensor) and states.ndim == 3
+        )
+        if not known_form or not len(states):
             if self._strict:
                 raise GuardError(
                     "the denoiser is given a text in a form that the guard does not know, so its "
@@ -321,7 +339,7 @@ class _Rows:
         # by content: what is written through `.data`, torch counts for no tensor
         if known and self._last is not None and _equal(self._last[0], states):
             return self._last[1]
-        self._learn(states)
+        self._learn(states[0].dtype)
         found, negatives = {}, []
         for row, key in enumerate(_contents(states)):
             number = self._numbers.get(key)
@@ -345,18 +363,19 @@ class _Rows:
                 "prompt, so the picture is withheld; give the denoiser negative and then prompted "
                 "rows, as many of each"
             )
-        self._last = states.detach().clone(), found
+        self._last = _copy(states), found
         return found
 
-    def _learn(self, states: Tensor) -> None:
+    def _learn(self, dtype: torch.dtype) -> None:
         """Read the words that have come since, in the states' number format."""
-        if self._dtype != states.dtype:
-            self._numbers, self._read, self._dtype = {}, 0, states.dtype
+        if self._dtype != dtype:
+            self._numbers, self._read, self._dtype = {}, 0, dtype
         for number in range(self._read, len(self.words)):
             word = self.words[number]
-            if word.given is not None and word.own.shape != word.given.shape:
+            alike = word.given is None or self._listed or word.own.shape == word.given.shape
+            if not alike:
                 raise LayerError("the two texts are of unequal length in tokens; pad them alike")
-            (key,) = _contents(word.own.to(states.dtype)[None])
+            (key,) = _contents([word.own.to(dtype)])
             other = self._numbers.get(key)
             if other is None or _weight(word) > _weight(self.words[other]):
                 self._numbers[key] = number
@@ -368,17 +387,28 @@ def _weight(word: Words) -> int:
     return 2 if word.given is not None else int(word.negative)
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal in form and content."""
+def _copy(states: Any) -> Any:
+    """A copy of text states, which nobody else writes to."""
+    if isinstance(states, Tensor):
+        return states.detach().clone()
+    return [_copy(row) for row in states]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two tensors, or lists of them, are equal in form and content."""
+    if not isinstance(one, Tensor):
+        return len(one) == len(other) and all(map(_equal, one, other))
     alike = one.dtype == other.dtype and one.device == other.device
     return alike and one.shape == other.shape and torch.equal(one, other)
 
 
-def _contents(states: Tensor) -> list[tuple[Any, ...]]:
-    """What tells each row of (R, ...) from others: its form and a digest of its bytes."""
-    rows = states.detach().contiguous().cpu().view(torch.uint8).numpy()
-    form = tuple(states.shape[1:])
-    return [(form, hashlib.sha256(row.tobytes()).digest()) for row in rows]
+def _contents(rows: Iterable[Tensor]) -> list[tuple[Any, ...]]:
+    """What tells each row from others: its form and a digest of its bytes."""
+
+    def content(row: Tensor) -> bytes:
+        return bytes(row.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes())
+
+    return [(tuple(row.shape), hashlib.sha256(content(row)).digest()) for row in rows]
 
 
 def _places(
@@ -391,6 +421,64 @@ def _places(
             parent, _, own = name.rpartition(".")
             found[name] = layers[index], denoiser.get_submodule(parent), own
     return found
+
+
+# ---------------------------------------------------------------------------- a row beside
+
+
+class _Beside:
+    """Runs the other text as a row beside each row that reads it."""
+
+    def __init__(
+        self, denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int], rows: _Rows
+    ) -> None:
+        self._denoiser, self._layers, self._rows = denoiser, layers, rows
+        self._family = families.of_denoiser(denoiser)
+        self._chosen = tuple(sorted(set(chosen)))
+        self._signature = inspect.signature(own_class(denoiser).forward)
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Nothing stays between passes."""
+        yield
+
+    def run(self, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The denoiser's pass, the layers reading the other text."""
+        call = self._signature.bind(self._denoiser, *args, **kwargs)
+        states = call.arguments.get(self._family.TEXT)
+        found = self._rows.find(states)
+        self._rows.state.passes += 1
+        if not found or states is None:
+            return forward(*args, **kwargs)
+        if call.arguments.get("kv_cache") is not None:
+            raise GuardError(
+                f"{type(self._denoiser).__name__} keeps its text's keys and values from step to "
+                "step, past the guarded layers; call the pipeline with use_kv_cache=False"
+            )
+        count, batch = len(states), len(states) + len(found)
+        add_rows(self._family, call.arguments, list(found), count)
+        self._write(call.arguments, count, list(found.values()))
+        runs = [Run(f"row {row}") for row in range(batch)]
+        for beside, row in enumerate(found, count):
+            runs[row] = runs[row].patched(Patch(self._chosen, runs[beside]))
+        with patched(self._denoiser, self._layers, runs, share=False):
+            output = forward(*call.args[1:], **call.kwargs)
+        return first_rows(self._family, output, count, batch)
+
+    def _write(self, arguments: dict[str, Any], count: int, numbers: Sequence[int]) -> None:
+        """Put the other texts, and what masks them, into the rows from `count` on, in place."""
+        states, name = arguments[self._family.TEXT], self._family.TEXT_MASK
+        mask = None if name is None else arguments.get(name)
+        words = [self._rows.words[number] for number in numbers]
+        if name is not None and mask is None and any(word.mask is not None for word in words):
+            mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+        for row, word in enumerate(words, count):
+            assert word.given is not None, "what is found is exchanged"
+            states[row] = word.given.to(states[row])
+            if mask is not None:
+                mask[row] = 1 if word.mask is None else word.mask.to(mask)
+        if name is not None:
+            arguments[name] = mask
 
 
 # ---------------------------------------------------------------------------- cross-attention

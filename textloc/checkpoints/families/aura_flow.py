@@ -19,6 +19,7 @@ from textloc.layers import TextLayer
 class AuraFlow(Family):
     """AuraFlow."""
 
+    BESIDE = True
     LENGTH = 256
 
     def find(self, denoiser: Any) -> list[TextLayer]:

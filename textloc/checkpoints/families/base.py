@@ -42,6 +42,14 @@ class Family:
     LISTS: tuple[str, ...] = ()
     """Arguments that are lists with one tensor a row; what comes out is one too."""
 
+    TEXT_MASK: str | None = None
+    """Argument of the forward pass that says which text tokens count (row, token), where there is
+    one."""
+
+    BESIDE = False
+    """Whether the guard can have another text read from a row added to the pass (`injection`): the
+    text states come as `encode_prompt` makes them, and their mask, if any, just after them."""
+
     RAGGED = False
     """Whether the texts of one guidance pass may be shorter than those of another."""
 

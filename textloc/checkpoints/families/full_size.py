@@ -147,6 +147,11 @@ DENOISERS: dict[str, tuple[str, dict[str, Any]]] = {
     "chroma": ("ChromaTransformer2DModel", {}),
     "qwen-image-2.1": ("QwenImage21Transformer2DModel", {}),
     "krea-2": ("Krea2Transformer2DModel", {}),
+    "cogview3-plus": ("CogView3PlusTransformer2DModel", {}),
+    "kandinsky-3": ("Kandinsky3UNet", {}),
+    "lumina-2": ("Lumina2Transformer2DModel", {}),
+    "ovis-image": ("OvisImageTransformer2DModel", {}),
+    "prx": ("PRXTransformer2DModel", {}),
 }
 """Checkpoint name to the class of its denoiser in diffusers and its arguments."""
 

@@ -17,6 +17,7 @@ from textloc.runs import Sampling
 class LongCatImage(OvisImage):
     """LongCat-Image."""
 
+    BESIDE = False  # it joins the tokens of a text by hand
     EXTRA = MappingProxyType({"enable_prompt_rewrite": False})
     QUOTED = (  # an apostrophe within a word is none of its quotation marks
         "[A-Za-z]+'[A-Za-z]+|'((?:(?>[A-Za-z]+'[A-Za-z]+)|[^'])*+)'"

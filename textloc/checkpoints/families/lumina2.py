@@ -23,7 +23,8 @@ from textloc.runs import Sampling
 class Lumina2(Family):
     """Lumina Image 2.0."""
 
-    RAGGED = True
+    RAGGED = BESIDE = True
+    TEXT_MASK = "encoder_attention_mask"
     LENGTH = 256
     encode = staticmethod(common.encode_shifted)
 

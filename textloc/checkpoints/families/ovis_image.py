@@ -23,6 +23,7 @@ class OvisImage(Family):
     """Ovis-Image."""
 
     SHARED = ("img_ids", "txt_ids")
+    BESIDE = True
     LENGTH = 256
 
     def find(self, denoiser: Any) -> list[TextLayer]:

@@ -27,7 +27,8 @@ _MASK = "encoder_hidden_states_mask"
 class QwenImage(Family):
     """Qwen-Image."""
 
-    RAGGED = True
+    RAGGED = BESIDE = True
+    TEXT_MASK = _MASK
 
     def find(self, denoiser: Any) -> list[TextLayer]:
         """The joint attention of every block.

@@ -24,7 +24,8 @@ from textloc.runs import Sampling
 class QwenImage21(Family):
     """Qwen-Image 2.1."""
 
-    RAGGED = True
+    RAGGED = BESIDE = True
+    TEXT_MASK = "encoder_hidden_states_mask"
     GUIDANCE = "true_cfg_scale"
     EXTRA = MappingProxyType({"use_kv_cache": False})
 

@@ -19,7 +19,14 @@ _PRIOR = (
 )
 _VIDEO = "it makes videos, and textloc reads the words of single pictures"
 
+MODULAR = (
+    "a modular pipeline is put together from blocks and tells nobody when a step is done; textloc "
+    "drives the call of a DiffusionPipeline, so take that of the same weights, where diffusers has "
+    "one (it has none of FLUX.3)"
+)
+
 REASONS: tuple[tuple[str, str], ...] = (
+    ("ModularPipeline$", MODULAR),
     ("ControlNet|Adapter", _SECOND),
     (
         "^QwenImageEditPlus",

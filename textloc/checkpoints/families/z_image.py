@@ -24,7 +24,7 @@ from textloc.runs import Run, Sampling
 class ZImage(Family):
     """Z-Image."""
 
-    RAGGED = True
+    RAGGED = BESIDE = True
     TEXT, TIME = "cap_feats", "t"
     LISTS = ("x", "cap_feats")
     encode = staticmethod(common.encode_shifted)
