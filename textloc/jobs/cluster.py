@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from textloc.checkpoints import known, loading, loras
 from textloc.checkpoints.loading import Model
@@ -40,7 +42,9 @@ TRIES = 3
 _AGAIN = 0.2
 """Seconds after which it is asked again whether to stop."""
 _SILENCE = 30
-"""Seconds without any worker after which it is said what is waited for."""
+"""Seconds without an answer, or any worker, after which it is said what is waited for."""
+_PORT = 10001
+"""Where a cluster is joined from outside, if the address names no other port."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -132,22 +136,38 @@ def _session(on: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    where = on if on != "ray" else os.environ.get("RAY_ADDRESS", "")
+    _check_there(where)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
     try:
         ray.init(None if on == "ray" else on, log_to_driver=False, logging_level=logging.ERROR)
     except ImportError as error:
         raise ClusterError(missing) from error
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        where = on if on != "ray" else os.environ.get("RAY_ADDRESS", "a cluster on this machine")
         why = " ".join(str(error).split())[:200].rstrip(".")
         raise ClusterError(
-            f"cannot join {where} ({why}); see there with `ray status` that it runs, with the same "
-            "versions of Python and Ray as here"
+            f"cannot join {where or 'a cluster on this machine'} ({why}); see there with `ray "
+            "status` that it runs, with the same versions of Python and Ray as here"
         ) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_there(where: str) -> None:
+    """Check that something listens at an address; Ray would try for ten minutes."""
+    address = urlsplit(where if "//" in where else f"//{where}")
+    if not address.hostname or where == "auto":
+        return  # Ray looks for a cluster, or starts one
+    try:
+        port = address.port or _PORT
+        socket.create_connection((address.hostname, port), _SILENCE).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"nothing answers at {where} ({error}); start a cluster there (`ray start --head`), or "
+            "name another one by --on ray://HOST:10001 or RAY_ADDRESS"
+        ) from error
 
 
 @dataclass
@@ -328,13 +348,15 @@ class Workers:
         if not working:
             time.sleep(seconds)
             return
-        try:
-            answered, _ = self._ray.wait(list(working), timeout=seconds)
-        except ConnectionError as error:
+        answered = []
+        with suppress(ConnectionError):
+            if self._ray.is_initialized():  # Ray would begin a cluster of its own
+                answered, _ = self._ray.wait(list(working), timeout=seconds)
+        if not self._ray.is_initialized():
             raise ClusterError(
                 "the connection to the cluster is lost; what was finished is kept, and the same "
                 "command goes on from there"
-            ) from error
+            )
         for answer in answered:
             self._take(working[answer])
 
@@ -367,7 +389,8 @@ class Workers:
 
     def _kill(self, member: _Member) -> None:
         with suppress(ConnectionError, self._ray.exceptions.RayError):  # it is gone already
-            self._ray.kill(member.actor)
+            if self._ray.is_initialized():
+                self._ray.kill(member.actor)
 
     def _load(self, member: _Member) -> None:
         def holds(facts: Facts) -> None:
@@ -442,4 +465,5 @@ def _reason(said: str) -> str:
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if "Error: " in line]
     details = [line.partition("exit detail: ")[2] for line in lines if "exit detail: " in line]
-    return [*lines[:1], *details, *errors][-1][:200].rstrip(". ") if lines else "no reason given"
+    found = [*lines[:1], *details, *errors]
+    return found[-1].partition(". ")[0][:200].rstrip(".") if found else "no reason given"

@@ -50,6 +50,8 @@ from textloc.runs import Run, Sampling
 
 _MODES = ("1", "L", "LA", "RGB", "RGBA")
 """Pictures that a PNG holds as they are."""
+_AHEAD = 4
+"""Cells a worker that are begun and not taken yet, at most."""
 _READINGS = Shelf("readings", "(readings)")
 
 
@@ -360,8 +362,9 @@ class _Ahead:
 
     @property
     def room(self) -> bool:
-        """Whether another cell should be begun, so that no worker waits for one."""
-        return not self.workers.full
+        """Whether another cell should be begun, so that no worker waits for one; not where many are
+        done that wait for their turn, and take memory."""
+        return not self.workers.full and len(self.tasks) < _AHEAD * self.workers.count
 
     def begin(self, key: Hashable, method: str, *arguments: Any, **options: Any) -> None:
         """Have a cell made (`Workers.begin`)."""
