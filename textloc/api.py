@@ -57,6 +57,8 @@ def localize(
     offload: str | None = None,
     upscaler: str | None = None,
     chunk_rows: int | None = None,
+    on: str | None = None,
+    workers: int | None = None,
     progress: bool = False,
 ) -> Result:
     """Find the text layers that write the words of a checkpoint's pictures (paper, section 3).
@@ -94,6 +96,10 @@ def localize(
             the checkpoint's own; variant: of the weight files, such as `fp16`; offload: `none`,
             `model`, `sequential` or `group`. None takes the checkpoint's own, and what fits.
         chunk_rows: pictures of one call at most; None takes what fits the memory.
+        on: where pictures are made: None here, `ray` on the Ray cluster that this machine is of (or
+            on one that is started here), `ray://HOST:10001` on another (`pip install
+            textloc[cluster]`). The model is then a name, or a folder that all machines read.
+        workers: of the cluster, at most; None takes one a GPU, or as many as it has room for.
         progress: whether a bar is shown.
 
     Returns:
@@ -103,13 +109,15 @@ def localize(
 
     Raises:
         textloc.errors.TextlocError: of its kinds PromptError, LayerError, CheckpointError,
-            OCRError, OutOfMemoryError; each message says what to do next.
+            OCRError, OutOfMemoryError, ClusterError; each message says what to do next.
     """
     from textloc.jobs.localize import localize_stream
 
     asked = _pairs(source, target, pairs)
-    loaded = _loaded(
+    with _placed(
         model,
+        on,
+        workers,
         lora,
         lora_scale,
         device=device,
@@ -119,29 +127,29 @@ def localize(
         scheduler=scheduler,
         variant=variant,
         offload=offload,
-    )
-    count = len(loaded.layers)
-    chosen, single = (_numbers(one, count) for one in (layers, alone))
-    return _ended(
-        localize_stream(
-            loaded,
-            asked,
-            seeds=_seeds(seeds),
-            steps=_whole(steps),
-            guidance=guidance,
-            image=image,
-            mask=mask,
-            strength=strength,
-            start_step=_whole(start_step),
-            layers=chosen,
-            ocr=ocr,
-            share=share,
-            search=search,
-            alone=single,
-            chunk_rows=chunk_rows,
-        ),
-        progress,
-    )
+    ) as loaded:
+        count = len(loaded.layers)
+        chosen, single = (_numbers(one, count) for one in (layers, alone))
+        return _ended(
+            localize_stream(
+                loaded,
+                asked,
+                seeds=_seeds(seeds),
+                steps=_whole(steps),
+                guidance=guidance,
+                image=image,
+                mask=mask,
+                strength=strength,
+                start_step=_whole(start_step),
+                layers=chosen,
+                ocr=ocr,
+                share=share,
+                search=search,
+                alone=single,
+                chunk_rows=chunk_rows,
+            ),
+            progress,
+        )
 
 
 def attribute(
@@ -168,6 +176,8 @@ def attribute(
     scheduler: str | None = None,
     variant: str | None = None,
     offload: str | None = None,
+    on: str | None = None,
+    workers: int | None = None,
     progress: bool = False,
 ) -> Result:
     """The share of every text layer, head, step and letter in what other words change.
@@ -183,7 +193,8 @@ def attribute(
 
     Args:
         model, source, target, pairs, seeds, steps, guidance, image, mask, strength, lora,
-            lora_scale, device, dtype, size, scheduler, variant, offload, progress: as `localize`.
+            lora_scale, device, dtype, size, scheduler, variant, offload, on, workers, progress: as
+            `localize`.
         steps_at: denoising steps to look at, from 0; None takes the first and two later ones.
         points: points on the way at a step, at most; None is usual.
         tolerance: how far the shares of a step may sum to something else than 1; None is 0.05.
@@ -201,34 +212,37 @@ def attribute(
     from textloc.patching.attribution import POINTS, TOLERANCE
 
     asked = _pairs(source, target, pairs)
-    return _ended(
-        attribute_stream(
-            _loaded(
-                model,
-                lora,
-                lora_scale,
-                device=device,
-                dtype=dtype,
-                upscaler=None,
-                size=size,
-                scheduler=scheduler,
-                variant=variant,
-                offload=offload,
+    with _placed(
+        model,
+        on,
+        workers,
+        lora,
+        lora_scale,
+        device=device,
+        dtype=dtype,
+        upscaler=None,
+        size=size,
+        scheduler=scheduler,
+        variant=variant,
+        offload=offload,
+    ) as loaded:
+        return _ended(
+            attribute_stream(
+                loaded,
+                asked,
+                seeds=_seeds(seeds),
+                steps=_whole(steps),
+                guidance=guidance,
+                image=image,
+                mask=mask,
+                strength=strength,
+                steps_at=steps_at,
+                points=POINTS if points is None else points,
+                tolerance=TOLERANCE if tolerance is None else tolerance,
+                checkpointing=checkpointing,
             ),
-            asked,
-            seeds=_seeds(seeds),
-            steps=_whole(steps),
-            guidance=guidance,
-            image=image,
-            mask=mask,
-            strength=strength,
-            steps_at=steps_at,
-            points=POINTS if points is None else points,
-            tolerance=TOLERANCE if tolerance is None else tolerance,
-            checkpointing=checkpointing,
-        ),
-        progress,
-    )
+            progress,
+        )
 
 
 def edit(
@@ -703,6 +717,35 @@ def _loaded(
     named = str(model) if isinstance(model, PathLike) else model
     loaded = loading.load(named, **options)
     return loras.attach(loaded, lora, lora_scale) if lora else loaded
+
+
+@contextmanager
+def _placed(
+    model: ModelLike,
+    on: str | None,
+    workers: int | None,
+    lora: str | None,
+    lora_scale: float,
+    **options: Any,
+) -> Iterator[Model]:
+    """The loaded model; its cells are made on a cluster while the block lasts where `on` says so.
+
+    Raises:
+        ClusterError: as `cluster.joined`, or workers without a cluster.
+    """
+    from textloc.errors import ClusterError
+
+    if on is None:
+        if workers is not None:
+            raise ClusterError('workers are those of a cluster; say which by on="ray"')
+        yield _loaded(model, lora, lora_scale, **options)
+        return
+    from textloc.jobs import cluster
+
+    name = str(model) if isinstance(model, PathLike) else model
+    options |= {"lora": lora, "lora_scale": lora_scale}
+    with cluster.joined(on, name, workers=workers, **options) as remote:
+        yield remote
 
 
 def _chosen(

@@ -57,6 +57,10 @@ class OutOfMemoryError(TextlocError):
     """The device ran out of memory; the message says which setting to lower."""
 
 
+class ClusterError(TextlocError):
+    """A Ray cluster that cannot be joined, has no room, or loses its workers."""
+
+
 class SpaceError(TextlocError):
     """A Space that cannot be made or updated: its name, the token, or the Hub."""
 

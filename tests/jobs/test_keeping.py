@@ -345,8 +345,8 @@ def test_no_prompt_stands_in_the_cache(cache: Path, model: Model) -> None:
 
 def test_shares_come_back_bit_for_bit(cache: Path, model: Model) -> None:
     asked: dict[str, Any] = {"sampling": model.defaults, "steps": (0, 1)}
-    *_, made = Keeping().shares(model, SOURCE, TARGET, **asked)
-    (found,) = Keeping().shares(model, SOURCE, TARGET, **asked)
+    *_, (_, made) = Keeping().shares(model, [(SOURCE, TARGET)], **asked)
+    ((_, found),) = Keeping().shares(model, [(SOURCE, TARGET)], **asked)
     assert found.tokens == made.tokens
     for one, other in zip(made.steps, found.steps, strict=True):
         for values, kept in zip(one.layers, other.layers, strict=True):

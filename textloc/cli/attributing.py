@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli.common import (
+    add_cluster,
     add_image,
     add_json,
     add_loading,
@@ -16,8 +17,8 @@ from textloc.cli.common import (
     followed,
     given_picture,
     kept,
-    loaded,
     opened,
+    placed,
     printed,
     shown,
     written,
@@ -63,6 +64,7 @@ def add(verbs: Any) -> None:
         help="how far the shares may sum to something else than 1 (default: %(default)s)",
     )
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
+    add_cluster(verb)
     add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_attribute)
 
@@ -197,23 +199,23 @@ def _attribute(options: argparse.Namespace) -> None:
     from textloc.jobs.attribute import attribute_stream
 
     picture = given_picture(options)
-    model = loaded(options)
-    advise(model, (pair.source for pair in pairs))
-    with tqdm(unit="step", disable=None, file=sys.stderr) as bar:
-        event = followed(
-            bar,
-            attribute_stream(
-                model,
-                pairs,
-                seeds=seeds,
-                steps=options.steps,
-                guidance=options.guidance,
-                **picture,
-                steps_at=steps_at,
-                points=options.points,
-                tolerance=options.tolerance,
-            ),
-        )
+    with placed(options) as model:
+        advise(model, (pair.source for pair in pairs))
+        with tqdm(unit="step", disable=None, file=sys.stderr) as bar:
+            event = followed(
+                bar,
+                attribute_stream(
+                    model,
+                    pairs,
+                    seeds=seeds,
+                    steps=options.steps,
+                    guidance=options.guidance,
+                    **picture,
+                    steps_at=steps_at,
+                    points=options.points,
+                    tolerance=options.tolerance,
+                ),
+            )
     if options.save:
         kept(event.document, event.images)
     if not written(event.document, options.json):

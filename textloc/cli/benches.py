@@ -9,12 +9,14 @@ from typing import Any
 
 from textloc.cli import attributing, finetuning
 from textloc.cli.common import (
+    add_cluster,
     add_json,
     add_loading,
     followed,
     kept,
     opened,
     parse_methods,
+    placed,
     printed,
     shown,
 )
@@ -40,6 +42,7 @@ def add(verbs: Any) -> None:
     swap.add_argument("--seeds", default="0")
     add_json(swap)
     add_loading(swap)
+    add_cluster(swap)
     swap.set_defaults(run=_bench_swap)
     paper = suites.add_parser(
         "paper", help="localize with the paper's settings, published numbers beside measured"
@@ -51,6 +54,7 @@ def add(verbs: Any) -> None:
     paper.add_argument("--steps", type=int, help="denoising steps (default: the paper's)")
     add_json(paper)
     add_loading(paper)
+    add_cluster(paper)
     paper.set_defaults(run=_bench_paper)
     edit = suites.add_parser(
         "edit", help="edit many pictures by every method (the paper's Table 4)"
@@ -65,6 +69,7 @@ def add(verbs: Any) -> None:
     edit.add_argument("--save", action="store_true", help="keep the result in cached_results/")
     add_json(edit)
     add_loading(edit)
+    add_cluster(edit)
     edit.set_defaults(run=_bench_edit)
     cost = suites.add_parser("cost", help="time one edit beside a plain generation")
     cost.add_argument("--model", default="tiny-sdxl")
@@ -98,6 +103,7 @@ def add(verbs: Any) -> None:
     toxic.add_argument("--quiet", metavar="NAME", help="LoRA trained on `textloc pairs`")
     add_json(toxic, "write it as JSON, toxic words masked; - for standard output")
     add_loading(toxic)
+    add_cluster(toxic)
     toxic.set_defaults(run=_bench_toxic)
     finetuning.add_bench(suites)
     attributing.add_bench(suites)
@@ -140,18 +146,18 @@ def _bench_swap(options: argparse.Namespace) -> None:
 
     pairs, seeds = read_pairs(options.pairs), parse_seeds(options.seeds)
     entry = known.find(options.model)
-    model = opened(options)
-    if options.layers:
-        layers = parse_layers(options.layers, len(model.layers))
-    elif entry is not None and entry.localized:
-        layers = entry.localized
-    else:
-        raise LayerError(
-            f"no layers are published for {options.model}; give --layers, such as those that "
-            "`textloc localize` names"
-        )
-    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
-        rows = swap.measure(model, pairs, layers, seeds, on_images=shown(bar))
+    with placed(options) as model:
+        if options.layers:
+            layers = parse_layers(options.layers, len(model.layers))
+        elif entry is not None and entry.localized:
+            layers = entry.localized
+        else:
+            raise LayerError(
+                f"no layers are published for {options.model}; give --layers, such as those that "
+                "`textloc localize` names"
+            )
+        with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+            rows = swap.measure(model, pairs, layers, seeds, on_images=shown(bar))
     printed(rows, options.json, lambda: swap.table(rows, layers))
 
 
@@ -163,8 +169,10 @@ def _bench_paper(options: argparse.Namespace) -> None:
     from textloc.prompts import read_pairs
 
     pairs, seeds = read_pairs(options.pairs or WORDS / "pairs.tsv"), parse_seeds(options.seeds)
-    model = opened(options, options.checkpoint)
-    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+    with (
+        placed(options, options.checkpoint) as model,
+        tqdm(unit="image", disable=None, file=sys.stderr) as bar,
+    ):
         show = shown(bar)
 
         def done(what: str, count: int) -> None:
@@ -214,21 +222,21 @@ def _bench_edit(options: argparse.Namespace) -> None:
 
     pairs, seeds = read_pairs(options.pairs or WORDS / "edits.tsv"), parse_seeds(options.seeds)
     start, methods = parse_start(options.start_step), parse_methods(options.compare)
-    model = opened(options)
-    layers, origin = choosing.choose(model, options.layers, pairs)
-    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
-        event = followed(
-            bar,
-            edit_stream(
-                model,
-                pairs,
-                layers,
-                layers_from=origin,
-                start_step=start,
-                seeds=seeds,
-                methods=methods,
-            ),
-        )
+    with placed(options) as model:
+        layers, origin = choosing.choose(model, options.layers, pairs)
+        with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+            event = followed(
+                bar,
+                edit_stream(
+                    model,
+                    pairs,
+                    layers,
+                    layers_from=origin,
+                    start_step=start,
+                    seeds=seeds,
+                    methods=methods,
+                ),
+            )
     document = event.document
     if options.save:
         kept(event.document, event.images)
@@ -263,27 +271,27 @@ def _bench_toxic(options: argparse.Namespace) -> None:
 
     words, benign = toxic.read_lines(options.words), toxic.read_lines(options.mappings)
     methods = [name for name in options.compare.split(",") if name]
-    model = opened(options)
-    layers, origin = choosing.choose(model, options.layers, [])
-    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+    with placed(options) as model:
+        layers, origin = choosing.choose(model, options.layers, [])
+        with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
 
-        def done(count: int, total: int) -> None:
-            bar.total, bar.n = total, count
-            bar.refresh()
+            def done(count: int, total: int) -> None:
+                bar.total, bar.n = total, count
+                bar.refresh()
 
-        document = toxic.measure(
-            model,
-            words,
-            benign,
-            layers,
-            layers_from=origin,
-            seeds=parse_seeds(options.seeds),
-            start_step=options.start_step,
-            methods=list(SUPPRESSING) if methods == ["all"] else methods,
-            rivals=_rivals(options, model, layers),
-            harmless=toxic.read_lines(options.harmless) if options.harmless else (),
-            on_images=done,
-        )
+            document = toxic.measure(
+                model,
+                words,
+                benign,
+                layers,
+                layers_from=origin,
+                seeds=parse_seeds(options.seeds),
+                start_step=options.start_step,
+                methods=list(SUPPRESSING) if methods == ["all"] else methods,
+                rivals=_rivals(options, model, layers),
+                harmless=toxic.read_lines(options.harmless) if options.harmless else (),
+                on_images=done,
+            )
     printed(document, options.json, lambda: toxic.table(document))
 
 

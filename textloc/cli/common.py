@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textloc import paths
-from textloc.errors import PromptError
+from textloc.errors import ClusterError, PromptError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -103,11 +105,16 @@ def opened(options: argparse.Namespace, name: str | None = None, **given: Any) -
     `given` comes before them."""
     from textloc.checkpoints import loading
 
+    return loading.load(name or options.model, **_loading(options) | given)
+
+
+def _loading(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `add_loading` give `loading.load`."""
     size = getattr(options, "size", None)
-    asked = {"size": parse_size(size) if size else None}
+    asked: dict[str, Any] = {"size": parse_size(size) if size else None}
     for option in ("device", "dtype", "scheduler", "variant", "offload", "upscaler"):
         asked[option] = getattr(options, option, None)
-    return loading.load(name or options.model, **asked | given)
+    return asked
 
 
 def loaded(options: argparse.Namespace) -> Model:
@@ -117,6 +124,49 @@ def loaded(options: argparse.Namespace) -> Model:
     print(f"loading {options.model}", file=sys.stderr)
     model = opened(options)
     return loras.attach(model, options.lora, options.lora_scale) if options.lora else model
+
+
+def add_cluster(verb: Any) -> None:
+    """The options of verbs whose cells can be made on a cluster."""
+    verb.add_argument(
+        "--on",
+        metavar="WHERE",
+        help="make pictures on a Ray cluster: ray, or ray://HOST:10001 (pip install "
+        "textloc[cluster])",
+    )
+    verb.add_argument(
+        "--workers",
+        type=int,
+        help="of the cluster, at most (default: one a GPU; without GPUs one for as many CPUs as "
+        "OMP_NUM_THREADS says)",
+    )
+
+
+@contextmanager
+def placed(options: argparse.Namespace, name: str | None = None) -> Iterator[Model]:
+    """The model that the options ask for, `name` in place of theirs, with its LoRA if there is one;
+    with `--on` its cells are made on a cluster while the block lasts."""
+    lora = getattr(options, "lora", None)
+    if options.on is None:
+        if options.workers is not None:
+            raise ClusterError("--workers are those of a cluster; say which by --on ray")
+        yield loaded(options) if hasattr(options, "lora") else opened(options, name)
+        return
+    from textloc.jobs import cluster
+
+    print(f"loading {name or options.model} on {options.on}", file=sys.stderr)
+    given = {"lora": lora, "lora_scale": options.lora_scale} if lora else {}
+    with (
+        contextlib.redirect_stdout(sys.stderr),  # Ray tells there of workers that are lost
+        cluster.joined(
+            options.on,
+            name or options.model,
+            workers=options.workers,
+            **_loading(options),
+            **given,
+        ) as model,
+    ):
+        yield model
 
 
 def advise(model: Model, prompts: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textloc.cli.common import (
+    add_cluster,
     add_image,
     add_json,
     add_model,
@@ -16,7 +17,7 @@ from textloc.cli.common import (
     given_picture,
     kept,
     kept_aside,
-    loaded,
+    placed,
     written,
 )
 from textloc.errors import PromptError
@@ -61,6 +62,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--ocr", default="auto", help="auto, rapidocr or easyocr")
     verb.add_argument("--save", action="store_true", help="keep the result in cached_results/")
+    add_cluster(verb)
     add_json(verb, "write the result as JSON; - for standard output")
     verb.set_defaults(run=_localize)
 
@@ -84,31 +86,31 @@ def _localize(options: argparse.Namespace) -> None:
     from textloc.layers import parse_layers
 
     picture = given_picture(options)
-    model = loaded(options)
-    advise(model, (pair.source for pair in pairs))
-    count = len(model.layers)
-    layers, alone = (
-        tuple(range(count)) if text == "all" else parse_layers(text, count) if text else None
-        for text in (options.layers, options.alone)
-    )
-    with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
-        event = followed(
-            bar,
-            localize_stream(
-                model,
-                pairs,
-                seeds=seeds,
-                steps=options.steps,
-                guidance=options.guidance,
-                **picture,
-                start_step=options.start_step,
-                layers=layers,
-                ocr=options.ocr,
-                share=options.share,
-                search=options.search,
-                alone=alone or (),
-            ),
+    with placed(options) as model:
+        advise(model, (pair.source for pair in pairs))
+        count = len(model.layers)
+        layers, alone = (
+            tuple(range(count)) if text == "all" else parse_layers(text, count) if text else None
+            for text in (options.layers, options.alone)
         )
+        with tqdm(unit="image", disable=None, file=sys.stderr) as bar:
+            event = followed(
+                bar,
+                localize_stream(
+                    model,
+                    pairs,
+                    seeds=seeds,
+                    steps=options.steps,
+                    guidance=options.guidance,
+                    **picture,
+                    start_step=options.start_step,
+                    layers=layers,
+                    ocr=options.ocr,
+                    share=options.share,
+                    search=options.search,
+                    alone=alone or (),
+                ),
+            )
     document = event.document
     keep = kept if options.save else kept_aside
     keep(event.document, event.images)

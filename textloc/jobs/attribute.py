@@ -172,28 +172,29 @@ class _Attribute(Job):
 
     def plan(self) -> Iterator[Event]:
         self.total = len(self.pairs) * len(self.seeds) * len(self.steps_at)
-        for pair, seed in self.places(len(self.pairs)):
-            asked = self.pairs[pair]
+        places = self.places(len(self.pairs))
+        runs = [
+            (Run(self.pairs[pair].source, seed), Run(self.pairs[pair].target, seed))
+            for pair, seed in places
+        ]
+        began = self.keeping.clock()
+        for number, shares in self.keeping.shares(
+            self.model,
+            runs,
+            sampling=self.sampling,
+            steps=self.steps_at,
+            points=self.points,
+            tolerance=self.tolerance,
+            checkpointing=self.checkpointing,
+            cancelled=self.cancelled,
+        ):
+            asked = self.pairs[places[number][0]]
             self.message = f"looking at {asked.source_text} → {asked.target_text}"
-            began = self.keeping.clock()
-            for shares in self.keeping.shares(
-                self.model,
-                Run(asked.source, seed),
-                Run(asked.target, seed),
-                sampling=self.sampling,
-                steps=self.steps_at,
-                points=self.points,
-                tolerance=self.tolerance,
-                checkpointing=self.checkpointing,
-                cancelled=self.cancelled,
-            ):
-                self.found[pair, seed] = shares
-                spent = self.keeping.clock() - began
-                self.costs["attribution"] = share_costs(self.found) | {
-                    "seconds": self.timing["generate_s"] + spent
-                }
-                yield self.event(complete=False)
-            self.timing["generate_s"] += self.keeping.clock() - began
+            self.found[places[number]] = shares
+            spent = self.keeping.clock() - began
+            self.costs["attribution"] = share_costs(self.found) | {"seconds": spent}
+            yield self.event(complete=False)
+        self.timing["generate_s"] = self.keeping.clock() - began
         self.timing["denoiser_rows"] = sum(shares.row_passes for shares in self.found.values())
 
     def event(self, complete: bool) -> Event:

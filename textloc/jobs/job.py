@@ -19,12 +19,12 @@ from PIL import Image
 
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError
-from textloc.jobs.keeping import Keeping
+from textloc.jobs.cluster import environment
+from textloc.jobs.keeping import Asked, Keeping
 from textloc.pictures import reference
 from textloc.prompts import Pair
 from textloc.reading import ocr
 from textloc.reading.ocr import Reading
-from textloc.results import provenance
 from textloc.results.gallery import Gallery
 from textloc.results.identity import request_id
 from textloc.results.result import Result
@@ -176,7 +176,7 @@ class Job(ABC):
         self.timing: dict[str, float] = dict.fromkeys((*seconds, "rows", "denoiser_rows"), 0)
         self.timing["load_s"] = self.load_s
         reader = None if self.engine is None else ocr.describe(self.engine)
-        self.environment = provenance.describe(self.model.device, reader)
+        self.environment = environment(self.model, reader)
 
     # -- what a job says of itself ---------------------------------------------------------
 
@@ -222,11 +222,17 @@ class Job(ABC):
         keys: dict[Run, list[str]] = {}
         for key, run in missing.items():
             keys.setdefault(run, []).append(key)
+        caseless = self.model.spelling is not None
+        assert self.engine is not None
+        asked = Asked(
+            ocr.describe(self.engine), {"capitals": caseless}, lambda run: len(keys.get(run, ()))
+        )
         cost = self.costs.setdefault(what, {"images": 0, "seconds": 0.0, "denoiser_rows": 0})
         for chunk in self.keeping.generate(
             model or self.model,
             list(keys),
             self.sampling,
+            reads=asked,
             lean=self.LEAN,
             max_rows=self.chunk_rows,
             on_step=self.on_step,
@@ -241,8 +247,6 @@ class Job(ABC):
             self.timing["rows"] += len(chunk.images)
             self.timing["denoiser_rows"] += chunk.patching.rows
             began = self.keeping.clock()
-            assert self.engine is not None
-            caseless = self.model.spelling is not None
             found = self.keeping.read(list(new.values()), self.engine, capitals=caseless)
             self.timing["read_s"] += self.keeping.clock() - began
             self.images.update(new)

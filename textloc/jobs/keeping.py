@@ -8,6 +8,9 @@
 3. A *reading* cell is what an engine read in the pictures of a call, named by their pixels; one of
    *shares* is those of a prompt pair and seed.
 4. Where something is found, the seconds that it took then count as if they were spent now.
+5. Of a `cluster.Remote` model calls, their readings, and shares are made by workers, some of them
+   before it is their turn; they are kept when they come. Their seconds count as if they were spent
+   here one after the other.
 
 Nothing is kept of a model that is not identified (`made_by`), or of a run whose control is not
 plain data.
@@ -19,7 +22,8 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import Any
@@ -29,12 +33,14 @@ from PIL import Image
 
 from textloc.checkpoints.loading import Model
 from textloc.errors import Cancelled
+from textloc.jobs.cluster import Remote, Task, Workers
 from textloc.jobs.made_by import made_by, read_by
+from textloc.jobs.worker import Made, Reads
 from textloc.patching import generation
 from textloc.patching.attribution import Shares, StepShares, shares_stream
-from textloc.patching.generation import Call, Chunk
+from textloc.patching.generation import Call, Chunk, Coming
 from textloc.patching.hooks import Patching
-from textloc.patching.inversion import FromPicture
+from textloc.patching.inversion import followed
 from textloc.patching.tokens import Token
 from textloc.reading import ocr
 from textloc.reading.ocr import Box, Reading
@@ -44,7 +50,22 @@ from textloc.runs import Run, Sampling
 
 _MODES = ("1", "L", "LA", "RGB", "RGBA")
 """Pictures that a PNG holds as they are."""
+_AHEAD = 4
+"""Cells a worker that are begun and not taken yet, at most."""
 _READINGS = Shelf("readings", "(readings)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What will be read of the pictures of calls.
+
+    engine: as `ocr.describe` says it. options: of `ocr.read`. times: how often a run's picture is
+    among those that are read together.
+    """
+
+    engine: Mapping[str, str]
+    options: Mapping[str, Any]
+    times: Callable[[Run], int]
 
 
 class _NotPlain(Exception):
@@ -87,74 +108,119 @@ class Keeping:
     seconds: float = field(default=0.0, init=False)
     _cache: Cache | None = field(default_factory=cache.opened, init=False)
     _models: list[tuple[Model, str | None]] = field(default_factory=list, init=False)
+    _read: dict[str, tuple[float, list[Reading]]] = field(default_factory=dict, init=False)
 
     def clock(self) -> float:
         """Seconds since some time, those counted that what was found once took."""
         return time.perf_counter() + self.seconds
 
     def generate(
-        self, model: Model, runs: Sequence[Run], sampling: Sampling, **options: Any
+        self,
+        model: Model,
+        runs: Sequence[Run],
+        sampling: Sampling,
+        *,
+        reads: Asked | None = None,
+        **options: Any,
     ) -> Iterator[Chunk]:
-        """`generation.generate`, of which finished calls are found again."""
+        """`generation.generate`, of which finished calls are found again. reads: what `read` will
+        be asked for of each call, for workers to do at once."""
         keeper = self._keeper(model, runs, sampling, options)
-        return generation.generate(model, runs, sampling, keeper=keeper, **options)
+        if not isinstance(model, Remote):
+            yield from generation.generate(model, runs, sampling, keeper=keeper, **options)
+            return
+        with _Ahead(self, model.workers, options.get("cancelled", lambda: False)) as ahead:
+            maker = _Maker(ahead, keeper, sampling, reads, options.get("share", True))
+            yield from generation.generate(
+                model, runs, sampling, keeper=keeper, maker=maker, **options
+            )
 
     def read(self, pictures: Sequence[Image.Image], engine: str, **options: Any) -> list[Reading]:
         """`ocr.read`, of which readings are found again."""
-        if self._cache is None or not pictures:
+        if not pictures or (self._cache is None and not self._read):
             return ocr.read(pictures, engine, **options)
-        digests = [
-            hashlib.sha256(f"{one.mode} {one.size} ".encode() + one.tobytes()).hexdigest()
-            for one in pictures
-        ]
-        asked = {"engine": ocr.describe(engine), "options": options, "pictures": digests}
-        name = _hash({"kind": "readings", "by": read_by(), **asked})
-        kept = self._cache.get(_READINGS, name, _readings)
+        name = _read_name(pictures, ocr.describe(engine), options)
+        kept = self._read.pop(name, None)
+        if kept is None and self._cache is not None:
+            kept = self._cache.get(_READINGS, name, _readings)
         if kept is not None:
             seconds, found = kept
             self.seconds += seconds
             return found
         began = time.perf_counter()
         found = ocr.read(pictures, engine, **options)
-        self._cache.put(_READINGS, name, _said_of(found, time.perf_counter() - began), {})
+        if self._cache is not None:
+            self._cache.put(_READINGS, name, _said_of(found, time.perf_counter() - began), {})
         return found
+
+    def read_elsewhere(
+        self, pictures: Sequence[Image.Image], asked: Reads, readings: list[Reading], seconds: float
+    ) -> None:
+        """Readings that a worker has made, for `read`."""
+        name = _read_name(pictures, asked.engine, asked.options)
+        self._read[name] = seconds, readings
+        if self._cache is not None:
+            self._cache.put(_READINGS, name, _said_of(readings, seconds), {})
 
     def shares(
         self,
         model: Model,
-        source: Run,
-        target: Run,
+        pairs: Sequence[tuple[Run, Run]],
         *,
         sampling: Sampling,
         cancelled: Callable[[], bool] = lambda: False,
         **options: Any,
-    ) -> Iterator[Shares]:
-        """`attribution.shares_stream`; shares that are found come at once."""
-        by = self._made_by(model)
-        if self._cache is None or by is None:
-            yield from shares_stream(
-                model, source, target, sampling=sampling, cancelled=cancelled, **options
-            )
-            return
-        asked = {"source": source, "target": target, "sampling": sampling, "options": options}
-        shelf, name = _shelf(model), _hash({"kind": "shares", "by": by, **asked})
-        kept = self._cache.get(shelf, name, partial(_shares, source, target))
-        if kept is not None:
-            if cancelled():
-                raise Cancelled("stopped; what was finished before is kept")
-            seconds, found = kept
-            self.seconds += seconds
-            self.found += 1
-            yield found
-            return
-        spent, began, last = 0.0, time.perf_counter(), None
-        for last in shares_stream(
-            model, source, target, sampling=sampling, cancelled=cancelled, **options
-        ):
-            spent = time.perf_counter() - began
-            yield last
-        if last is not None:
-            self._cache.put(shelf, name, *_packed_shares(last, spent))
+    ) -> Iterator[tuple[int, Shares]]:
+        """`attribution.shares_stream` of runs (source, target), each yield with the number of its
+        pair; shares that are found, or that workers make, come at once."""
+        by, shelf = self._made_by(model), _shelf(model)
+        held = self._cache if by is not None else None
+        ahead = _Ahead(self, model.workers, cancelled) if isinstance(model, Remote) else None
+
+        def name(pair: tuple[Run, Run]) -> str:
+            asked = {"source": pair[0], "target": pair[1], "sampling": sampling, "options": options}
+            return _hash({"kind": "shares", "by": by, **asked})
+
+        def keep(pair: tuple[Run, Run], made: tuple[float, Shares]) -> None:
+            if held is not None:
+                held.put(shelf, name(pair), *_packed_shares(*made))
+
+        def begin(pair: tuple[Run, Run], *, first: bool = False) -> None:
+            assert ahead is not None
+            arrived = partial(keep, pair)
+            ahead.begin(pair, "shares", *pair, sampling, options, arrived=arrived, first=first)
+
+        coming = enumerate(pairs)
+        with ahead or nullcontext():
+            for number, pair in enumerate(pairs):
+                if cancelled():
+                    raise Cancelled("stopped; what was finished before is kept")
+                kept = None
+                if held is not None and (ahead is None or pair not in ahead.tasks):
+                    kept = held.get(shelf, name(pair), partial(_shares, *pair))
+                while ahead is not None and ahead.room and (other := next(coming, None)):
+                    if other[0] >= number and not (held and held.holds(shelf, name(other[1]))):
+                        begin(other[1])
+                if kept is not None:
+                    seconds, found = kept
+                    self.seconds += seconds
+                    self.found += 1
+                    yield number, found
+                elif ahead is not None:
+                    if pair not in ahead.tasks:
+                        begin(pair, first=True)
+                    seconds, found = ahead.take(pair)
+                    self.seconds += seconds
+                    yield number, found
+                else:
+                    spent, began, last = 0.0, time.perf_counter(), None
+                    for last in shares_stream(
+                        model, *pair, sampling=sampling, cancelled=cancelled, **options
+                    ):
+                        spent = time.perf_counter() - began
+                        yield number, last
+                    if last is not None:
+                        keep(pair, (spent, last))
 
     # -- whose it is -----------------------------------------------------------------------
 
@@ -163,7 +229,9 @@ class Keeping:
         for known, by in self._models:
             if known is model:
                 return by
-        said = None if self._cache is None else made_by(model)
+        said = None
+        if self._cache is not None:
+            said = model.workers.facts.made_by if isinstance(model, Remote) else made_by(model)
         by = None if said is None else _hash(said)
         self._models.append((model, by))
         return by
@@ -214,12 +282,16 @@ class _Keeper:
         places = [place for place, run in enumerate(batch) if run in wanted]
         return _hash({"kind": "call", **self.decides, "runs": list(batch), "wanted": places})
 
+    def holds(self, batch: Sequence[Run], wanted: Collection[Run]) -> bool:
+        """Whether that call is kept, which may not be whole."""
+        return self.cache.holds(self.shelf, self._name(batch, wanted))
+
     def find(self, batch: Sequence[Run], wanted: Collection[Run]) -> Call | None:
         kept = self.cache.get(self.shelf, self._name(batch, wanted), partial(_call, batch))
         if kept is None:
             return None
         call, corrections = kept
-        for control, values in zip(_followed(batch), corrections, strict=True):
+        for control, values in zip(followed(batch), corrections, strict=True):
             control.corrections[:] = values
         self.keeping.seconds += call.seconds
         return call
@@ -235,7 +307,7 @@ class _Keeper:
             "patching": asdict(call.patching),
             "seconds": call.seconds,
             "decoded": call.decoded,
-            "corrections": [control.corrections for control in _followed(batch)],
+            "corrections": [control.corrections for control in followed(batch)],
         }
         members = {f"{place}.png": _png(image) for place, image in (images or {}).items()}
         self.cache.put(self.shelf, self._name(batch, wanted), said, members)
@@ -250,15 +322,9 @@ def _call(
         images = {batch[place]: _picture(members[f"{place}.png"]) for place in said["images"]}
     call = Call(images, Patching(**said["patching"]), float(said["seconds"]), int(said["decoded"]))
     corrections = said["corrections"]
-    if len(corrections) != len(_followed(batch)):
+    if len(corrections) != len(followed(batch)):
         raise ValueError("it followed other pictures")
     return call, corrections
-
-
-def _followed(batch: Sequence[Run]) -> list[FromPicture]:
-    """The pictures that rows of a call follow, each once; the call notes its corrections there."""
-    controls = [run.control for run in batch if isinstance(run.control, FromPicture)]
-    return list(dict.fromkeys(controls))
 
 
 def _png(picture: Image.Image) -> bytes:
@@ -275,7 +341,132 @@ def _picture(content: bytes) -> Image.Image:
         return plain
 
 
+# -- by workers -----------------------------------------------------------------------------
+
+
+@dataclass
+class _Ahead:
+    """Cells that workers make, some before it is their turn; what is left at the end of the block
+    is forgotten. tasks: those begun and not taken yet."""
+
+    keeping: Keeping
+    workers: Workers
+    cancelled: Callable[[], bool]
+    tasks: dict[Hashable, Task] = field(default_factory=dict)
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+
+    @property
+    def room(self) -> bool:
+        """Whether another cell should be begun, so that no worker waits for one; not where many are
+        done that wait for their turn, and take memory."""
+        return not self.workers.full and len(self.tasks) < _AHEAD * self.workers.count
+
+    def begin(self, key: Hashable, method: str, *arguments: Any, **options: Any) -> None:
+        """Have a cell made (`Workers.begin`)."""
+        self.tasks[key] = self.workers.begin(method, *arguments, **options)
+
+    def take(self, key: Hashable) -> Any:
+        """What a cell came to. The time that passes meanwhile does not count: what the worker took
+        does."""
+        began = time.perf_counter()
+        found = self.workers.wait(self.tasks[key], self.cancelled)
+        self.keeping.seconds -= time.perf_counter() - began
+        del self.tasks[key]
+        return found
+
+    def forget(self) -> None:
+        """Leave out what has not begun yet."""
+        self.workers.forget(list(self.tasks.values()))
+        self.tasks.clear()
+
+
+@dataclass
+class _Maker:
+    """A `generation.Maker`."""
+
+    ahead: _Ahead
+    keeper: _Keeper | None
+    sampling: Sampling
+    asked: Asked | None
+    share: bool
+
+    def fits(self, rows: int) -> bool:
+        return self.ahead.workers.fits(rows, self.sampling)
+
+    def begin(self, calls: Iterator[Coming]) -> None:
+        while self.ahead.room and (call := next(calls, None)) is not None:
+            there = self.keeper is not None and self.keeper.holds(call.batch, call.wanted)
+            if not there and not self.begun(call.batch):
+                self._begin(call)
+
+    def begun(self, batch: tuple[Run, ...]) -> bool:
+        return batch in self.ahead.tasks
+
+    def call(self, batch: tuple[Run, ...], wanted: frozenset[Run], decoded: int) -> Call:
+        if not self.begun(batch):
+            self._begin(Coming(batch, wanted, wanted), decoded, first=True)
+        made: Made = self.ahead.take(batch)
+        self.ahead.keeping.seconds += made.seconds
+        if made.images is None:
+            self.ahead.forget()  # what comes then is cut anew
+        return _taken(batch, made)
+
+    def _begin(self, call: Coming, decoded: int | None = None, first: bool = False) -> None:
+        places = [place for place, run in enumerate(call.batch) if run in call.wanted]
+        reads = None
+        if self.asked is not None:
+            times = self.asked.times
+            again = [
+                n for n in places if call.batch[n] in call.new for _ in range(times(call.batch[n]))
+            ]
+            if again:
+                reads = Reads(self.asked.engine, self.asked.options, tuple(again))
+        most = len(call.batch) if decoded is None else decoded
+        self.ahead.begin(
+            call.batch,
+            "call",
+            *(call.batch, places, self.sampling, most, self.share, reads),
+            arrived=partial(self._arrived, call, reads),
+            first=first,
+        )
+
+    def _arrived(self, asked: Coming, reads: Reads | None, made: Made) -> None:
+        if made.images is None:
+            return
+        if self.keeper is not None:
+            self.keeper.keep(asked.batch, asked.wanted, _taken(asked.batch, made))
+        if made.readings is not None and reads is not None:
+            pictures = [made.images[place] for place in reads.places]
+            self.ahead.keeping.read_elsewhere(pictures, reads, made.readings, made.read_s)
+
+
+def _taken(batch: Sequence[Run], made: Made) -> Call:
+    """A call that a worker has made; notes the corrections of the pictures that it followed."""
+    for control, values in zip(followed(batch), made.corrections, strict=True):
+        control.corrections[:] = values
+    images = None
+    if made.images is not None:
+        images = {batch[place]: image for place, image in made.images.items()}
+    return Call(images, made.patching, made.seconds, made.decoded)
+
+
 # -- readings and shares ---------------------------------------------------------------------
+
+
+def _read_name(
+    pictures: Sequence[Image.Image], engine: Mapping[str, str], options: Mapping[str, Any]
+) -> str:
+    digests = [
+        hashlib.sha256(f"{one.mode} {one.size} ".encode() + one.tobytes()).hexdigest()
+        for one in pictures
+    ]
+    asked = {"engine": engine, "options": options, "pictures": digests}
+    return _hash({"kind": "readings", "by": read_by(), **asked})
 
 
 def _said_of(readings: Sequence[Reading], seconds: float) -> dict[str, Any]:
@@ -301,7 +492,7 @@ def _readings(said: Mapping[str, Any], _members: object) -> tuple[float, list[Re
     return float(said["seconds"]), found
 
 
-def _packed_shares(shares: Shares, seconds: float) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _packed_shares(seconds: float, shares: Shares) -> tuple[dict[str, Any], dict[str, bytes]]:
     members, steps = {}, []
     for number, step in enumerate(shares.steps):
         for layer, values in enumerate(step.layers):

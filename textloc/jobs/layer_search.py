@@ -92,31 +92,27 @@ class SearchByShares(Sweep):
 
     def _look(self, pairs: Sequence[int]) -> Iterator[Event]:
         """The shares of these pairs; an event after each step of each."""
-        seconds = 0.0
-        for pair in pairs:
-            for seed in self.seeds:
-                began = self.keeping.clock()
-                source, target = (Run(p, seed) for p in self._prompts(pair))
-                for shares in self.keeping.shares(
-                    self.model,
-                    source,
-                    target,
-                    sampling=self.sampling,
-                    steps=self.steps_at,
-                    points=POINTS,
-                    cancelled=self.cancelled,
-                ):
-                    self.found[pair, seed] = shares
-                    spent = seconds + self.keeping.clock() - began
-                    self.costs["attribution"] = share_costs(self.found) | {"seconds": spent}
-                    yield self.event(complete=False)
-                seconds += self.keeping.clock() - began
+        places = [(pair, seed) for pair in pairs for seed in self.seeds]
+        runs = [
+            (Run(self.pairs[pair].source, seed), Run(self.pairs[pair].target, seed))
+            for pair, seed in places
+        ]
+        began = self.keeping.clock()
+        for number, shares in self.keeping.shares(
+            self.model,
+            runs,
+            sampling=self.sampling,
+            steps=self.steps_at,
+            points=POINTS,
+            cancelled=self.cancelled,
+        ):
+            self.found[places[number]] = shares
+            spent = self.keeping.clock() - began
+            self.costs["attribution"] = share_costs(self.found) | {"seconds": spent}
+            yield self.event(complete=False)
         self.timing["denoiser_rows"] += share_costs(self.found)["denoiser_rows"]
         mean = np.mean([shares.by_layer for shares in self.found.values()], axis=0)
         self.order = tuple(sorted(self.layers, key=lambda layer: -float(mean[layer])))
-
-    def _prompts(self, pair: int) -> tuple[str, str]:
-        return self.pairs[pair].source, self.pairs[pair].target
 
     # -- the set ---------------------------------------------------------------------------
 

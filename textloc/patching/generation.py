@@ -10,6 +10,8 @@
 5. A `Keeper` may hold finished calls. What a row comes to depends a little on the rows beside it
    (the last bits of sums), so a call is kept and found as a whole, and the rows of a call are
    chosen as they were before: what is found is what the call would give.
+6. A `Maker` may make the calls in other places, several at once; they are yielded in their order
+   all the same.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
@@ -78,6 +80,31 @@ class Keeper(Protocol):
         """Keep what a call came to."""
 
 
+class Coming(NamedTuple):
+    """A call that will be asked for. new: the wanted pictures that no call before it gives."""
+
+    batch: tuple[Run, ...]
+    wanted: frozenset[Run]
+    new: frozenset[Run]
+
+
+class Maker(Protocol):
+    """Makes the calls of one `generate` in other places, and keeps those that are finished."""
+
+    def fits(self, rows: int) -> bool:
+        """Whether a call of so many rows could fit there (`memory.may_fit`)."""
+
+    def begin(self, calls: Iterator[Coming]) -> None:
+        """Begin calls that are not kept, in their order, and take no more of them than there is
+        room for."""
+
+    def begun(self, batch: tuple[Run, ...]) -> bool:
+        """Whether that call was begun, and was not asked for yet."""
+
+    def call(self, batch: tuple[Run, ...], wanted: frozenset[Run], decoded: int) -> Call:
+        """What that call came to. decoded: rows that are decoded at once at most."""
+
+
 def support(run: Run, lean: bool = False) -> tuple[Run, ...]:
     """The rows a run needs beside it: those that its controls and its donors' follow, the donors
     and, unless `lean`, a patched run's unpatched self."""
@@ -119,6 +146,7 @@ def generate(
     on_step: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     keeper: Keeper | None = None,
+    maker: Maker | None = None,
 ) -> Iterator[Chunk]:
     """Generate every run; support rows that come along are yielded too, each run once.
 
@@ -134,6 +162,7 @@ def generate(
             may make more steps than were asked for (KDPM2).
         cancelled: asked before each step; True stops the job.
         keeper: holds calls that were made before, which are yielded and not made again.
+        maker: makes the calls somewhere else; `on_step` is not called for them.
 
     Yields:
         Finished calls. The first may hold fewer or more images than `max_rows` asks.
@@ -160,54 +189,96 @@ def generate(
         left = [run for run in every if run not in done and (run in asked or not lean)]
         return chunks(left, rows, lean)
 
+    def wanted_of(batch: tuple[Run, ...]) -> frozenset[Run]:
+        return frozenset(asked.intersection(batch) if lean else batch)
+
+    def coming() -> Iterator[Coming]:
+        """The calls that are left, if none of them runs out of memory."""
+        given = set[Run]()
+        for batch in list(waiting):
+            wanted = wanted_of(batch)
+            if new := wanted - given - done:
+                yield Coming(batch, wanted, new)
+                given |= wanted
+
     budget = measured() if keeper is None else keeper.rows(measured)
-    decoded = [budget]
+    decoded = budget
     waiting = chunks(runs, budget, lean)
     for batch in waiting:  # raises now what a later call would raise
         model.family.arguments(model.pipe, batch, sampling)
     done: set[Run] = set()
+    ahead = coming()
     while waiting:
         batch = waiting[0]
         if cancelled():
             raise Cancelled("stopped; what was finished before is kept")
-        wanted = asked.intersection(batch) if lean else set(batch)
+        wanted = wanted_of(batch)
         if wanted <= done:
             del waiting[0]
             continue
-        call = None if keeper is None else keeper.find(batch, wanted)
+        begun = maker is not None and maker.begun(batch)
+        call = None if keeper is None or begun else keeper.find(batch, wanted)
         kept = call is not None
-        if call is None and keeper is not None and not may_fit(model, len(batch), sampling):
-            smaller = again(measured())  # there was more memory when the rows were chosen
-            if smaller[0] != batch:
-                waiting = smaller
-                continue
+        if call is None and keeper is not None and not begun:
+            rows = len(batch)
+            if not (may_fit(model, rows, sampling) if maker is None else maker.fits(rows)):
+                smaller = again(measured())  # there was more memory when the rows were chosen
+                if smaller[0] != batch:
+                    waiting, ahead = smaller, coming()
+                    continue
+        if maker is not None:
+            maker.begin(ahead)
         if call is None:
-            began = time.perf_counter()
-            try:
-                images, state = _call(
-                    model, batch, wanted, sampling, share, on_step, cancelled, decoded
-                )
-                call = Call(images, state, time.perf_counter() - began, decoded[0])
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(again(max(1, len(batch) // 2))[0]) >= len(batch):
-                    said = _too_much(model, f"{len(batch)} rows do not")
-                    raise OutOfMemoryError(said) from error
-                call = Call(None, Patching(), time.perf_counter() - began, decoded[0])
-            if keeper is not None:
+            if maker is None:
+                call = make(model, batch, wanted, sampling, decoded, share, on_step, cancelled)
+            else:
+                call = maker.call(batch, wanted, decoded)
+            if call.images is None and len(again(max(1, len(batch) // 2))[0]) >= len(batch):
+                raise OutOfMemoryError(_too_much(model, f"{len(batch)} rows do not"))
+            if keeper is not None and (maker is None or call.images is None):
                 keeper.keep(batch, wanted, call)
-        if call.images is None:  # the error held on to what the call had made
+        if call.images is None:
             budget = max(1, len(batch) // 2)
-            waiting = again(budget)
+            waiting, ahead = again(budget), coming()
             model.rows_known[call_size(sampling)] = budget
-            free_cache(model.device)
             continue
         del waiting[0]
-        decoded[0] = min(decoded[0], call.decoded)
+        decoded = min(decoded, call.decoded)
         new = {run: image for run, image in call.images.items() if run not in done}
         done.update(new)
         yield Chunk(new, call.seconds, call.patching, kept)
+
+
+def make(
+    model: Model,
+    batch: Sequence[Run],
+    wanted: Collection[Run],
+    sampling: Sampling,
+    decoded: int,
+    share: bool = True,
+    on_step: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Call:
+    """Make one pipeline call, and free the memory of one that ran out of it.
+
+    Args:
+        batch: its rows, support rows among them. wanted: those that become pictures. decoded: rows
+            that are decoded at once at most. sampling, share, on_step, cancelled: as `generate`.
+
+    Raises:
+        Cancelled, LayerError, CheckpointError, PromptError, as `generate`; OutOfMemoryError: not
+        even one picture can be decoded, or enlarged.
+    """
+    began, most = time.perf_counter(), [decoded]
+    images, state = None, Patching()
+    try:
+        images, state = _call(model, batch, wanted, sampling, share, on_step, cancelled, most)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    if images is None:  # the error held on to what the call had made
+        free_cache(model.device)
+    return Call(images, state, time.perf_counter() - began, most[0])
 
 
 def _check_prompts(model: Model, run: Run, sampling: Sampling) -> None:

@@ -97,6 +97,12 @@ class FromPicture:
             yield
 
 
+def followed(batch: Sequence[Run]) -> list[FromPicture]:
+    """The pictures that rows of a call follow, each once; the call notes its corrections there."""
+    controls = [run.control for run in batch if isinstance(run.control, FromPicture)]
+    return list(dict.fromkeys(controls))
+
+
 def _share(differences: Tensor, clean: Tensor) -> Tensor:
     """Shares in [0, 1] of the correction for rows that differ so from the source's, (N, C, h, w) or
     packed (N, L, C); `clean` (C, h, w) or (L, C) are the picture's latents."""

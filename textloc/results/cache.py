@@ -164,6 +164,10 @@ class Cache:
             os.utime(path)  # used now
         return found
 
+    def holds(self, shelf: Shelf, name: str) -> bool:
+        """Whether an entry is there, which may not be whole."""
+        return self._path(shelf, name).exists()
+
     def put(self, shelf: Shelf, name: str, said: Any, members: Mapping[str, bytes]) -> None:
         """Keep an entry; where that cannot be, say so once and go on."""
         content = _packed(name, said, members)
