@@ -126,7 +126,7 @@ def _processor(model: Model) -> None:
         lambda model: model.pipe.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4),
         lambda model: model.pipe.to(torch.float64),
         lambda model: setattr(model, "digest", "sha256:other"),
-        lambda model: torch.set_num_threads(2),
+        lambda model: torch.set_num_threads(torch.get_num_threads() + 1),
         lambda model: setattr(model.denoiser.conv_in, "padding_mode", "circular"),
     ],
     ids=["scheduler", "processor", "freeu", "dtype", "digest", "threads", "attribute"],
