@@ -426,7 +426,7 @@ class Workers:
                 task.done = True
                 task.error = ClusterError(
                     f"{TRIES} workers were lost in the same cell ({why}); give them more memory, "
-                    "or see the logs of Ray (/tmp/ray/session_latest/logs) on their machines"
+                    "or see the logs of Ray on their machines (`ray logs`)"
                 )
             else:
                 self._waiting.appendleft(task)
