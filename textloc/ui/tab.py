@@ -4,8 +4,9 @@ Every handler of one visitor shares a `Session`; a run that is going on changes 
 pick made meanwhile holds.
 """
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -31,8 +32,15 @@ QUIET: dict[str, Any] = {
 """Options of a listener that is no part of the API and waits for nothing."""
 
 LOOKING: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
-"""The same of one that shows what is picked: the last pick counts, also one that is made while an
-earlier one is on its way, which Gradio otherwise drops."""
+"""The same of one that shows what fields hold: the last value counts, also one that is given while
+an earlier one is on its way, which Gradio otherwise drops."""
+
+CLICKING: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
+"""The same of one that shows what is clicked (`Tab.clicked`). Every click is sent: asked for the
+last one alone, Gradio sends the first one again."""
+
+_SHOWING = threading.Lock()
+"""Clicks are shown one after the other; it takes some milliseconds."""
 
 _USED = (gr.Dropdown, gr.Slider)
 """What one may just be using: told again, it would take its value back."""
@@ -350,6 +358,22 @@ class Tab(ABC):
             ),
             estimate,
         ]
+
+    def clicked(
+        self, session: Session, event: gr.EventData, look: Callable[[Any], list[Any]], count: int
+    ) -> list[Any]:
+        """What `look` shows of what was clicked; `count` skips where a later click was shown.
+
+        Quick clicks may arrive in any order; `turn` of the event counts the milliseconds of the
+        page.
+        """
+        with _SHOWING:
+            turn = event._data.get("turn")
+            if isinstance(turn, int | float):
+                if turn < session.turn:
+                    return skips(count)
+                session.turn = turn
+            return look(event._data.get("custom"))
 
     # -- running ---------------------------------------------------------------------------
 

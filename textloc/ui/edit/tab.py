@@ -18,7 +18,7 @@ from textloc.ui.edit import order, picks, replay
 from textloc.ui.figure import figure, picking
 from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
-from textloc.ui.tab import BARE, LOOKING, QUIET, Tab, model_of, places, skips
+from textloc.ui.tab import BARE, CLICKING, LOOKING, QUIET, Tab, model_of, places, skips
 
 _ABOUT = """<p>The edit is generated from the source prompt and its noise, as the source picture is;
 only the text that the few <em>localized</em> layers read is that of the target prompt. So the words
@@ -169,7 +169,7 @@ class EditTab(Tab):
         looked = [self.pick, self.strip, self.from_step, self.curve, self.table, self.panel]
         looked += [self.slider_card, self.slider]
         looks = [
-            component.pick(self.look_clicked, session, looked, **LOOKING)
+            component.pick(self.look_clicked, session, looked, **CLICKING)
             for component in (self.strip, self.curve, self.table)
         ]
         looks.append(self.pick.input(self.look, [session, self.pick], looked, **LOOKING))
@@ -302,10 +302,12 @@ class EditTab(Tab):
 
     def look_clicked(self, session: Session, event: gr.EventData) -> list[Any]:
         """A click in the figure, in the strip or in the table."""
-        if session.view is None:
-            return skips(8)
-        pick = picks.pick_of_click(session.view.document, event._data.get("custom"))
-        return self.look(session, pick) if pick else skips(8)
+
+        def look(custom: Any) -> list[Any]:
+            pick = picks.pick_of_click(session.view.document, custom) if session.view else None
+            return self.look(session, pick) if pick else skips(8)
+
+        return self.clicked(session, event, look, 8)
 
     def look_from(self, session: Session, start: float) -> list[Any]:
         """The tried start step next to that of the slider."""

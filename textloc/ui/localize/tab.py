@@ -18,7 +18,7 @@ from textloc.ui.figure import figure, picking, walking
 from textloc.ui.localize import cells, order, picks, replay
 from textloc.ui.session import Session
 from textloc.ui.stored import View
-from textloc.ui.tab import BARE, DEVICE, LOOKING, QUIET, Tab, model_of, places, skips
+from textloc.ui.tab import BARE, CLICKING, DEVICE, LOOKING, QUIET, Tab, model_of, places, skips
 
 _ABOUT = """<p>A text-to-image model reads its prompt in its <em>text layers</em>. Each bar shows
 what happens when <b>one</b> of them reads the target prompt while all the others go on reading the
@@ -174,11 +174,11 @@ class LocalizeTab(Tab):
         )
         self.by.input(self.look_by, [session, self.by], self.map, **LOOKING)
         looks = [
-            component.pick(self.look_clicked, session, looked, **LOOKING)
+            component.pick(self.look_clicked, session, looked, **CLICKING)
             for component in self._picking
         ]
         cell = [self.pair, self.seed, *looked]
-        looks.append(self.readings.pick(self.look_cell, session, cell, **LOOKING))
+        looks.append(self.readings.pick(self.look_cell, session, cell, **CLICKING))
         looks.append(self.pick.input(self.look, [session, self.pick], looked, **LOOKING))
         place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
@@ -294,10 +294,12 @@ class LocalizeTab(Tab):
 
     def look_clicked(self, session: Session, event: gr.EventData) -> list[Any]:
         """A click in a figure, in the strip or in the table."""
-        if session.view is None:
-            return skips(6)
-        pick = picks.pick_of_click(session.view.document, event._data.get("custom"))
-        return self.look(session, pick) if pick else skips(6)
+
+        def look(custom: Any) -> list[Any]:
+            pick = picks.pick_of_click(session.view.document, custom) if session.view else None
+            return self.look(session, pick) if pick else skips(6)
+
+        return self.clicked(session, event, look, 6)
 
     def look(self, session: Session, pick: str) -> list[Any]:
         """Show another pick."""
@@ -356,7 +358,9 @@ class LocalizeTab(Tab):
 
     def look_cell(self, session: Session, event: gr.EventData) -> list[Any]:
         """A click in the map of all readings."""
-        custom = event._data.get("custom")
+        return self.clicked(session, event, lambda custom: self._cell(session, custom), 8)
+
+    def _cell(self, session: Session, custom: Any) -> list[Any]:
         cell = picks.cell_of_click(session.view.document, custom) if session.view else None
         if session.view is None or cell is None:
             return skips(8)

@@ -75,7 +75,7 @@ const draw = async () => {
     };
     plot.on("plotly_click", ({ points }) => {
       look(points[0]?.customdata);
-      trigger("pick", { custom: points[0]?.customdata });
+      trigger("pick", { custom: points[0]?.customdata, turn: performance.now() });
     });
     plot.on("plotly_hover", ({ points }) => look(points[0]?.customdata));
     plot.on("plotly_unhover", () => look(null));

@@ -12,7 +12,7 @@ const point = () => {
 
 element.addEventListener("click", ({ target }) => {
   const button = target.closest("[data-pick]");
-  if (button) trigger("pick", { custom: button.dataset.pick });
+  if (button) trigger("pick", { custom: button.dataset.pick, turn: performance.now() });
 });
 element.addEventListener("keydown", (event) => {
   const all = buttons();
@@ -21,7 +21,7 @@ element.addEventListener("keydown", (event) => {
   if (at < 0 || to === undefined || !all[to]) return;
   event.preventDefault();
   all[to].focus();
-  trigger("pick", { custom: all[to].dataset.pick });
+  trigger("pick", { custom: all[to].dataset.pick, turn: performance.now() });
 });
 watch(["value", "picked"], point);
 point();

@@ -52,7 +52,7 @@ const walk = async () => {
   }
   still();
   show(hold);
-  trigger("pick", { custom: hold });
+  trigger("pick", { custom: hold, turn: performance.now() });
   said.textContent = document.querySelector("#panel .tl-triplet")?.children[1]?.querySelector("img")?.alt ?? "";
 };
 play.addEventListener("click", () => {
