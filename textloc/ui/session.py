@@ -15,8 +15,9 @@ class Session:
     view: what is shown. pick: what was picked in it; `""` follows the selected or strongest layers.
     pair, seed: whose pictures are shown. job: the run that is wanted or going on. waiting: whether
     it has not begun yet. found: a stored result of what was asked. follow: whether the address bar
-    follows to the link of the result. turn: when the last click was made. receipts: by ID, those of
-    the results that were made here (`own`). visitor: who it is.
+    follows to the link of the result. turn: when the last click was made. quick: whether
+    it came soon after the one before. receipts: by ID, those of the results that were made here
+    (`own`). visitor: who it is.
     """
 
     PICKS: ClassVar[ModuleType]
@@ -31,6 +32,7 @@ class Session:
     found: View | None = None
     follow: bool = False
     turn: float = 0.0
+    quick: bool = False
     receipts: dict[str, str] = field(default_factory=dict)
     visitor: limits.Visitor = field(default_factory=limits.Visitor)
 

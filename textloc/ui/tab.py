@@ -42,6 +42,9 @@ last one alone, Gradio sends the first one again."""
 _SHOWING = threading.Lock()
 """Clicks are shown one after the other; it takes some milliseconds."""
 
+_SOON = 1000
+"""Milliseconds between two clicks within which their answers may cross."""
+
 _USED = (gr.Dropdown, gr.Slider)
 """What one may just be using: told again, it would take its value back."""
 
@@ -266,6 +269,15 @@ class Tab(ABC):
         """The link follows what one looks at."""
         return gr.HTML(place=links.query(session))
 
+    def settled(
+        self, session: Session, look: Callable[[Session, str], list[Any]], count: int
+    ) -> list[Any]:
+        """The link to what was clicked, and after quick clicks what `look` shows once more, else
+        `count` skips: the answers to them may have come in another order."""
+        with _SHOWING:
+            shown = look(session, session.pick) if session.quick else skips(count)
+        return [self.linked(session), *shown]
+
     def open_stored(self, session: Session, result_id: str) -> list[Any]:
         """A result of the list. The one that is shown stays, and the form with it: Gradio's list
         says that it was chosen when one only tabs past it."""
@@ -372,6 +384,7 @@ class Tab(ABC):
             if isinstance(turn, int | float):
                 if turn < session.turn:
                     return skips(count)
+                session.quick = turn - session.turn < _SOON
                 session.turn = turn
             return look(event._data.get("custom"))
 

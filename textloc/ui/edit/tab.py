@@ -168,11 +168,11 @@ class EditTab(Tab):
             )
         looked = [self.pick, self.strip, self.from_step, self.curve, self.table, self.panel]
         looked += [self.slider_card, self.slider]
-        looks = [
-            component.pick(self.look_clicked, session, looked, **CLICKING)
-            for component in (self.strip, self.curve, self.table)
-        ]
-        looks.append(self.pick.input(self.look, [session, self.pick], looked, **LOOKING))
+        for component in (self.strip, self.curve, self.table):
+            component.pick(self.look_clicked, session, looked, **CLICKING).then(
+                self.settle, session, [self.share, *looked], **QUIET
+            )
+        looks = [self.pick.input(self.look, [session, self.pick], looked, **LOOKING)]
         asked = [session, self.from_step]
         looks.append(self.from_step.release(self.look_from, asked, looked, **LOOKING))
         place = [session, self.pair, self.seed]
@@ -308,6 +308,10 @@ class EditTab(Tab):
             return self.look(session, pick) if pick else skips(8)
 
         return self.clicked(session, event, look, 8)
+
+    def settle(self, session: Session) -> list[Any]:
+        """After a click."""
+        return self.settled(session, self.look, 8)
 
     def look_from(self, session: Session, start: float) -> list[Any]:
         """The tried start step next to that of the slider."""

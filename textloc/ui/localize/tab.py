@@ -173,13 +173,15 @@ class LocalizeTab(Tab):
             concurrency_limit=1,
         )
         self.by.input(self.look_by, [session, self.by], self.map, **LOOKING)
-        looks = [
-            component.pick(self.look_clicked, session, looked, **CLICKING)
-            for component in self._picking
-        ]
+        for component in self._picking:
+            component.pick(self.look_clicked, session, looked, **CLICKING).then(
+                self.settle, session, [self.share, *looked], **QUIET
+            )
         cell = [self.pair, self.seed, *looked]
-        looks.append(self.readings.pick(self.look_cell, session, cell, **CLICKING))
-        looks.append(self.pick.input(self.look, [session, self.pick], looked, **LOOKING))
+        self.readings.pick(self.look_cell, session, cell, **CLICKING).then(
+            self.settle_cell, session, [self.share, *cell], **QUIET
+        )
+        looks = [self.pick.input(self.look, [session, self.pick], looked, **LOOKING)]
         place = [session, self.pair, self.seed]
         for component in (self.pair, self.seed):
             looks.append(component.input(self.look_elsewhere, place, looked, **LOOKING))
@@ -316,6 +318,10 @@ class LocalizeTab(Tab):
             gr.skip(),
         ]
 
+    def settle(self, session: Session) -> list[Any]:
+        """After a click."""
+        return self.settled(session, self.look, 6)
+
     def look_by(self, session: LocalizeSession, by: str) -> Any:
         """The map of shares by something else."""
         session.by = by if by in {name for _, name in cells.MAPS} else "step"
@@ -365,6 +371,16 @@ class LocalizeTab(Tab):
         if session.view is None or cell is None:
             return skips(8)
         pick, session.pair, session.seed = cell
+        return self._place(session, pick)
+
+    def settle_cell(self, session: Session) -> list[Any]:
+        """After a click in that map."""
+        return self.settled(session, self._place, 8)
+
+    def _place(self, session: Session, pick: str) -> list[Any]:
+        """All of a pick, pair and seed."""
+        if session.view is None:
+            return skips(8)
         shown = self.look(session, pick)
         shown[5] = gr.HTML(value=replay.looks(session.view, session.pair, session.seed))
         shown[2] = gr.HTML(
