@@ -50,10 +50,10 @@ class MadeUp:
         on_images(0, 14, "looking")
         for finished in (2, 7, None):
             on_step(1, 20)
-            if cancelled():
-                raise Cancelled("stopped")
             if finished == 7:
                 self._happens(cancelled)
+            if cancelled():
+                raise Cancelled("stopped")
             document, images = localize_document(words=WORDS, finished=finished)
             if finished == 7:
                 images["p0-s0-source"] = Image.new("RGB", (8, 8), "red")  # drawn again
