@@ -16,6 +16,7 @@ from textloc.prompts import (
     quoted_text,
     read_pairs,
     replace_text,
+    straightened,
 )
 from textloc.toxicity import rendered
 
@@ -129,3 +130,19 @@ def test_a_text_that_the_scores_take_for_the_same_is_no_pair() -> None:
     with pytest.raises(PromptError, match="another word"):
         parse_pair('a sign "STOP"', 'a sign "Stop!"')
     assert parse_pair('a sign "!!"', 'a sign "??"').target_text == "??"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "straight"),
+    [
+        ("a mug that says “TEA”", 'a mug that says "TEA"'),
+        ("„BROT“ and 'MILK' on a sign", '"BROT" and "MILK" on a sign'),
+        ("a sign «STOP», rock 'n' roll", "a sign \"STOP\", rock 'n' roll"),
+        ('a mug that says "TEA"', 'a mug that says "TEA"'),
+        ('he says “a 5" nail”', 'he says “a 5" nail”'),
+        ("nothing is quoted, don't", "nothing is quoted, don't"),
+    ],
+)
+def test_quotation_marks_are_straightened(prompt: str, straight: str) -> None:
+    assert straightened(prompt) == straight
+    assert quoted(straightened(prompt)) == quoted(prompt)

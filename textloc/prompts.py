@@ -73,6 +73,17 @@ def quotations(prompt: str) -> list[Quotation]:
     return found
 
 
+def straightened(prompt: str) -> str:
+    """The prompt with straight double quotation marks around its quoted texts, whatever stood
+    there; a text that holds such a mark stays as it is."""
+    for quotation in reversed(quotations(prompt)):
+        start, stop = quotation.inner
+        if '"' not in prompt[start:stop]:
+            before, after = prompt[: quotation.start], prompt[quotation.stop :]
+            prompt = f'{before}"{prompt[start:stop]}"{after}'
+    return prompt
+
+
 def _opens(prompt: str, place: int) -> bool:
     """Whether a mark can open a quotation."""
     mark, before, after = _around(prompt, place)

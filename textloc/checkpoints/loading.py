@@ -28,7 +28,7 @@ from textloc.checkpoints.spelling import read as read_spelling
 from textloc.errors import CheckpointError, PromptError
 from textloc.layers import TextLayer
 from textloc.paths import CHECKPOINTS
-from textloc.prompts import quoted
+from textloc.prompts import quoted, straightened
 from textloc.runs import Run, Sampling
 
 if TYPE_CHECKING:
@@ -176,6 +176,11 @@ class Model:
         for text in quoted(prompt):
             if (why := self.spelling.misspelt(text)) is not None:
                 raise PromptError(f"{self.name} {why}")
+
+    def taken(self, prompt: str) -> str:
+        """The prompt as the checkpoint is given it: one that was taught to spell was taught so
+        with straight double quotation marks, and draws nothing legible of others."""
+        return prompt if self.spelling is None else straightened(prompt)
 
     def advice(self, prompt: str) -> str | None:
         """What is to be said of a prompt before it is run (`spelling.advice`), or None."""

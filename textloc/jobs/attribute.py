@@ -23,7 +23,7 @@ from PIL import Image
 from textloc.checkpoints import drawing, loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
-from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
+from textloc.jobs.job import Event, Job, asked_sampling, check_asked, checked
 from textloc.layers import TextLayer
 from textloc.patching.attribution import (
     GAP,
@@ -126,7 +126,7 @@ def attribute_stream(
         raise LayerError("give at least one point at a step, such as 8")
     if not 0 < tolerance < 1:
         raise LayerError(f"the tolerance {tolerance} is outside (0, 1); 0.05 is usual")
-    check_prompts(loaded, pairs, sampling)
+    pairs = checked(loaded, pairs, sampling)
     return _Attribute(
         model=loaded,
         sampling=sampling,

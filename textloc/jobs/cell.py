@@ -13,7 +13,7 @@ from typing import Any
 
 from textloc.checkpoints import loading
 from textloc.checkpoints.loading import Model
-from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
+from textloc.jobs.job import Event, Job, asked_sampling, check_asked, checked
 from textloc.layers import check_layers
 from textloc.prompts import Pair
 from textloc.runs import Patch, Run
@@ -62,7 +62,7 @@ def cell_stream(
     loaded = loading.load(model)
     sampling = asked_sampling(loaded, steps, guidance)
     check_layers([cell.layer], len(loaded.layers))
-    check_prompts(loaded, [pair], sampling)
+    (pair,) = checked(loaded, [pair], sampling)
     return _Cell(
         model=loaded,
         sampling=sampling,

@@ -33,7 +33,7 @@ from textloc.jobs.job import (
     asked_sampling,
     check_asked,
     check_methods,
-    check_prompts,
+    checked,
 )
 from textloc.layers import check_layers
 from textloc.patching import inversion
@@ -107,7 +107,7 @@ def edit_stream(
     check_layers(chosen, len(loaded.layers))
     if not chosen:
         raise LayerError("give at least one layer to patch")
-    check_prompts(loaded, pairs, sampling)
+    pairs = checked(loaded, pairs, sampling)
     if pictures:
         check_steps(loaded.pipe.scheduler, sampling.steps)
     own = tuple(fit(picture, sampling) for picture in pictures or ())

@@ -127,15 +127,21 @@ def asked_sampling(
     return sampling
 
 
-def check_prompts(model: Model, pairs: Sequence[Pair], sampling: Sampling) -> None:
-    """Check every prompt of the pairs (`Model.check_prompt`).
+def checked(model: Model, pairs: Sequence[Pair], sampling: Sampling) -> list[Pair]:
+    """The pairs as the checkpoint is given them (`Model.taken`), every prompt checked
+    (`Model.check_prompt`).
 
     Raises:
         PromptError: one is too long for the checkpoint, or it cannot spell it.
     """
-    for pair in pairs:
+    taken = [
+        replace(pair, source=model.taken(pair.source), target=model.taken(pair.target))
+        for pair in pairs
+    ]
+    for pair in taken:
         model.check_prompt(pair.source, sampling)
         model.check_prompt(pair.target, sampling)
+    return taken
 
 
 @dataclass(kw_only=True)

@@ -34,7 +34,7 @@ from textloc.checkpoints import drawing, loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, NoWayError, PromptError
 from textloc.jobs import growing
-from textloc.jobs.job import Event, Job, asked_sampling, check_asked, check_prompts
+from textloc.jobs.job import Event, Job, asked_sampling, check_asked, checked
 from textloc.jobs.readings import Readings, Set
 from textloc.layers import check_layers
 from textloc.prompts import Pair
@@ -119,7 +119,7 @@ def localize_stream(
     if not chosen:
         raise LayerError("give at least one layer to try, or leave the layers out to try all")
     check_layers(alone, len(loaded.layers))
-    check_prompts(loaded, pairs, sampling)
+    pairs = checked(loaded, pairs, sampling)
     asked: dict[str, Any] = {
         "model": loaded,
         "sampling": sampling,

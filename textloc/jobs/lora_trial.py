@@ -57,7 +57,7 @@ def trial_stream(
     if not asked:
         raise PromptError('give at least one prompt, such as: a red sign that says "2048"')
     check_seeds(seeds)
-    texts = {prompt: quoted_text(prompt) for prompt in asked}
+    texts = [quoted_text(prompt) for prompt in asked]
     began = time.perf_counter()
     loaded = loading.load(model)
     sampling = asked_sampling(loaded, steps, guidance)
@@ -72,7 +72,7 @@ def trial_stream(
         cancelled=cancelled,
         lora=lora,
         scale=scale,
-        texts=texts,
+        texts=dict(zip(map(loaded.taken, asked), texts, strict=True)),
     ).run()
 
 

@@ -164,6 +164,7 @@ def suppress_stream(
     toxicity.find("", **detect)  # what cannot be asked for is told of before anything is loaded
     began = time.perf_counter()
     loaded = loading.load(model)
+    prompts = [loaded.taken(prompt) for prompt in prompts]
     asked = look(prompts, replacements, quoted=loaded.family.QUOTED, **detect)
     check_layers(layers, len(loaded.layers))
     sampling = asked_sampling(loaded, steps, guidance, start_step)
