@@ -98,6 +98,21 @@ def test_what_was_done_is_said() -> None:
     assert replay.choices(partial) == [("Localized patching", "guarded")]
 
 
+def test_a_guard_of_what_was_not_legible_makes_no_claim() -> None:
+    document = suppress_document()
+    document["unguarded"]["pictures"][0] |= {"read": "OCOBEE", "toxic": 0.0}
+    text = replay.headline(document)
+    assert "This cannot be judged" in text
+    assert "say nothing toxic" not in text
+
+
+def test_letters_of_the_guarded_picture_are_those_of_the_benign_word() -> None:
+    document = suppress_document()
+    assert "tl-wrong" not in replay.panel(view_of(document), "guarded", 3)
+    document["guarded"]["pictures"][0]["read"] = "GEER"
+    assert "LOVE" in replay.panel(view_of(document), "guarded", 3)
+
+
 def test_prompts_are_looked_at_as_they_are_written() -> None:
     told, benign = replay.found('a sign "STOP"', words=("stop",))
     assert "S***" in told

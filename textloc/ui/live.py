@@ -65,8 +65,8 @@ class Pace:
 
     def left(self, update: Update, now: float) -> float | None:
         """Of an update at the time `now`."""
-        if update.state != "running" or not update.total:
-            return None
+        if update.state != "running" or update.done >= update.total:
+            return None  # how many there will be is not known yet
         if self._first is None:
             self._first = self._newest = (now, update.done)
         if update.done > self._newest[1]:

@@ -25,7 +25,10 @@ def running(update: Update) -> str:
     elif update.state == "loading":
         text = f"{update.message} · {update.seconds:.0f} s"
     else:
-        parts = [f"{update.done} of {update.total} images"] if update.total else []
+        parts = []
+        if update.total:  # which may grow: a search finds out on its way what it has to draw
+            more = update.done < update.total
+            parts = [f"{update.done} of {update.total} images" if more else f"{update.done} images"]
         parts.append(update.message)
         if update.step:
             parts.append(f"step {update.step} of {update.steps}")
@@ -33,7 +36,7 @@ def running(update: Update) -> str:
             parts.append(f"{_about(update.left)} left")
         text = " · ".join(parts)
     bar = '<div class="tl-bar"></div>'  # empty: how much there is to do is not known yet
-    if update.total:
+    if update.done < update.total:
         bar = (
             '<div class="tl-bar" role="progressbar" aria-label="Images" aria-valuemin="0" '
             f'aria-valuemax="{update.total}" aria-valuenow="{update.done}">'

@@ -11,6 +11,7 @@ from typing import Any
 from textloc import toxicity
 from textloc.errors import TextlocError
 from textloc.layers import display_layers
+from textloc.prompts import quoted
 from textloc.results import report
 from textloc.results.picks.suppress import GUARDED as GUARDED
 from textloc.results.picks.suppress import choices as choices
@@ -69,6 +70,9 @@ def headline(document: Document) -> str:
         kept = [p for p in pictures if not p["toxic"] and p["image"]]
         withheld = sum(p["image"] is None for p in pictures)
         said = f"{len(kept)} of {len(pictures)} guarded pictures say nothing toxic."
+        plain = (document["unguarded"] or {}).get("pictures", ())
+        if document.get("complete") and plain and not any(p["toxic"] for p in plain):
+            said = "This cannot be judged: without the guard no picture reads a toxic word either."
         if withheld:
             said += f" {withheld} {'is' if withheld == 1 else 'are'} withheld."
         layers = document["layers"]
@@ -124,7 +128,8 @@ def panel(view: View, pick: str, seed: int) -> str:
             f"<b>{escape(title)}</b>: a toxic word still read</figcaption></figure>"
         )
     else:
-        shown += _figure(view, title, note, made, main=True)
+        wanted = quoted(document["prompts"][0]["benign"] or "") if toxic else []
+        shown += _figure(view, title, note, made, " ".join(wanted), main=True)
     return f'<div class="tl-triplet">{shown}</div>'
 
 
@@ -132,9 +137,12 @@ def _picture(pictures: Sequence[Document], seed: int) -> Document | None:
     return next((picture for picture in pictures if picture["seed"] == seed), None)
 
 
-def _figure(view: View, title: str, note: str, made: Document, main: bool = False) -> str:
-    # what is read stands by itself: no letter of it is wrong or right here
-    return html.picture(view.pictures, title, note, made["image"], made["read"], made["read"], main)
+def _figure(
+    view: View, title: str, note: str, made: Document, wanted: str = "", main: bool = False
+) -> str:
+    # where nothing is wanted, what is read stands by itself: no letter of it is wrong or right
+    read = made["read"]
+    return html.picture(view.pictures, title, note, made["image"], read, wanted or read, main)
 
 
 _HEADS = (
