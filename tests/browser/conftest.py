@@ -30,7 +30,7 @@ def served(results: Path, ids: dict[str, str]) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="package")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page with made-up runs, and a folder of results of its own."""
     folder = tmp_path_factory.mktemp("live")
     fill(folder / "results")
@@ -38,6 +38,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     page.wait()
     yield page
     page.stop()
+
+
+@pytest.fixture
+def live(made_up: Served) -> Iterator[Served]:
+    """The page with made-up runs. What a test leaves waiting ends: it would hold the device."""
+    yield made_up
+    made_up.let(99)
 
 
 @pytest.fixture(scope="package")

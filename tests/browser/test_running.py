@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.browser.serving import MARKS, Served, ask, expect, fill_setting
+from tests.browser.serving import MARKS, Served, ask, expect, fill_setting, write
 from textloc.paths import CHECKPOINTS
 from textloc.results import store
 
@@ -105,6 +105,71 @@ def test_a_run_grows_and_leaves_a_link(live: Served, visit: Any) -> None:
     again = visit(link)
     expect(again.locator("#headline")).to_contain_text("HELD")
     expect(again.locator("#notice [role=alert]")).to_have_count(0)
+
+
+def test_a_page_that_is_loaded_again_finds_its_run(live: Served, visit: Any) -> None:
+    live.let(2)
+    page = visit(live.address)
+    shown = page.url
+    ask(page, "HELD")
+    expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
+    expect(page).to_have_url(re.compile(r"\?run=[\w-]{16}$"))
+    expect(page.locator("#share [data-copy]")).to_be_disabled()  # the earlier result's link
+    address = page.url
+    page.reload()
+    expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
+    expect(page.locator("#target textarea")).to_have_value("HELD")
+    expect(page.locator("#run")).to_be_disabled()
+    expect(page.locator("#stop")).to_be_enabled()
+    other = visit(live.address)  # another page is not told of it
+    expect(other.locator("#target textarea")).to_have_value('a red sign that says "LOVE"')
+    page.get_by_role("tab", name="Gallery").click()
+    expect(page).to_have_url(re.compile("tab=gallery"))
+    page.get_by_role("tab", name="Localize").click()
+    expect(page).to_have_url(address)
+    live.let(5)
+    expect(page.locator("#progress")).to_contain_text("Done: 14 images")
+    expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
+    link = page.url
+    page.goto(address)
+    expect(page).to_have_url(link)
+    expect(page.locator("#headline")).to_contain_text("HELD")
+    page.goto(shown)
+    page.go_back()
+    expect(page.locator("#headline")).to_contain_text("HELD")
+
+
+def test_what_was_finished_before_stop_is_found_again(live: Served, visit: Any) -> None:
+    live.let(3)
+    page = visit(live.address)
+    ask(page, "HELD")
+    expect(page.locator("#headline h1")).to_contain_text("6 of 11 layers measured so far")
+    page.locator("#stop").click()
+    expect(page.locator("#progress")).to_contain_text("Stopped: 9 of 14 images")
+    page.reload()
+    expect(page.locator("#progress")).to_contain_text("Stopped: 9 of 14 images")
+    expect(page.locator("#headline h1")).to_contain_text("6 of 11 layers")
+    expect(page.locator("#run")).to_be_enabled()
+    page.goto(f"{live.address}?run={'x' * 16}")
+    expect(page.locator("#notice [role=alert]")).to_contain_text("is not known here")
+
+
+def test_a_run_of_another_tab_is_found_again(live: Served, visit: Any) -> None:
+    live.let(2)
+    page = visit(f"{live.address}?tab=edit", wait_for="#edit-headline h1")
+    page.get_by_text("Model, methods and settings").first.click()
+    write(page, "#edit-model input", "made/up")
+    write(page, "#edit-layers textarea", "7-9")
+    page.locator("#edit-target textarea").fill("HELD")
+    page.locator("#edit-run").click()
+    expect(page.locator("#edit-progress")).to_contain_text("step")
+    expect(page).to_have_url(re.compile(r"\?run=[\w-]{16}$"))
+    page.reload()
+    expect(page.locator("#edit-progress")).to_contain_text("editing")
+    expect(page.locator("#edit-target textarea")).to_have_value("HELD")
+    live.let(9)
+    expect(page.locator("#edit-progress")).to_contain_text("Done:")
+    expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
 
 
 def test_how_long_a_run_takes_is_told_before_it(live: Served, visit: Any) -> None:
@@ -212,7 +277,7 @@ def test_a_second_visitor_waits_for_the_device(live: Served, visit: Any) -> None
     expect(second.locator("#progress")).to_contain_text("Done: 14 images")
 
 
-def test_a_closed_page_frees_the_device(live: Served, visit: Any) -> None:
+def test_a_closed_page_frees_the_device_for_who_waits(live: Served, visit: Any) -> None:
     live.let(1)
     first = visit(live.address)
     ask(first, "HELD")

@@ -134,6 +134,75 @@ def test_stop_ends_a_run_and_frees_the_device(
     assert list(live.Job(asked()).updates())[-1].state == "complete"
 
 
+def test_a_run_that_may_be_alone_is_followed_again(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch, wait=0.3)
+    job = live.Job(asked(), alone=60)
+    first = job.updates()
+    while next(first).document is None:
+        pass
+    first.close()
+    assert not job.over
+    second, third = job.updates(), job.updates(patience=0.05)
+    shown = next(second)
+    assert shown.document is not None
+    assert shown.fresh  # all that came meanwhile is new to who comes back
+    assert [*second][-1].state == "complete"
+    assert [*third][-1].state == "complete"
+    last = next(job.updates())  # it has ended: that is told at once
+    assert (last.state, last.fresh) == ("complete", True)
+    assert last.document is not None
+    assert store.load(last.document["id"]).document["complete"]
+
+
+def test_a_run_left_alone_ends_after_its_time(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch, wait=0.4)
+    job = live.Job(asked(), alone=0.2)
+    updates = job.updates(patience=0.05)
+    next(updates)
+    updates.close()
+    assert job._over.wait(10)
+    assert next(job.updates()).state == "stopped"
+
+
+def test_a_run_left_alone_makes_way(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up(monkeypatch, wait=0.4)
+    monkeypatch.setattr(live, "_RELOADING", 0.1)
+    alone = live.Job(asked(), alone=600)
+    updates = alone.updates(patience=0.05)
+    next(updates)
+    updates.close()
+    assert [*live.Job(asked()).updates()][-1].state == "complete"
+    assert next(alone.updates()).state == "stopped"
+
+
+def test_runs_are_done_in_the_order_in_which_they_came(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(monkeypatch, wait=0.1)
+    jobs = [live.Job(asked()) for _ in range(4)]
+    ended: list[int] = []
+
+    def follow(number: int) -> None:
+        *_, last = jobs[number].updates()
+        assert last.state == "complete"
+        ended.append(number)
+
+    threads = [threading.Thread(target=follow, args=(number,)) for number in range(4)]
+    threads[0].start()
+    while not jobs[0].began:
+        time.sleep(0.01)
+    for thread in reversed(threads[1:]):
+        thread.start()
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert ended == [0, 1, 2, 3]
+
+
 def test_closing_the_updates_stops_the_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made_up(monkeypatch, wait=0.3)
     updates = live.Job(asked()).updates()

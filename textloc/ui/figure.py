@@ -67,6 +67,12 @@ _WALK = """<div class="tl-walk"><button type="button" data-play aria-pressed="fa
 <p role="status" class="tl-sr"></p></div>"""
 
 
+def following(**options: Any) -> Any:
+    """How a run stands. The address follows the run that its HTML names in `data-run`; where a page
+    is loaded with such an address (`?run=`), the event `pick` asks for that run."""
+    return gr.HTML(js_on_load=_script("follow.js"), **options)
+
+
 def share(elem_id: str) -> Any:
     """Buttons that copy the link and save files, ZIP and HTML with the pictures, and, of a result
     of one's own, one that asks for it to be deleted: the event `pick`.

@@ -219,6 +219,19 @@ class Line:
             held = [place.run for place in self._places if _held(place, now)]
         return next((n for n, other in enumerate(held) if other is run), len(held))
 
+    def turn(self, run: Waiting) -> bool:
+        """Whether no run that waits for the device, or is at it, stands before this one."""
+        return next(iter(self._begun()), run) is run
+
+    def waits(self, run: Waiting) -> bool:
+        """Whether another run waits for the device, or is at it."""
+        return any(other is not run for other in self._begun())
+
+    def _begun(self) -> list[Waiting]:
+        now = time.monotonic()
+        with self._lock:
+            return [one.run for one in self._places if _held(one, now) and one.run.began]
+
     def ahead(self) -> tuple[int, float | None]:
         """How many runs a new one would wait for, and the seconds that they are likely to take;
         None where that is not known of one."""

@@ -1,12 +1,15 @@
 """What a link says beside the result: the tab, what is picked in it, its pair and its seed.
 
 `?r=<id>&layer=7-9&pair=3&seed=1` restores a view of a localization, `view=` one of other results,
-`tab=` opens a tab, `embed=1` leaves everything but the result out.
+`tab=` opens a tab, `embed=1` leaves everything but the result out. `?run=<token>` finds a run that
+is going on, or has ended lately.
 """
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
+from textloc.ui import runs
 from textloc.ui.session import Session
 
 TABS = {
@@ -17,6 +20,19 @@ TABS = {
     "gallery": "textloc.gallery",
 }
 """What `tab=` may say, and the tab's ID."""
+
+
+NO_RUN = "none"
+"""What `run_asked` says where the run is not known."""
+
+
+def run_asked(request: Any) -> str:
+    """The kind of the run that `?run=` of a request names, `""` where it names none."""
+    token = request.query_params.get("run") if request else None
+    if not token:
+        return ""
+    run = runs.find(token)
+    return NO_RUN if run is None else run.kind
 
 
 def query(session: Session) -> str:

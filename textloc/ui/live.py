@@ -1,11 +1,11 @@
 """Runs what a form asks for beside the page, one at a time for the whole page.
 
 A thread waits for the place where it is done (`runner`): the page hears of every denoising step,
-and Stop takes effect at the next one, whether or not Gradio has closed the generator by then.
+and Stop takes effect at the next one, whether or not Gradio has closed the generator by then. A
+page that is loaded anew follows the same run again (`runs`).
 """
 
 import logging
-import queue
 import threading
 import time
 import traceback
@@ -26,6 +26,9 @@ from textloc.ui.runner.orders import Order as Order
 
 State = Literal["waiting", "loading", "running", "complete", "stopped", "failed"]
 _DEVICE = threading.Lock()
+_RELOADING = 10.0
+"""Seconds that a page has to be loaded again in, where others wait for the device."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -80,20 +83,30 @@ class Pace:
 class Job:
     """One run, with a place in the line.
 
+    alone: seconds that it goes on while nobody follows it; a few at most where others wait.
+
     Raises:
         LimitError: it is more than the page gives, or the line is full.
     """
 
-    def __init__(self, order: Order, visitor: limits.Visitor | None = None) -> None:
+    def __init__(
+        self, order: Order, visitor: limits.Visitor | None = None, alone: float = 0.0
+    ) -> None:
         limits.check(order.asked)
         self.order = order
         self.visitor = visitor or limits.Visitor()
+        self.alone = alone
         self.last = Update()
         self.began = False
         self.receipt = ""  # by which the browser may delete what this run stored
         self._stop = threading.Event()
-        self._news: queue.SimpleQueue[Update] = queue.SimpleQueue()
         self._over = threading.Event()
+        self._told = threading.Condition()  # guards all below
+        self._now, self._number = Update(), 0  # what was told last, and how much was told before
+        self._grown = 0  # the number of what told the newest document
+        self._started = 0.0
+        self._followers, self._left_at = 0, 0.0
+        self._pace = Pace()
         limits.LINE.enter(self, self.visitor)
 
     @property
@@ -118,7 +131,8 @@ class Job:
         """Run, and tell how it stands after each step and at least every `patience` seconds.
 
         The last update is `complete`, `stopped` or `failed`; `stopped` does not wait for the step
-        that is under way. Closing the iterator stops the run.
+        that is under way. Who asks again, or beside another, follows the same run, from what it
+        has come to. Once all iterators are closed it goes on for `alone` seconds.
         """
         try:
             limits.LINE.enter(self, self.visitor)  # again, where it waited too long for its place
@@ -126,34 +140,39 @@ class Job:
             self._over.set()
             yield Update(state="failed", message=str(error))
             return
-        self.began = True
-        began, pace = time.monotonic(), Pace()
-        run = copy_context().run  # whose request it is counts where a GPU is lent
-        threading.Thread(target=run, args=(self._work,), name="textloc-run", daemon=True).start()
+        self._follow()
+        told = grown = 0
         try:
             while True:
-                update = self._next(patience)
+                with self._told:
+                    self._told.wait_for(lambda: self._number > told, patience)  # noqa: B023
+                    fresh = self._grown > grown
+                    update, told, grown = self._now, self._number, self._grown
+                update = replace(update, fresh=fresh)
                 if self._stop.is_set() and update.state in ("waiting", "loading", "running"):
                     update = replace(update, state="stopped", message="stopped")
                 now = time.monotonic()
-                self.last = replace(update, seconds=now - began, left=pace.left(update, now))
+                left = self._pace.left(update, now)
+                self.last = replace(update, seconds=now - self._started, left=left)
                 yield self.last
                 if update.state in ("complete", "stopped", "failed"):
                     return
         finally:
-            self._stop.set()
+            with self._told:
+                self._followers -= 1
+                self._left_at = time.monotonic()
+            if not self.alone:
+                self._stop.set()
 
-    def _next(self, patience: float) -> Update:
-        """The newest update; what was told in between is passed over, but not a new document."""
-        try:
-            update = self._news.get(timeout=patience)
-        except queue.Empty:
-            return replace(self.last, fresh=False)
-        fresh = update.fresh
-        while not self._news.empty():
-            update = self._news.get()
-            fresh = fresh or update.fresh
-        return replace(update, fresh=fresh)
+    def _follow(self) -> None:
+        with self._told:
+            self._followers += 1
+            if self.began:
+                return
+            self.began = True
+        self._started = time.monotonic()
+        run = copy_context().run  # whose request it is counts where a GPU is lent
+        threading.Thread(target=run, args=(self._work,), name="textloc-run", daemon=True).start()
 
     # -- in the thread ---------------------------------------------------------------------
 
@@ -163,12 +182,21 @@ class Job:
         finally:
             self._over.set()
 
+    def _stopped(self) -> bool:
+        """Whether it is to end: it was stopped, or left alone for too long."""
+        with self._told:
+            alone = 0.0 if self._followers else time.monotonic() - self._left_at
+        others = alone > _RELOADING and limits.LINE.waits(self)
+        if alone > self.alone or others:
+            self._stop.set()
+        return self._stop.is_set()
+
     def _wait_and_run(self) -> None:
-        self._now = Update()
-        while not _DEVICE.acquire(timeout=0.1):
-            if self._stop.is_set():
+        while not (limits.LINE.turn(self) and _DEVICE.acquire(timeout=0.1)):
+            if self._stopped():
                 self._tell(state="stopped", message="stopped before it began")
                 return
+            time.sleep(0.05)
         try:
             self._run()
         except Exception as error:
@@ -181,7 +209,7 @@ class Job:
         doing = f"loading {self.order.model}" if self.order.model else "reading"
         self._tell(state="loading", message=doing)
         self._watch = timing.Watch()
-        ended = places.run(self.order, self._hear, self._stop.is_set)
+        ended = places.run(self.order, self._hear, self._stopped)
         if ended.spoilt:
             timing.TIMINGS.cool()
         if ended.state == "complete":
@@ -220,7 +248,6 @@ class Job:
                 message=news.message,
                 document=news.document,
                 images=self._made.snapshot().only(news.keys),
-                fresh=True,
             )
         elif isinstance(news, Count):
             counted = {"done": news.done, "total": news.total, "message": news.message}
@@ -257,5 +284,9 @@ class Job:
             self._tell(state="complete", message="")
 
     def _tell(self, **changes: Any) -> None:
-        self._now = replace(self._now, **{"fresh": False, **changes})
-        self._news.put(self._now)
+        with self._told:
+            self._now = replace(self._now, **changes)
+            self._number += 1
+            if "document" in changes:
+                self._grown = self._number
+            self._told.notify_all()

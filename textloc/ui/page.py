@@ -87,9 +87,11 @@ _ADDRESS = (STATIC / "address.js").read_text(encoding="utf-8")
 
 
 def _tab_asked(request: gr.Request) -> Any:
-    """The tab that `?tab=` names, else that of the result that `?r=` names."""
+    """The tab that `?tab=` names, else that of the run or the result that the address names."""
     asked = request.query_params if request else {}
-    kind = links.TABS.get(asked.get("tab", "")) or stored.asked_kind(asked.get("r"))
+    run = links.run_asked(request)
+    kind = "" if run == links.NO_RUN else run
+    kind = kind or links.TABS.get(asked.get("tab", "")) or stored.asked_kind(asked.get("r"))
     return gr.Tabs(selected=kind) if kind else gr.skip()
 
 

@@ -16,6 +16,7 @@
 | `TEXTLOC_MAX_RUNS` | the same of one visitor | 1 | no limit |
 | `TEXTLOC_KEEP_UPLOADS` | minutes until an uploaded file is removed | 60 | 1440 |
 | `TEXTLOC_MAX_UPLOADS` | megabytes of all uploaded files; the oldest go first | 500 | no limit |
+| `TEXTLOC_KEEP_RUNS` | minutes that a run goes on after its page was closed | 2 | 60 |
 | `TEXTLOC_MAX_SILENCE` | minutes without news that end a run, once its model is loaded | 10 | 60 |
 | `TEXTLOC_MAX_GPU` | seconds that a run may ask of a ZeroGPU | 120 | 120 |
 | `TEXTLOC_WORKER` | 1 runs in a process of their own, 0 in that of the page | 1 | 1 |
@@ -43,8 +44,8 @@ class Settings:
     """How a page is served; the module says what each variable is.
 
     models, loras: empty where nothing is listed. letters, size, upload, uploads, body, waiting,
-    runs: None is no limit. upload, uploads, body: in bytes. keep_uploads, silence, gpu_seconds: in
-    seconds. proxy: whether to believe `X-Forwarded-For`.
+    runs: None is no limit. upload, uploads, body: in bytes. keep_uploads, keep_runs, silence,
+    gpu_seconds: in seconds. proxy: whether to believe `X-Forwarded-For`.
     """
 
     public: bool
@@ -61,6 +62,7 @@ class Settings:
     waiting: int | None
     runs: int | None
     keep_uploads: int
+    keep_runs: int
     silence: int
     gpu_seconds: int
     worker: bool
@@ -99,6 +101,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         waiting=most("MAX_WAITING", 8, None),
         runs=most("MAX_RUNS", 1, None),
         keep_uploads=60 * (most("KEEP_UPLOADS", 60, 1440) or 1),
+        keep_runs=60 * (most("KEEP_RUNS", 2, 60) or 1),
         silence=60 * (most("MAX_SILENCE", 10, 60) or 1),
         gpu_seconds=most("MAX_GPU", 120, 120) or 1,
         worker=_switch(given, "TEXTLOC_WORKER", True),

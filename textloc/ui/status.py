@@ -16,8 +16,8 @@ def notice(text: str) -> str:
     return f'<div class="tl-notice" role="alert">{escape(text[0].upper() + text[1:])}</div>'
 
 
-def running(update: Update) -> str:
-    """Bar and words for a run that is going on."""
+def running(update: Update, run: str = "") -> str:
+    """Bar and words for a run that is going on; `run` is the token by which it is found again."""
     if update.state == "waiting":
         text = "waiting for the device"
         if update.before:
@@ -42,7 +42,11 @@ def running(update: Update) -> str:
             f'aria-valuemax="{update.total}" aria-valuenow="{update.done}">'
             f'<div style="width:{update.done / update.total:.0%}"></div></div>'
         )
-    return f'<div class="tl-progress">{bar}<p role="status">{escape(text)}</p></div>'
+    return f'<div class="tl-progress"{_run(run)}>{bar}<p role="status">{escape(text)}</p></div>'
+
+
+def _run(token: str) -> str:
+    return f' data-run="{escape(token)}"' if token else ""
 
 
 def _about(seconds: float) -> str:
@@ -81,12 +85,16 @@ def found() -> str:
     )
 
 
-def ended(update: Update, headline: str) -> str:
-    """Words for a run that is complete, stopped or failed; `headline` is the ID of what it says."""
-    made = f"{update.done} of {update.total} images" if update.total else "no image was made"
+def ended(update: Update, headline: str, run: str = "") -> str:
+    """Words for a run that is complete, stopped or failed; `headline` is the ID of what it says,
+    `run` the token by which what was finished is found again."""
+    made = f"{update.done} of {update.total} images"
+    if update.done == update.total:
+        made = f"{update.done} images" if update.done else "no image was made"
     text = {
         "complete": f"Done: {update.done} images in {update.seconds:.0f} s",
         "stopped": f"Stopped: {made}; what is finished stays",
     }.get(update.state, f"Not finished: {made}")
     link = f' · <a href="#{headline}">see it</a>' if update.document is not None else ""
-    return f'<div class="tl-progress"><p role="status">{escape(text)}{link}</p></div>'
+    said = f'<p role="status">{escape(text)}{link}</p>'
+    return f'<div class="tl-progress"{_run(run)}>{said}</div>'

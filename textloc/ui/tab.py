@@ -15,8 +15,8 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.results import store, unlisted
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, limits, links, live, models, own, settings, status, stored
-from textloc.ui.figure import share
+from textloc.ui import fields, limits, links, live, models, own, runs, settings, status, stored
+from textloc.ui.figure import following, share
 from textloc.ui.runner import timing
 from textloc.ui.session import LateSession, Session
 from textloc.ui.stored import View
@@ -60,6 +60,14 @@ _KEPT = (
 _DELETED = "Your result is deleted; its link opens no more."
 _SHARED = "It is no longer yours. Others made just the same result, and it stays for them."
 _NOT_KEPT = "What you run here is shown to you alone and not kept."
+_LISTED = (
+    "Your result is stored on this machine, with your prompts and all pictures, one of your own "
+    "included, and listed below."
+)
+_NO_RUN = (
+    "The run of this address is not known here: it is long over, or the page was started anew "
+    "since. What was finished is among the stored results."
+)
 
 
 class Tab(ABC):
@@ -101,13 +109,10 @@ class Tab(ABC):
         self.estimate = gr.HTML(
             status.estimate(""), elem_id=self._id("estimate"), apply_default_css=False
         )
-        if settings.read().public:
-            gr.HTML(
-                f'<p class="tl-hint">{_KEPT if self.KEEPS else _NOT_KEPT}</p>',
-                apply_default_css=False,
-            )
+        kept = (_KEPT if settings.read().public else _LISTED) if self.KEEPS else _NOT_KEPT
+        gr.HTML(f'<p class="tl-hint">{kept}</p>', apply_default_css=False)
         told: dict[str, Any] = {"elem_classes": "tl-told", "apply_default_css": False}
-        self.progress = gr.HTML(elem_id=self._id("progress"), **told)
+        self.progress = following(elem_id=self._id("progress"), **told)
         self.trouble = gr.HTML(elem_id=self._id("trouble"), **told)
 
     def _settings(self, title: str = "Model and settings") -> gr.Accordion:
@@ -171,21 +176,13 @@ class Tab(ABC):
                 self.open_rest, drawn, self._rest, **QUIET
             )
         buttons = [self.run, self.stop, self.progress]
-        gr.on(
-            [self.run.click, *asking],
-            self.ask,
-            drawn,
-            [self.trouble, *buttons],
-            **QUIET,
-        ).then(
-            self.follow,
-            session,
-            [self.trouble, *buttons, *self._first, *self._rest],
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_id=DEVICE,
-            concurrency_limit=1,
-        ).then(self.foresee, form, self.estimate, **QUIET)
+        for asked in (
+            gr.on([self.run.click, *asking], self.ask, drawn, [self.trouble, *buttons], **QUIET),
+            self.progress.pick(self.again, session, [self.trouble, *buttons, *form], **QUIET),
+        ):
+            asked.then(
+                self.follow, session, [self.trouble, *buttons, *self._first, *self._rest], **QUIET
+            ).then(self.foresee, form, self.estimate, **QUIET)
         self.stop.click(self.halt, session, [*buttons, *self._rest], queue=False, **QUIET)
 
     def _wire_estimate(self, changed: list[Any]) -> None:
@@ -257,9 +254,15 @@ class Tab(ABC):
         """What the form asks for; raises `TextlocError` where it cannot be right."""
 
     def open(self, session: Session, request: gr.Request) -> list[Any]:
-        """The result of `?r=`, else the usual one."""
+        """The result of `?r=`, else the usual one; nothing where `?run=` names a run of this tab,
+        which the page then asks to follow (`again`)."""
         asked = request.query_params.get("r") if request else None
+        run = links.run_asked(request)
+        if run == self.KIND:
+            return skips(2 + len(self._first) + len(self._fields))
         view, problem = stored.opening(asked, self.KIND)
+        if run == links.NO_RUN and self.KIND == stored.LOCALIZE:
+            problem = problem or _NO_RUN
         if view is not None and asked == view.document["id"]:
             session.show(view)
             links.look(session, dict(request.query_params))
@@ -335,6 +338,7 @@ class Tab(ABC):
             return [status.notice(problem), *first, gr.skip(), *skips(self._fields)]
         if view is not session.view:
             session.show(view)
+            session.run = ""
         here = gr.Dropdown(
             choices=[(store.title(view.document), view.document["id"])], value=view.document["id"]
         )
@@ -365,6 +369,7 @@ class Tab(ABC):
                     **stored.share(view, session.visitor.key),
                     "follow": session.follow,
                     "receipt": session.receipts.get(view.document["id"], ""),
+                    "run": session.run,
                 },
                 place=links.query(session),
             ),
@@ -389,6 +394,26 @@ class Tab(ABC):
             return look(event._data.get("custom"))
 
     # -- running ---------------------------------------------------------------------------
+
+    def again(self, session: Session, event: gr.EventData) -> list[Any]:
+        """Find the run that the address names, with what the form held; `follow` shows it."""
+        token = event._data.get("custom")
+        run = runs.find(token)
+        if run is None or run.kind != self.KIND or session.job is not None:
+            return skips(4 + len(self.form))
+        session.run = str(token)
+        held = [
+            gr.skip() if isinstance(field, gr.File) else value  # an upload is not sent back
+            for field, value in zip(self.form, run.fields, strict=True)
+        ]
+        if run.job is None:
+            try:
+                session.found = stored.stored_view(run.result)
+            except TextlocError as error:
+                return [status.notice(str(error)), *skips(3), *held]
+            return [status.notice(""), *skips(3), *held]
+        session.job, session.waiting = run.job, True
+        return [status.notice(""), *_running(run.job.last, session.run), *held]
 
     def foresee(self, *form: Any) -> str:
         """How long it is likely to take to run what the form asks for, those who wait first
@@ -416,13 +441,14 @@ class Tab(ABC):
                 if before not in session.receipts:
                     own.share(before)
                 return [status.notice(""), *skips(2), status.found()]
-            session.job = live.Job(order, session.visitor)
+            session.job = live.Job(order, session.visitor, runs.alone())
         except TextlocError as error:
             session.waiting = False
             return [status.notice(str(error)), *skips(3)]
         session.waiting = True
+        session.run = runs.remember(session.job, self.KIND, fields)
         first = limits.LINE.before(session.job)
-        return [status.notice(""), *_running(live.Update(before=first))]
+        return [status.notice(""), *_running(live.Update(before=first), session.run)]
 
     def follow(self, session: Session) -> Iterator[list[Any]]:
         """Run what was asked and show it as it grows."""
@@ -436,42 +462,60 @@ class Tab(ABC):
             yield skips(4 + len(self._first) + len(self._rest))
             return
         session.waiting = False
-        images: dict[str, Any] = {}
+        run, images = session.run, dict[str, Any]()
         pictures = Pictures(images.__getitem__)
         # All that is drawn is said with every update: of two that arrive together Gradio's client
         # applies the second as a change to the first, and forgets what only the first one set.
-        drawn, place = skips(self._first), session.place
+        drawn, place = skips(self._first) + skips(self._rest), session.place
         try:
             for update in job.updates():
                 ended = update.state in ("complete", "stopped", "failed")
-                if (update.fresh or ended) and update.document is not None:
+                grown = (update.fresh or ended) and update.document is not None
+                if grown:
+                    assert update.document is not None
                     images.update(update.images or {})
                     view = View(update.document, pictures, stored=False)
                     if session.view is None or session.view.pictures is not pictures:
                         session.show(view)
                     session.view = view
-                    drawn, place = self._draw(session), session.place
-                elif place != session.place and update.document is not None:
-                    drawn, place = self._draw(session), session.place
                 if ended:
-                    session.job = None
+                    session.job, session.run = None, run
                     if job.receipt:
                         assert update.document is not None
                         session.receipts[update.document["id"]] = job.receipt
                     notice = self._ended(session, update)
                     yield [
                         status.notice(notice),
-                        *_ready(update, self._id("headline")),
-                        *drawn,
+                        *_ready(update, self._id("headline"), self._told(session, run)),
+                        *(self._draw(session) if grown else skips(self._first)),
                         *self.open_rest(session),
                     ]
                     return
-                yield [gr.skip(), *_running(update), *drawn, *skips(self._rest)]
+                if grown or (place != session.place and update.document is not None):
+                    drawn, place = self._growing(session), session.place
+                yield [gr.skip(), *_running(update, run), *drawn]
                 drawn = [gr.skip() if isinstance(one, _USED) else one for one in drawn]
         finally:
-            job.stop()
-            if session.job is job:
+            if session.job is job:  # the page was closed: the run may be found again
                 session.job = None
+
+    def _growing(self, session: Session) -> list[Any]:
+        """Values of `_first` and `_rest` for the view of a run that is going on: nothing of an
+        earlier result is left beside it."""
+        rest: dict[Any, Any] = dict.fromkeys(self._rest, gr.skip())
+        rest |= zip(self._further, self._draw_further(session), strict=True)
+        if self.STORED:
+            assert session.view is not None
+            rest[self.results] = gr.Dropdown(value=None)
+            rest[self.share] = gr.HTML(value=stored.share(session.view), place="")
+        return [*self._draw(session), *rest.values()]
+
+    def _told(self, session: Session, run: str) -> str:
+        """The run by which the page finds what has ended; `""` where its result has a link."""
+        if session.view is None or not session.view.stored:
+            return run
+        runs.stored(run, session.view.document["id"])
+        return ""
 
     def _ended(self, session: Session, update: live.Update) -> str:
         """Look at the stored result of a complete run; what there is to say of the end."""
@@ -495,7 +539,7 @@ class Tab(ABC):
         if began:
             return [gr.skip(), gr.Button(interactive=False), gr.skip(), *skips(self._rest)]
         session.job, session.waiting = None, False
-        ended = _ready(replace(job.last, state="stopped"), self._id("headline"))
+        ended = _ready(replace(job.last, state="stopped"), self._id("headline"), "")
         return [*ended, *self.open_rest(session)]
 
 
@@ -525,12 +569,12 @@ def places(session: Session) -> list[Any]:
     ]
 
 
-def _running(update: live.Update) -> list[Any]:
+def _running(update: live.Update, run: str) -> list[Any]:
     """Run off, Stop on, and how the run stands."""
-    return [gr.Button(interactive=False), gr.Button(interactive=True), status.running(update)]
+    return [gr.Button(interactive=False), gr.Button(interactive=True), status.running(update, run)]
 
 
-def _ready(update: live.Update, headline: str) -> list[Any]:
+def _ready(update: live.Update, headline: str, run: str) -> list[Any]:
     """Run on, Stop off, and how the run ended."""
-    ended = status.ended(update, headline)
+    ended = status.ended(update, headline, run)
     return [gr.Button(interactive=True), gr.Button(interactive=False), ended]

@@ -1,5 +1,7 @@
 () => {
-  // The address follows the tab that one opens, to the link of what it shows if there is any.
+  // The address follows the tab that one opens: to the run that goes on there, else to the link of
+  // what it shows if there is any.
+  const runs = { localize: "progress", edit: "edit-progress", suppress: "suppress-progress", "fine-tune": "lora-progress" };
   const shares = { localize: "share", edit: "edit-share", "fine-tune": "lora-share", gallery: "gallery-place" };
   const asked = () => new URLSearchParams(location.search);
   document.body.classList.toggle("tl-embed", asked().has("embed"));
@@ -7,8 +9,10 @@
     const shown = target.closest("[role=tab]")?.textContent.trim();
     const name = shown && (window.textloc?.source?.(shown) ?? shown).toLowerCase();
     if (!name || asked().has("embed")) return;
-    const link = document.querySelector(`#${shares[name]} input`)?.value;
-    history.replaceState(history.state, "", link || `${location.origin}${location.pathname}?tab=${name}`);
+    const run = document.querySelector(`#${runs[name]} [data-run]`)?.dataset.run;
+    const link = !run && document.querySelector(`#${shares[name]} input`)?.value;
+    const plain = `${location.origin}${location.pathname}?${run ? `run=${run}` : `tab=${name}`}`;
+    history.replaceState(history.state, "", link || plain);
   });
   // Another language, of the same view. Where the page came without its script (server-side
   // rendering), it is asked for here.

@@ -1,6 +1,6 @@
-// Copy link and save files. props.value: {id, complete, own, name, json, csv, follow} or null;
-// props.place: what the link says beside the result, such as &layer=9; props.file: {name, text} of
-// a file that was asked for, of a result without a link.
+// Copy link and save files. props.value: {id, complete, own, name, json, csv, follow, run} or null;
+// run names the run that it came from. props.place: what the link says beside the result, such as
+// &layer=9; props.file: {name, text} of a file that was asked for, of a result without a link.
 const status = element.querySelector("[role=status]");
 const field = element.querySelector("input");
 const copy = element.querySelector("[data-copy]");
@@ -44,7 +44,8 @@ const show = () => {
   const asked = new URLSearchParams(location.search);
   if (!link || !(value.follow || asked.get("r") === value.id) || asked.has("embed")) return;
   // another result is a step for the browser's back button, another look at it is not
-  const step = asked.get("r") === value.id ? "replaceState" : "pushState";
+  const same = asked.get("r") === value.id || (value.run && asked.get("run") === value.run);
+  const step = same ? "replaceState" : "pushState";
   history[step](history.state, "", link);
 };
 
