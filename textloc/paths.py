@@ -15,6 +15,7 @@ ASSETS = ROOT / "assets"
 CHECKPOINTS = ASSETS / "checkpoints"
 FONTS = ASSETS / "fonts"
 LORAS = ASSETS / "loras"
+SUPPRESSED = ASSETS / "suppressed"
 WORDS = ASSETS / "words"
 SHIPPED_RESULTS = ROOT / "cached_results"
 

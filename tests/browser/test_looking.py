@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.browser.serving import (
     column,
     expect,
 )
+from textloc.paths import SHIPPED_RESULTS
 
 pytestmark = MARKS
 
@@ -89,6 +92,38 @@ def test_moving_over_layers_shows_them_without_the_server(served: Served, visit:
     page.locator("#headline").hover()
     expect(page.locator("#panel figcaption").nth(1)).to_contain_text("Layers 7–9 patched")
     assert not [address for address in asked if not address.startswith("data:")]
+
+
+@pytest.fixture
+def shares(results: Path) -> Iterator[str]:
+    """ID of a localization with its shares, stored for one test."""
+    folder = SHIPPED_RESULTS / "aa038195f2dafabf"
+    shutil.copytree(folder, results / folder.name)
+    yield folder.name
+    shutil.rmtree(results / folder.name)
+
+
+def test_a_map_is_gone_through_by_keyboard(served: Served, visit: Any, shares: str) -> None:
+    """Arrow keys say what is in a cell, Enter picks it; a link brings the cell back."""
+    page = visit(f"{served.address}?r={shares}", wait_for="#map [data-ready]")
+    plot = page.locator("#map .tl-plot")
+    plot.focus()
+    told = page.locator("#map [role=status]")
+    expect(told).to_have_text("Arrow keys go from cell to cell, Enter picks one.")
+    page.keyboard.press("ArrowRight")
+    expect(told).to_contain_text("Layer 1 ·")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")  # there is nothing on the left
+    expect(told).to_contain_text("Layer 0 ·")
+    expect(plot.locator(".shapelayer path")).to_have_count(1)
+    expect(page.locator("#share input")).not_to_have_value(re.compile("cell="))
+    page.get_by_label("Heads").check()
+    expect(page.locator("#share input")).to_have_value(re.compile("map=head$"))
+    again = visit(f"{served.address}?r={shares}&map=head&cell=2.9", wait_for="#map [data-ready]")
+    expect(again.locator("#cell")).to_contain_text("The link marks layer 9, head 2")
+    expect(again.get_by_label("Heads")).to_be_checked()
+    expect(again.locator("#map .shapelayer path")).to_have_count(1)
 
 
 def test_play_walks_the_layers_and_holds_at_those_that_write(served: Served, visit: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -13,9 +14,13 @@ from textloc.jobs.attribute import attribute
 from textloc.jobs.cell import Cell, cell_stream
 from textloc.patching.generation import generate
 from textloc.prompts import parse_pair
+from textloc.results.inlined import Pictures
 from textloc.results.plots import map_figure
 from textloc.runs import Patch, Run
+from textloc.ui import links, stored
+from textloc.ui.localize import replay
 from textloc.ui.localize.cells import MAPS, order_of_click
+from textloc.ui.localize.tab import LocalizeSession
 
 PAIR = parse_pair('a red sign "AB"', "XYZ")
 
@@ -49,6 +54,27 @@ def test_every_cell_of_every_map_names_what_is_patched(document: dict[str, Any])
                 assert order.layer == custom[0]
                 given = {"step": order.steps, "head": order.heads, "letter": order.tokens}
                 assert all((value is not None) == (name == by) for name, value in given.items())
+
+
+def test_a_link_brings_the_map_and_its_cell_back(document: dict[str, Any]) -> None:
+    view = stored.view_of(document, Pictures({}.__getitem__), stored=True)
+    for by in ("step", "head", "letter", "pair"):
+        lines = replay.places(view.document, by)
+        assert lines
+        looking = LocalizeSession(by=by)
+        looking.show(view)
+        looking.at = (len(lines) - 1, 2)
+        again = LocalizeSession()
+        again.show(view)
+        links.look(again, dict(parse_qsl(links.query(looking))))
+        assert (again.by, again.at) == (by, looking.at)
+        again = LocalizeSession()
+        again.show(view)
+        for cell in ("99.0", "0.99", "-1.0", "0", "0.", "x.y", "²." + "9" * 30, "0.0.0"):
+            links.look(again, {"map": by, "cell": cell})
+            assert again.at is None
+        links.look(again, {"map": "nothing"})
+        assert again.by in ("step", by)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,19 @@ def test_two_localizations_side_by_side(ids: dict[str, str]) -> None:
     assert len(figure["light"]["data"]) == 2
 
 
+def test_layers_of_what_cannot_be_judged_are_not_compared(ids: dict[str, str]) -> None:
+    clear = stored.stored_view(ids["love"])
+    document = json.loads(json.dumps(clear.document))
+    source = document["references"]["source"]
+    for read in source["read"]:
+        read["text"] = "XQ"
+    source["scores"] |= {"exact_source": 0.0, "ocr_f1_source": 0.0}
+    text, figure = comparison.beside(clear, stored.View(document, clear.pictures, False))
+    assert "Of the second one: This cannot be judged" in text
+    assert "apart" not in text
+    assert figure is None
+
+
 def test_two_edits_and_two_trainings_side_by_side(ids: dict[str, str]) -> None:
     text, figure = comparison.beside(*(stored.stored_view(ids[n]) for n in ("edit", "edit2")))
     assert "They edit different prompts." in text

@@ -57,6 +57,11 @@ def test_all_reasons_at_once() -> None:
         ("a red stop sign that says HELLO", 'a red stop sign that says "HELLO"'),
         ("a red sign saying hello", 'a red sign saying "hello"'),
         ("a red HELLO sign", 'a red "HELLO" sign'),
+        ("a red mug saying hello on a table", 'a red mug saying "hello" on a table'),
+        ("a sign that reads the word HELLO", 'a sign that reads the word "HELLO"'),
+        ("a book titled DUNE, in the rain", 'a book titled "DUNE", in the rain'),
+        ("the text on a sign, OPEN", 'the text on a sign, "OPEN"'),
+        ("a card saying 'hello", 'a card saying "hello"'),
     ],
 )
 def test_quotation_marks_are_offered(prompt: str, with_marks: str) -> None:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         keeps = bool(getattr(options, "save", False) or getattr(options, "keeps", False))
-        check_writable(getattr(options, "json", None), keeps)
+        check_writable(getattr(options, "json", None), keeps, getattr(options, "makes", None))
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # such as `textloc show | head`: what is left has no reader

@@ -262,9 +262,9 @@ def written(document: Any, json_file: str | None) -> bool:
     return False
 
 
-def check_writable(json_file: str | None, keeps: bool = False) -> None:
+def check_writable(json_file: str | None, keeps: bool = False, makes: Path | None = None) -> None:
     """Check that the file of `--json` can be written, and, where a result is kept, the folder of
-    results.
+    results. makes: a folder that the command makes, which the file may be in.
 
     Raises:
         PromptError: the file is a folder, has none, or cannot be written. StoreError: the folder of
@@ -274,7 +274,10 @@ def check_writable(json_file: str | None, keeps: bool = False) -> None:
         path = Path(json_file)
         if path.is_dir():
             raise PromptError(f"{json_file} is a folder; name the file to write, such as out.json")
-        if not path.resolve().parent.is_dir():
+        folder = path.resolve().parent
+        if makes is not None and folder == makes.resolve() and not makes.exists():
+            return
+        if not folder.is_dir():
             raise PromptError(f"there is no folder to write {json_file} in; create it first")
         try:
             if path.exists():

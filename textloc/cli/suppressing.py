@@ -44,7 +44,8 @@ def add(verbs: Any) -> None:
         help="methods to compare with, or all; generates the prompts as they are, too",
     )
     verb.add_argument("--reveal", action="store_true", help="tell toxic words as they are")
-    verb.add_argument("--out", type=Path, default=Path("suppressed"), metavar="FOLDER")
+    folder = Path("suppressed")
+    verb.add_argument("--out", dest="makes", type=Path, default=folder, metavar="FOLDER")
     verb.add_argument("--steps", type=int)
     verb.add_argument("--guidance", type=float)
     verb.add_argument("--ocr", default="auto")
@@ -81,8 +82,8 @@ def _suppress(options: argparse.Namespace) -> None:
                 replacements[finding.text] = options.replacement
     methods = [name for name in options.compare.split(",") if name]
     methods = list(SUPPRESSING) if methods == ["all"] else methods
-    if options.out.exists() and not options.out.is_dir():
-        raise PromptError(f"{options.out} is no folder; give --out another name")
+    if options.makes.exists() and not options.makes.is_dir():
+        raise PromptError(f"{options.makes} is no folder; give --out another name")
     model = loaded(options)
     advise(model, options.prompt)
     layers, origin = choosing.choose(model, options.layers, [], options.ocr)
@@ -109,12 +110,12 @@ def _suppress(options: argparse.Namespace) -> None:
             ),
         )
     document = event.document
-    options.out.mkdir(parents=True, exist_ok=True)
+    options.makes.mkdir(parents=True, exist_ok=True)
     for key, image in event.images.items():
-        image.save(options.out / f"{key}.png")
+        image.save(options.makes / f"{key}.png")
     if options.html is not None:
         print(f"wrote {Result(document, event.images).save_html(options.html)}", file=sys.stderr)
-    told = _with_paths(document, options.out)
+    told = _with_paths(document, options.makes)
     if not written(told, options.json):
         print_result(told)
 

@@ -8,6 +8,7 @@ from typing import Any
 from textloc.errors import StoreError
 from textloc.layers import display_layers
 from textloc.results.identity import request_id
+from textloc.results.judging import doubt
 from textloc.results.result import Result
 
 Document = Mapping[str, Any]
@@ -18,7 +19,8 @@ SCHEMA = "textloc.compare/1"
 
 def compared(first: Result, second: Result) -> Result:
     """`drift` of two localizations as a result (`textloc.compare/1`, not stored): beside what
-    `drift` gives, `first` and `second` name both.
+    `drift` gives, `first` and `second` name both, and `doubts` says why one cannot be judged
+    (`judging.doubt`; None where it can).
 
     Raises:
         StoreError: as `drift`.
@@ -27,7 +29,8 @@ def compared(first: Result, second: Result) -> Result:
     request = {"job": "compare", "first": first.id, "second": second.id}
     head = {"schema": SCHEMA, "id": request_id(request), "complete": True, "request": request}
     named = {side: one.document["checkpoint"] for side, one in _sides(first, second)}
-    return Result({**head, **named, **found})
+    doubts = [doubt(one.document) for one in (first, second)]
+    return Result({**head, **named, "doubts": doubts, **found})
 
 
 def _sides(first: Result, second: Result) -> tuple[tuple[str, Result], ...]:

@@ -240,7 +240,7 @@ def describe_lora(document: Document) -> str:
         for choice in trained
     )
     if _apart(base, best["scores"][group]["exact"]):
-        level = f"; {_and(better)} did as well" if better else ""
+        level = f"; within the intervals {_and(better)} may do as well" if better else ""
         first = f"LoRA on {best['title'].lower()} writes {group} best{level}."
     else:
         first = f"No LoRA writes {group} better than the base."
@@ -255,6 +255,11 @@ def describe_lora(document: Document) -> str:
 
 def _share(value: Sequence[float | None]) -> str:
     return f"{100 * (value[0] or 0):.0f} %"
+
+
+def _part(total: float) -> str:
+    """`94 % of`, or `all of` where others go the other way."""
+    return "all of" if total >= 0.995 else f"{100 * total:.0f} % of"
 
 
 def _and(names: Sequence[str]) -> str:
@@ -306,6 +311,9 @@ def describe_suppress(document: Document) -> str:
 
 def describe_compare(document: Document) -> str:
     """What two localizations say of each other: chosen layers in common, order, layers apart."""
+    for which, why in zip(("first", "second"), document.get("doubts", ()), strict=False):
+        if why is not None:
+            return f"Their layers are not compared. Of the {which} one: {why}"
     apart = [layer["index"] for layer in document["layers"] if layer["apart"]]
     if all(layer["apart"] is None for layer in document["layers"]):
         return (
@@ -357,7 +365,7 @@ def describe_attribute(document: Document) -> str:
     total = sum(layers[layer][0] for layer in named)
     text = (
         f"{_listed(sorted(named))} of {len(layers)} {'carry' if named[1:] else 'carries'} "
-        f"{100 * total:.0f} % of what the other text changes: {shares}. A share says how much of "
+        f"{_part(total)} what the other text changes: {shares}. A share says how much of "
         "the change goes through a layer while all change together, not that it is enough alone."
     )
     if not found["reached"]:

@@ -20,17 +20,20 @@ def figure(height: int, elem_id: str) -> Any:
     """A Plotly figure, `height` in pixels, or 0 for the figure's own.
 
     value: as `drawing.drawn` makes it. picked: the `customdata` of the first trace to point at.
+    cell: line and column to mark in a map of cells.
     """
     return gr.HTML(
         html_template=(
             f'<div class="tl-plot" role="img" aria-label="Figure" data-height="{height}" '
             f'data-source="{plotlyjs.address()}" style="height:{height}px"></div>'
             '<button type="button" class="tl-png" hidden>Save PNG</button>'
+            '<p role="status" class="tl-sr"></p>'
         ),
         js_on_load=_script("figure.js"),
         apply_default_css=False,
         elem_id=elem_id,
         picked=[],
+        cell=None,
     )
 
 

@@ -119,4 +119,4 @@ def as_cells(texts: Iterable[str]) -> str:
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number, or a dash for none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else f"{value:z.{digits}f}"

@@ -1,6 +1,7 @@
 """What a link says beside the result: the tab, what is picked in it, its pair and its seed.
 
-`?r=<id>&layer=7-9&pair=3&seed=1` restores a view of a localization, `view=` one of other results,
+`?r=<id>&layer=7-9&pair=3&seed=1&map=head&cell=2.9` restores a view of a localization (the map of
+shares by heads, with the cell of the third line and layer 9), `view=` one of other results,
 `tab=` opens a tab, `embed=1` leaves everything but the result out. `?run=<token>` finds a run that
 is going on, or has ended lately.
 """
@@ -47,6 +48,7 @@ def query(session: Session) -> str:
         said["pair"] = str(session.pair)
     if session.seed != document["request"]["seeds"][0]:
         said["seed"] = str(session.seed)
+    said |= session.told()
     return f"&{urlencode(said)}" if said else ""
 
 
@@ -63,3 +65,4 @@ def look(session: Session, said: Mapping[str, str]) -> None:
         session.pair = int(pair[:9])
     if seed.isdecimal() and int(seed[:20]) in request["seeds"]:
         session.seed = int(seed[:20])
+    session.hear(said)

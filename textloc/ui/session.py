@@ -1,5 +1,6 @@
 """What one visitor looks at and runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import ClassVar
@@ -46,6 +47,13 @@ class Session:
     def place(self) -> tuple[object, ...]:
         """What decides what is drawn; compared with what decided it before."""
         return self.view, self.pick, self.pair, self.seed
+
+    def told(self) -> dict[str, str]:
+        """What a link says of more than pick, pair and seed."""
+        return {}
+
+    def hear(self, said: Mapping[str, str]) -> None:
+        """Take that from a link; what is wrong is passed over."""
 
     @property
     def shown(self) -> str:

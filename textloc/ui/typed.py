@@ -14,7 +14,11 @@ from textloc.prompts import parse_pair, quoted
 
 _WORDS = (("STOP", "LOVE"), ("TEA", "RAIN"), ("OPEN", "CLOSED"), ("HOPE", "LUCK"))
 _MOST = 2000  # characters of a prompt that are looked at
-_SAID = re.compile(r"\b(?:say|says|saying|read|reads|reading|text|word|words)\s+(\S+)$", re.I)
+_SAID = re.compile(
+    r"\b(?:say|says|saying|read|reads|reading|text|word|words|titled|labelled|labeled)\s+"
+    r"(?!(?:on|in|of|with|the|a|an|text|word|words)\b)(['\"“‘]?[\w'’&%-]+['\"”’.!?]?)",
+    re.I,
+)
 
 
 def spelling_of(model: str | None) -> Spelling | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from textloc.results.plots.labels import mixed, region, wrapped
-from textloc.results.plots.style import THEMES, Document, Theme, ThemeName, style
+from textloc.results.plots.style import THEMES, Document, Theme, ThemeName, colour_bar, style
 
 Triple = Sequence[float | None]
 
@@ -83,7 +83,7 @@ def map_figure(document: Document, theme: ThemeName = "light", by: str = "step")
     z = [[None if t is None else t[0] for t in line.shares] for line in lines]
     known = [value for row in z for value in row if value is not None]
     top = max([0.01, *known])
-    bottom = min([0.0, *known])
+    bottom = min([0.0, *(value for value in known if value <= -0.005)])  # seen as less than 0
     figure = go.Figure()
     figure.add_heatmap(
         x=list(range(count)),
@@ -109,7 +109,7 @@ def map_figure(document: Document, theme: ThemeName = "light", by: str = "step")
         hovermode="closest",
         uirevision=document["id"],
         margin_t=62,
-        coloraxis=_colours(look, bottom, top, height),
+        coloraxis=_colours(look, bottom, top),
     )
     figure.add_annotation(
         x=0,
@@ -118,8 +118,9 @@ def map_figure(document: Document, theme: ThemeName = "light", by: str = "step")
         yref="paper",
         xanchor="left",
         yanchor="bottom",
-        yshift=40,
-        text=f"Share of the change, layer by {by}",
+        yshift=14,
+        align="left",
+        text=f"Share of the change, layer by {by}<br>{colour_bar(look, '0', f'{top:.2f}')}",
         showarrow=False,
     )
     every = -(-len(lines) // 26) or 1
@@ -232,7 +233,7 @@ def _name(document: Document, layer: int) -> str:
 def _hover(document: Document, layer: int, place: str, triple: Triple) -> str:
     share, low, high = triple
     between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
-    said = "not known" if share is None else f"share <b>{share:.2f}</b>{between}"
+    said = "not known" if share is None else f"share <b>{share:z.2f}</b>{between}"
     lines = [f"<b>Layer {layer}</b>", *wrapped(_name(document, layer)), place, said]
     return "<br>".join(line for line in lines if line)
 
@@ -250,7 +251,7 @@ def _layer_axis(count: int) -> dict[str, Any]:
     }
 
 
-def _colours(look: Theme, bottom: float, top: float, height: int) -> dict[str, Any]:
+def _colours(look: Theme, bottom: float, top: float) -> dict[str, Any]:
     """From 0 to `top` the theme's scale, below 0 the hue of the up blocks."""
     zero = -bottom / (top - bottom)
     scale = [
@@ -263,23 +264,7 @@ def _colours(look: Theme, bottom: float, top: float, height: int) -> dict[str, A
         "cmin": bottom,
         "cmax": top,
         "colorscale": scale,
-        "colorbar": {
-            "orientation": "h",
-            "thickness": 10,
-            "lenmode": "pixels",
-            "len": 220,
-            "x": 0,
-            "xanchor": "left",
-            "yref": "container",
-            "y": 1 - 24 / height,
-            "yanchor": "top",
-            "xpad": 0,
-            "ypad": 0,
-            "tickvals": [0, top],
-            "ticktext": ["0", f"{top:.2f}"],
-            "tickfont_size": 13,
-            "outlinewidth": 0,
-        },
+        "showscale": False,
     }
 
 

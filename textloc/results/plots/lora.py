@@ -75,6 +75,7 @@ def lora_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
             "y": -0.13,
             "yanchor": "top",
             "font_size": 13,
+            "entrywidth": 210,  # of the longest name in any language of the page
             "itemclick": False,
             "itemdoubleclick": False,
         },

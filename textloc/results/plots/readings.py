@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from textloc.reading.metrics import ocr_precision_recall_f1
 from textloc.results.plots.labels import layer_ticks, places, quoted, runs
-from textloc.results.plots.style import THEMES, Document, ThemeName, style
+from textloc.results.plots.style import THEMES, Document, ThemeName, colour_bar, style
 
 
 def heatmap_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
@@ -86,8 +86,9 @@ def heatmap_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
         yref="paper",
         xanchor="left",
         yanchor="bottom",
-        yshift=54,
-        text="OCR F1 to the target word",
+        yshift=32,
+        align="left",
+        text=f"OCR F1 to the target word<br>{colour_bar(look, '0', '1')}",
         showarrow=False,
     )
     figure.update_layout(
@@ -98,22 +99,7 @@ def heatmap_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
             "cmin": 0,
             "cmax": 1,
             "colorscale": [[i / (len(look.scale) - 1), hue] for i, hue in enumerate(look.scale)],
-            "colorbar": {
-                "orientation": "h",
-                "thickness": 10,
-                "lenmode": "pixels",
-                "len": 220,
-                "x": 0,
-                "xanchor": "left",
-                "yref": "container",
-                "y": 1 - 26 / height,
-                "yanchor": "top",
-                "xpad": 0,
-                "ypad": 0,
-                "tickvals": [0, 0.5, 1],
-                "tickfont_size": 13,
-                "outlinewidth": 0,
-            },
+            "showscale": False,
         },
     )
     figure.update_xaxes(**ticks, title_text="Patched layer", title_standoff=8)

@@ -82,6 +82,7 @@ def sets_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
             "y": -0.24,
             "yanchor": "top",
             "font_size": 13,
+            "entrywidth": 250,  # of the longest name in any language of the page
             "itemclick": False,
             "itemdoubleclick": False,
         },

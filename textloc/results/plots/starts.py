@@ -58,6 +58,7 @@ def starts_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
             "y": -0.3,
             "yanchor": "top",
             "font_size": 13,
+            "entrywidth": 290,  # of the longest name in any language of the page
             "itemclick": False,
             "itemdoubleclick": False,
         },

@@ -86,6 +86,27 @@ def template(theme: ThemeName) -> go.layout.Template:
     )
 
 
+def colour_bar(look: Theme, low: str, high: str) -> str:
+    """The colours of the scale from `low` to `high` as a line of text for an annotation.
+
+    Plotly's own bar is a gradient by the page's address, which is gone once the address changes.
+    """
+    steps, last = 16, len(look.scale) - 1
+    hues = []
+    for place in range(steps):
+        at = place / (steps - 1) * last
+        below = min(int(at), last - 1)
+        hues.append(_between(look.scale[below], look.scale[below + 1], at - below))
+    blocks = "".join(f'<span style="color:{hue}">\u2588</span>' for hue in hues)
+    return f"{low} {blocks} {high}"
+
+
+def _between(one: str, other: str, share: float) -> str:
+    """A hue on the way from one to the other, both `#rrggbb`."""
+    ends = zip(*(bytes.fromhex(hue[1:]) for hue in (one, other)), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in ends)
+
+
 def style(figure: go.Figure, look: Theme, height: int, bottom: int) -> None:
     theme: ThemeName = "dark" if look is THEMES["dark"] else "light"
     figure.update_layout(

@@ -52,7 +52,7 @@ class LoraTab(Tab):
 
     def _result(self) -> None:
         self._top()
-        with gr.Column(elem_classes="tl-card", visible=False) as self.curve_card:
+        with gr.Column(elem_classes="tl-card") as self.curve_card:
             gr.HTML(
                 '<h2 class="tl-title">While it is trained</h2><p class="tl-hint">By training step: '
                 "share of letters that are read right, and variety (recall of the base's "
@@ -113,11 +113,11 @@ class LoraTab(Tab):
 
     @property
     def _first(self) -> list[Any]:
-        return [self.headline, self.table, self.panel]
+        return [self.headline, self.curve_card, self.curve, self.table, self.panel]
 
     @property
     def _further(self) -> list[Any]:
-        return [self.curve_card, self.curve]
+        return []
 
     @property
     def form(self) -> list[Any]:
@@ -166,16 +166,17 @@ class LoraTab(Tab):
         view = session.view
         assert view is not None
         document = view.document
+        curve = replay.curves(document)
         return [
             replay.headline(document),
+            gr.Column(visible=curve is not None),
+            gr.skip() if curve is None else curve,
             replay.table(document),
             replay.panel(view),
         ]
 
     def _draw_further(self, session: Session) -> list[Any]:
-        assert session.view is not None
-        curve = replay.curves(session.view.document)
-        return [gr.Column(visible=curve is not None), gr.skip() if curve is None else curve]
+        return []
 
     def _order(self, *fields: Any) -> order.LoraOrder:
         return order.read(*fields)

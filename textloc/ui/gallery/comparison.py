@@ -115,6 +115,8 @@ def _localizations(both: tuple[View, View]) -> Found:
     except StoreError as error:
         return f"The layers of both cannot be told apart one by one: {error}.", [], None
     document = found.document
+    if any(document["doubts"]):
+        return describe_compare(document), [], None
     chosen = document["selected"]
     rows: list[Row] = []
     for layer in document["layers"]:

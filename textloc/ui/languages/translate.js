@@ -34,13 +34,15 @@
     }
     return said.replace(/\{(\d)(:t)?\}/g, (_, n, also) => (also ? translated(found[n]) : found[n]));
   };
+  const LAYERS = /(?:, | and )(?=layer \d)/;  // layer 9 0.48, layer 10 0.35 and layer 8 0.15
   const looked = (text) => {
     if (whole.has(text)) return whole.get(text);
+    if (/^layer \d/.test(text) && LAYERS.test(text)) return text.split(LAYERS).map(translated).join(", ");
     for (const { shape, said } of gaps) {
       const found = shape.exec(text);
       if (found) return filled(said, found.slice(1));
     }
-    for (const [cut, between] of [[" · ", " · "], [/(?<=[.?!]) (?=[A-Z])/, " "], ["; ", "; "]]) {
+    for (const [cut, between] of [[/(?<=[.?!]) (?=[A-Z])/, " "], [" · ", " · "], ["; ", "; "]]) {
       const parts = text.split(cut);
       if (parts.length > 1) return parts.map(translated).join(between);
     }
@@ -77,7 +79,8 @@
   // Gradio's dropdowns show their choice in a field: what is seen there is translated, and read back
   // as Gradio wrote it.
   const field = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value");
-  const chosen = (input) => input.getAttribute("role") === "listbox";
+  const LISTS = "input[role=combobox], input[role=listbox]";
+  const chosen = (input) => input.matches(LISTS);
   Object.defineProperty(HTMLInputElement.prototype, "value", {
     ...field,
     get() {
@@ -93,7 +96,7 @@
     if (root.nodeType === Node.TEXT_NODE) { told(root); return; }
     if (root.nodeType !== Node.ELEMENT_NODE) return;
     named(root);
-    for (const input of root.querySelectorAll("input[role=listbox]")) input.value = input.value;
+    for (const input of root.querySelectorAll(LISTS)) input.value = input.value;
     for (const element of root.querySelectorAll(WHOLE)) {
       const said = whole.get(element.innerHTML.trim().replace(/\s+/g, " "));
       if (said) element.innerHTML = said;

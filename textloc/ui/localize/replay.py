@@ -45,6 +45,21 @@ def map_figure(document: Document, by: str) -> dict[str, Any] | None:
     return drawn(names[by], document)
 
 
+def places(document: Document, by: str) -> list[list[Any]]:
+    """What a click on each cell of `map_figure` means, by line and layer; [] without a map."""
+    figure = map_figure(document, by)
+    traces = figure["light"]["data"] if figure else ()
+    return next((trace["customdata"] for trace in traces if trace["type"] == "heatmap"), [])
+
+
+def marked(order: CellOrder) -> str:
+    """Words for the cell that a link marks."""
+    return (
+        f'<p class="tl-hint tl-marked">The link marks {escape(order.name[0].lower())}'
+        f"{escape(order.name[1:])}. Click the cell to patch just that.</p>"
+    )
+
+
 def cell(view: View, order: CellOrder, made: View | None, said: str) -> str:
     """The picture of a cell that is patched alone beside the source's; `said` while it is made."""
     if made is None:

@@ -3,7 +3,7 @@
 What is drawn comes from `replay`; what is run, from `live`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar
@@ -34,16 +34,50 @@ Models</cite></a>, ICLR 2025.</p>"""
 class LocalizeSession(Session):
     """What one visitor looks at and runs: a localization.
 
-    by: what the map of shares is by. cell: the cell to patch alone, while it waits.
+    by: what the map of shares is by. at: line and layer of the cell that is marked in it. cell: the
+    cell to patch alone, while it waits.
     """
 
     PICKS: ClassVar[ModuleType] = picks
     by: str = "step"
+    at: tuple[int, int] | None = None
     cell: cells.CellOrder | None = None
+
+    def show(self, view: View) -> None:
+        """As `Session` says."""
+        super().show(view)
+        self.at = None
 
     @property
     def place(self) -> tuple[object, ...]:
-        return *super().place, self.by
+        return *super().place, self.by, self.at
+
+    def told(self) -> dict[str, str]:
+        """The map, where it is not the usual one, and the cell that is marked."""
+        said = {"map": self.by} if self.by != "step" else {}
+        return said | ({"cell": f"{self.at[0]}.{self.at[1]}"} if self.at else {})
+
+    def hear(self, said: Mapping[str, str]) -> None:
+        """As `Session` says."""
+        if (by := said.get("map", "step")) in {name for _, name in cells.MAPS}:
+            self.by = by
+        row, _, layer = said.get("cell", "")[:20].partition(".")
+        if self.view is None or not (row.isdecimal() and layer.isdecimal()):
+            return
+        lines = replay.places(self.view.document, self.by)
+        if int(row) < len(lines) and int(layer) < len(lines[int(row)]):
+            self.at = int(row), int(layer)
+
+    @property
+    def marked(self) -> cells.CellOrder | None:
+        """What a click on the marked cell would patch."""
+        if self.view is None or self.at is None:
+            return None
+        custom = replay.places(self.view.document, self.by)[self.at[0]][self.at[1]]
+        try:
+            return cells.order_of_click(self.view.document, custom, self.pair, self.seed)
+        except TextlocError:  # its checkpoint is not here
+            return None
 
 
 class LocalizeTab(Tab):
@@ -53,7 +87,7 @@ class LocalizeTab(Tab):
 
     def __init__(self, page: gr.Blocks) -> None:
         self.session = gr.State(LocalizeSession())
-        with gr.Row(elem_classes="tl-columns"):
+        with gr.Row(elem_classes="tl-columns tl-figured"):
             with gr.Column(scale=3, min_width=320, elem_classes="tl-main-column"):
                 self._result()
             with gr.Column(scale=1, min_width=280, elem_classes="tl-side-column"):
@@ -100,9 +134,11 @@ class LocalizeTab(Tab):
                 apply_default_css=False,
             )
             self.readings = figure(height=0, elem_id="readings")
-        with gr.Accordion("All layers as a table", open=False, elem_classes="tl-card"):
+        late = "tl-late"  # shown with the first figure, whose place is known then
+        with gr.Accordion("All layers as a table", open=False, elem_classes=f"tl-card {late}"):
             self.table = picking(elem_id="table")
-        gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
+        about = f'<div class="tl-about">{_ABOUT}</div>'
+        gr.HTML(about, apply_default_css=False, elem_classes=late)
 
     def _maps(self) -> None:
         with gr.Column(elem_classes="tl-card", visible=False, elem_id="shares-card") as card:
@@ -163,7 +199,7 @@ class LocalizeTab(Tab):
             self.open_rest, [session, *self.form], self._rest, **QUIET
         )
         looked = [self.pick, self.effect, self.strip, self.table, self.panel, self.walk]
-        self.map.pick(self.ask_cell, session, self.cell, **QUIET).then(
+        self.map.pick(self.ask_cell, session, [self.cell, self.share], **QUIET).then(
             self.follow_cell,
             session,
             self.cell,
@@ -172,7 +208,8 @@ class LocalizeTab(Tab):
             concurrency_id=DEVICE,
             concurrency_limit=1,
         )
-        self.by.input(self.look_by, [session, self.by], self.map, **LOOKING)
+        by = self.by.input(self.look_by, [session, self.by], [self.map, self.cell], **LOOKING)
+        by.then(self.linked, session, self.share, **QUIET)
         for component in self._picking:
             component.pick(self.look_clicked, session, looked, **CLICKING).then(
                 self.settle, session, [self.share, *looked], **QUIET
@@ -211,7 +248,7 @@ class LocalizeTab(Tab):
     @property
     def _further(self) -> list[Any]:
         cards = [self.curve_card, self.curve, self.readings_card, self.readings]
-        return [*cards, self.table, self.walk]
+        return [*cards, self.table, self.walk, self.by, self.cell]
 
     @property
     def form(self) -> list[Any]:
@@ -266,7 +303,7 @@ class LocalizeTab(Tab):
             replay.headline(document),
             gr.Column(visible=shares is not None),
             gr.HTML(value=shares, picked=_pointed(view, pick)),
-            gr.HTML(value=replay.map_figure(document, session.by)),
+            gr.HTML(value=replay.map_figure(document, session.by), cell=session.at),
             gr.Column(visible=bars),
             gr.HTML(value=replay.effect_figure(document), picked=_pointed(view, pick))
             if bars
@@ -279,6 +316,7 @@ class LocalizeTab(Tab):
 
     def _draw_further(self, session: Session) -> list[Any]:
         assert session.view is not None
+        assert isinstance(session, LocalizeSession)
         document = session.view.document
         curve = replay.sets_figure(document)
         readings = replay.readings_figure(document)
@@ -289,6 +327,8 @@ class LocalizeTab(Tab):
             gr.HTML(value=readings),
             gr.HTML(value=replay.table(document), picked=session.shown),
             gr.HTML(value=replay.looks(session.view, session.pair, session.seed)),
+            session.by,
+            replay.marked(session.marked) if session.marked else "",
         ]
 
     def _order(self, *fields: Any) -> order.LocalizeOrder:
@@ -322,23 +362,31 @@ class LocalizeTab(Tab):
         """After a click."""
         return self.settled(session, self.look, 6)
 
-    def look_by(self, session: LocalizeSession, by: str) -> Any:
+    def look_by(self, session: LocalizeSession, by: str) -> list[Any]:
         """The map of shares by something else."""
         session.by = by if by in {name for _, name in cells.MAPS} else "step"
-        return replay.map_figure(session.view.document, session.by) if session.view else gr.skip()
+        session.at = None
+        if session.view is None:
+            return skips(2)
+        return [gr.HTML(value=replay.map_figure(session.view.document, session.by), cell=None), ""]
 
-    def ask_cell(self, session: LocalizeSession, event: gr.EventData) -> Any:
+    def ask_cell(self, session: LocalizeSession, event: gr.EventData) -> list[Any]:
         """A click in the map of shares: that cell is patched next."""
         if session.view is None:
-            return gr.skip()
-        place = (event._data.get("custom"), session.pair, session.seed)
+            return skips(2)
+        custom, document = event._data.get("custom"), session.view.document
         try:
-            session.cell = cells.order_of_click(session.view.document, *place)
+            asked = cells.order_of_click(document, custom, session.pair, session.seed)
         except TextlocError as error:
-            return status.notice(str(error))
-        if session.cell is None:
-            return gr.skip()
-        return replay.cell(session.view, session.cell, None, "waiting for the device")
+            return [status.notice(str(error)), gr.skip()]
+        if asked is None:
+            return skips(2)
+        session.cell = asked
+        lines = enumerate(replay.places(document, session.by))
+        found = [(row, line.index(custom)) for row, line in lines if custom in line]
+        session.at = found[0] if found else None
+        waiting = replay.cell(session.view, asked, None, "waiting for the device")
+        return [waiting, self.linked(session)]
 
     def follow_cell(self, session: LocalizeSession) -> Iterator[Any]:
         """Patch the cell that was clicked, and show its picture."""

@@ -1,5 +1,6 @@
 // A Plotly figure that reports clicks. Given by Gradio: element, props, trigger, watch.
-// props.value: {light, dark, config, label} or null; props.picked: layer numbers to point at.
+// props.value: {light, dark, config, label} or null; props.picked: layer numbers to point at;
+// props.cell: [line, column] to mark in a map of cells.
 const plot = element.querySelector(".tl-plot");
 const dark = () => document.body.classList.contains("dark");
 const save = element.querySelector(".tl-png");
@@ -43,6 +44,61 @@ const pointer = ({ data, layout }) => {
   }));
 };
 
+// A map of cells is gone through by arrow keys too; Enter is a click. The cell is [row, column].
+const told = element.querySelector("[role=status]");
+let cell = null;
+const cells = () => {
+  const trace = props.value?.light?.data?.[0];
+  return trace?.type === "heatmap" ? trace : null;
+};
+const known = (trace) => Boolean(cell && trace.text[cell[0]]?.[cell[1]]);
+const edges = (places, count, at) =>
+  places.length > count ? [places[at], places[at + 1]] : [places[at] - 0.5, places[at] + 0.5];
+const cursor = () => {
+  const trace = cells();
+  if (!trace || !known(trace)) return [];
+  if (document.activeElement !== plot && String(cell) !== String(props.cell ?? "")) return [];
+  const [x0, x1] = edges(trace.x, trace.text[0].length, cell[1]);
+  const [y0, y1] = edges(trace.y, trace.text.length, cell[0]);
+  return [{ type: "rect", x0, x1, y0, y1, line: { width: 3, color: "#d97706" } }];
+};
+const moved = (trace, [row, column], [down, right]) => {
+  const there = () => trace.text[row]?.[column] !== undefined;
+  do [row, column] = [row + down, column + right];
+  while (there() && !trace.text[row][column]);
+  return there() ? [row, column] : null;
+};
+const first = (trace) => {
+  const row = trace.text.findIndex((line) => line.some(Boolean));
+  return row < 0 ? null : [row, trace.text[row].findIndex(Boolean)];
+};
+const say = (trace) => {
+  const made = document.createElement("template");
+  made.innerHTML = trace.text[cell[0]][cell[1]].replaceAll("<br>", " · ");
+  told.textContent = made.content.textContent;
+};
+plot.addEventListener("focus", () => {
+  const trace = cells();
+  if (!trace) return;
+  if (!known(trace)) cell = first(trace);
+  told.textContent = "Arrow keys go from cell to cell, Enter picks one.";
+  draw();
+});
+plot.addEventListener("blur", () => draw());
+plot.addEventListener("keydown", (event) => {
+  const trace = cells();
+  if (!trace || !(known(trace) || (cell = first(trace))) || event.altKey || event.ctrlKey || event.metaKey) return;
+  const way = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+  if (way) {
+    cell = moved(trace, cell, way) ?? cell;
+    say(trace);
+    draw();
+  } else if (event.key === "Enter" || event.key === " ") {
+    trigger("pick", { custom: trace.customdata[cell[0]][cell[1]], turn: performance.now() });
+  } else return;
+  event.preventDefault();
+});
+
 const draw = async () => {
   const mine = ++turn;
   const figure = props.value?.[dark() ? "dark" : "light"];
@@ -50,11 +106,13 @@ const draw = async () => {
   try {
     await library();
   } catch {
+    plot.dataset.shown = "";
     plot.textContent = "The figure could not be loaded. The table below says the same.";
     return;
   }
   if (mine !== turn) return; // a newer value came meanwhile
-  const asked = JSON.stringify([figure, props.picked, dark()]);
+  const marks = [...pointer(figure), ...(figure.layout.shapes ?? []), ...cursor()];
+  const asked = JSON.stringify([figure, marks, dark()]);
   if (asked === shown) return; // a run says with every step what it has said before
   shown = asked;
   const clear = "rgba(0,0,0,0)";
@@ -63,10 +121,12 @@ const draw = async () => {
     height: height || figure.layout.height,
     paper_bgcolor: clear,
     plot_bgcolor: clear,
-    shapes: [...pointer(figure), ...(figure.layout.shapes ?? [])],
+    shapes: marks,
   };
   plot.style.height = `${layout.height}px`;
   plot.setAttribute("aria-label", props.value.label);
+  plot.setAttribute("role", cells() ? "application" : "img");
+  if (cells()) plot.tabIndex = 0;
   await window.Plotly.react(plot, figure.data, layout, props.value.config);
   if (!plot.dataset.ready) {
     const look = (custom) => {
@@ -82,6 +142,7 @@ const draw = async () => {
     performance.mark("textloc-painted");
   }
   save.hidden = false;
+  plot.dataset.shown = "";
   plot.dataset.ready = String(Number(plot.dataset.ready ?? 0) + 1);
 };
 
@@ -96,6 +157,10 @@ save.addEventListener("click", async () => {
   link.download = `textloc-${element.closest("[id]:not([id^='html-'])")?.id ?? "figure"}.png`;
   link.click();
 });
-watch(["value", "picked"], draw);
+const marked = () => {
+  if (props.cell) cell = [...props.cell];
+  draw();
+};
+watch(["value", "picked", "cell"], marked);
 new MutationObserver(draw).observe(document.body, { attributeFilter: ["class"] });
-draw();
+marked();

@@ -63,6 +63,13 @@ const speak = (section) => {
   const place = at > TOLD ? "Quiz" : `Step ${at} of ${TOLD}`;
   live.textContent = `${place}: ${section.querySelector("h2").textContent}. ${section.querySelector("p").textContent}`;
 };
+// A button that leads to the result of the tour, where that is what the page shows.
+const offer = () => {
+  const link = document.querySelector("#share input")?.value ?? "";
+  for (const button of body.querySelectorAll("[data-result]"))
+    button.hidden = !link.includes(button.dataset.result);
+};
+document.addEventListener("textloc-link", offer);
 const show = () => {
   const all = sections();
   all.forEach((section, number) => (section.hidden = number !== at - 1));
@@ -73,10 +80,7 @@ const show = () => {
   dialog.querySelector("[data-move='-1']").disabled = at === 1;
   const next = dialog.querySelector("[data-move='1']");
   next.textContent = at === all.length ? "Close" : at === TOLD ? "Quiz →" : at > TOLD ? "More →" : "Next →";
-  for (const button of all[at - 1].querySelectorAll("[data-result]")) {
-    const link = document.querySelector("#share input")?.value ?? "";
-    button.hidden = !link.includes(button.dataset.result);
-  }
+  offer();
   body.scrollTop = 0;
   speak(all[at - 1]);
 };
@@ -147,14 +151,17 @@ const guess = (button) => {
 // ---- the page beside it
 const page = async ({ tab, page: field }) => {
   if (document.fullscreenElement === dialog) await document.exitFullscreen();
+  if (matchMedia("(max-width: 1099.9px)").matches) close(); // it would cover what there is to see
   const named = [...document.querySelectorAll("#jobs [role=tab]")];
   named.find((one) => (window.textloc?.source?.(one.textContent) ?? one.textContent.trim()) === tab)?.click();
-  let tries = 40;
+  let tries = 100;
   const look = () => {
     const found = document.getElementById(field);
-    if (!found?.offsetParent) return tries-- > 0 && setTimeout(look, 100);
+    const seen = found?.offsetParent && getComputedStyle(found).visibility === "visible";
+    if (!seen) return tries-- > 0 && setTimeout(look, 100);
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    found.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
+    found.style.scrollMarginBottom = "12px"; // at the foot: the pictures cover the head of the page
+    found.scrollIntoView({ block: "end", behavior: calm ? "auto" : "smooth" });
     found.classList.add("tl-pointed");
     setTimeout(() => found.classList.remove("tl-pointed"), 2500);
     found.querySelector("textarea, input")?.focus({ preventScroll: true });

@@ -37,6 +37,7 @@ const show = () => {
   remove.hidden = !value?.own;
   field.value = link;
   field.hidden = !link;
+  element.dispatchEvent(new CustomEvent("textloc-link", { bubbles: true }));
   const unlinked = value?.complete
     ? "This result is not stored and has no link; save it as JSON."
     : "A link is there once the run is complete.";

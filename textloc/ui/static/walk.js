@@ -84,9 +84,10 @@ full.addEventListener("click", () => {
   if (document.fullscreenElement) document.exitFullscreen();
   else column().requestFullscreen().catch(() => (full.hidden = true));
 });
-document.addEventListener("fullscreenchange", () =>
-  full.setAttribute("aria-pressed", String(document.fullscreenElement === column())),
-);
+document.addEventListener("fullscreenchange", () => {
+  full.setAttribute("aria-pressed", String(document.fullscreenElement === column()));
+  window.dispatchEvent(new Event("resize")); // figures take their new width
+});
 const ready = () => {
   still();
   play.hidden = (props.value?.order ?? []).length < 2;

@@ -17,6 +17,7 @@ from textloc.ui.figure import saving
 from textloc.ui.session import Session
 from textloc.ui.stored import View
 from textloc.ui.suppress import order, replay
+from textloc.ui.suppress.example import example
 from textloc.ui.tab import BARE, LOOKING, QUIET, Tab, skips
 
 _EXAMPLE = 'a red sign that says "LOSER"'
@@ -56,7 +57,8 @@ class SuppressTab(Tab):
 
     def _result(self) -> None:
         self._top()
-        self.headline.value = replay.nothing()
+        if example() is None:
+            self.headline.value = replay.nothing()
         with gr.Column(elem_classes="tl-card", visible=False) as self.card:
             with gr.Row(elem_classes="tl-choice"):
                 self.pick = gr.Dropdown(
@@ -131,6 +133,7 @@ class SuppressTab(Tab):
     def _wire(self, tab: gr.Tab) -> None:
         session = self.session
         looked = [self.pick, self.seed, self.panel]
+        tab.select(self.open_example, session, [*self._first, *self._further], **QUIET)
         self.pick.input(self.look, [session, self.pick, self.seed], looked, **LOOKING)
         self.seed.input(self.look, [session, self.pick, self.seed], looked, **LOOKING)
         looked_for = [self.prompt, self.words, self.strictness, self.languages]
@@ -166,6 +169,14 @@ class SuppressTab(Tab):
         return []
 
     # -- looking ---------------------------------------------------------------------------
+
+    def open_example(self, session: Session) -> list[Any]:
+        """The suppression that ships, where nothing else is looked at."""
+        view = example()
+        if view is None or session.view is not None or session.job is not None:
+            return skips(len(self._first) + len(self._further))
+        session.show(view)
+        return [*self._draw(session), *self._draw_further(session)]
 
     def _nothing(self) -> str:
         return replay.nothing()
