@@ -414,7 +414,7 @@ def test_words_of_an_import_are_text_everywhere(
     job = tab.jobs[stored.LOCALIZE]
     shown = job.session.value.__class__()
     headline, *_, panel = job.open_view(shown, view)[1 : 1 + len(job._first)]
-    table = job._draw_further(shown)[-1]
+    table = job._draw_further(shown)[job._further.index(job.table)]
     listed = tab.listed(GallerySession(session.imported))[0]["cards"]
     assert "&lt;img src=x" in listed
     for drawn in (listed, headline, panel, told(table.value)):

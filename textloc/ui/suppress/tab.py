@@ -57,9 +57,10 @@ class SuppressTab(Tab):
 
     def _result(self) -> None:
         self._top()
-        if example() is None:
+        opens = example() is not None
+        if not opens:
             self.headline.value = replay.nothing()
-        with gr.Column(elem_classes="tl-card", visible=False) as self.card:
+        with gr.Column(elem_classes="tl-card", visible=opens) as self.card:
             with gr.Row(elem_classes="tl-choice"):
                 self.pick = gr.Dropdown(
                     label="Method", elem_id="suppress-pick", scale=3, min_width=200, **BARE
@@ -68,10 +69,10 @@ class SuppressTab(Tab):
                     label="Seed", elem_id="suppress-seed", visible=False, min_width=90, **BARE
                 )
             self.panel = gr.HTML(elem_id="suppress-panel", apply_default_css=False, min_height=230)
-        with gr.Column(elem_classes="tl-card", visible=False) as self.table_card:
+        with gr.Column(elem_classes="tl-card", visible=opens) as self.table_card:
             gr.HTML('<h2 class="tl-title">What it costs the picture</h2>', apply_default_css=False)
             self.table = gr.HTML(elem_id="suppress-table", apply_default_css=False)
-        with gr.Column(elem_classes="tl-card", visible=False) as self.save_card:
+        with gr.Column(elem_classes="tl-card", visible=opens) as self.save_card:
             gr.HTML('<h2 class="tl-title">Save this result</h2>', apply_default_css=False)
             self.save = saving(elem_id="suppress-save")
         gr.HTML(f'<div class="tl-about">{_ABOUT}</div>', apply_default_css=False)
