@@ -64,7 +64,7 @@ class Server:
             try:
                 self.http.get("config").raise_for_status()
                 return
-            except httpx.HTTPError:
+            except (httpx.HTTPError, RuntimeError):  # killed, or its client closed
                 assert time.monotonic() < end, "the server did not start"
                 time.sleep(0.05)
 

@@ -7,11 +7,13 @@ import pytest
 
 from textloc.errors import CheckpointError, LimitError, PromptError, TextlocError
 from textloc.paths import ROOT
+from textloc.reading.ocr.easyocr import EasyOCR
 from textloc.ui import fields, limits, live, models
 from textloc.ui.edit import order as edit
 from textloc.ui.endpoints import orders
 from textloc.ui.finetune import order as finetune
 from textloc.ui.limits import Asked, Line, Visitor
+from textloc.ui.localize import order as localizations
 
 SOURCE = 'a red sign that says "STOP"'
 
@@ -205,3 +207,26 @@ def test_the_api_of_a_public_page_gives_one_answer_for_every_model_not_listed(
             ORDERS[name](model)
         told.add(str(refused.value))
     assert len(told) == 1
+
+
+# ---------------------------------------------------------------------------- OCR engines
+
+
+def test_an_engine_that_would_download_is_not_offered_to_strangers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(EasyOCR, "has_weights", classmethod(lambda _: False))
+    assert [name for _, name in fields.engines()] == ["auto", "rapidocr", "easyocr"]
+    monkeypatch.setenv("TEXTLOC_PUBLIC", "1")
+    assert [name for _, name in fields.engines()] == ["auto", "rapidocr"]
+    assert fields.check_ocr("") == fields.check_ocr(None) == "auto"
+    for wrong in ("easyocr", "tesseract", "../rapidocr", "x" * 10_000):
+        with pytest.raises(PromptError, match="choose one of auto, rapidocr"):
+            fields.check_ocr(wrong)
+
+
+def test_a_result_read_by_another_engine_is_another_one() -> None:
+    asked = ("tiny-sdxl", 'a red sign that says "STOP"', "LOVE", "0", 20, 3.0, 0, "")
+    assert localizations.read(*asked).before() is not None
+    assert localizations.read(*asked, "rapidocr").before() is not None  # it is the usual one here
+    assert localizations.read(*asked, "easyocr").before() is None

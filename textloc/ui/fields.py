@@ -1,9 +1,11 @@
 """What the fields of any form may hold: read and checked before anything waits in a queue."""
 
 from pathlib import Path
+from typing import Any
 
 from textloc.checkpoints.known import KNOWN, find
 from textloc.errors import CheckpointError, LayerError, PromptError
+from textloc.reading import ocr
 from textloc.runs import parse_seeds
 from textloc.ui import models, settings
 
@@ -47,6 +49,36 @@ def check_number_of_seeds(count: int) -> None:
     """So many seeds are not more than a run may have here."""
     if count > (most := settings.read().seeds):
         raise PromptError(f"{count} seeds are too many for this page; give {most} or fewer")
+
+
+ENGINES = {"rapidocr": "rapidocr", "easyocr": "EasyOCR, the paper's"}
+"""Engines of `reading.ocr` by name, and what they are called in a form."""
+
+
+def engines() -> list[tuple[str, str]]:
+    """(name for people, name) of the OCR engines that a form offers. A public page offers those
+    that download nothing."""
+    offered = ocr.here() if settings.read().public else ENGINES
+    return [("the usual one here", "auto"), *((ENGINES[name], name) for name in offered)]
+
+
+def check_ocr(name: str | None) -> str:
+    """The OCR engine; empty is `auto`.
+
+    Raises:
+        PromptError: the page does not offer it.
+    """
+    asked, offered = (name or "").strip() or "auto", [one for _, one in engines()]
+    if asked not in offered:
+        raise PromptError(
+            f"there is no OCR engine {asked[:40]!r} here: choose one of {', '.join(offered)}"
+        )
+    return asked
+
+
+def read_by(engine: str) -> dict[str, Any]:
+    """What the request of a stored result says of an engine that was chosen by name."""
+    return {} if engine == "auto" else {"ocr": ocr.describe(engine)}
 
 
 def check_call(steps: float | None, guidance: float | None) -> tuple[int | None, float | None]:

@@ -139,6 +139,13 @@ class Tab(ABC):
                 self.guidance = gr.Number(
                     guidance, label="Guidance", elem_id=self._id("guidance"), **usual
                 )
+            self.ocr = gr.Dropdown(
+                fields.engines(),
+                value="auto",
+                label="Read by",
+                info="The OCR engine that reads the pictures",
+                elem_id=self._id("ocr"),
+            )
         self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         return block
 

@@ -20,6 +20,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,12 @@ def resolve(engine: str = "auto") -> str:
             f'There is no OCR engine called "{engine}". Use one of: auto, {", ".join(ENGINES)}.'
         )
     return engine
+
+
+def here() -> list[str]:
+    """Names of the engines that read without a download."""
+    installed = [name for name, engine in ENGINES.items() if find_spec(engine.package)]
+    return [name for name in installed if name != "easyocr" or EasyOCR.has_weights()]
 
 
 def describe(engine: str = "auto") -> dict[str, str]:

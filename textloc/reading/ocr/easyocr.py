@@ -111,6 +111,11 @@ class EasyOCR(Engine):
                 )
 
     @classmethod
+    def has_weights(cls) -> bool:
+        """Whether its weights are on this machine."""
+        return cls._complete(cls.home() / "model") or cls.packaged() is not None
+
+    @classmethod
     def ready(cls) -> bool:
         """Whether weights, package and a GPU are here; torch is imported only where there are
         weights in EasyOCR's folder, or in the package on a machine that may have a GPU."""

@@ -17,7 +17,9 @@ from textloc.ui.fields import (
     MOST_STEPS,
     check_call,
     check_model,
+    check_ocr,
     check_seeds,
+    read_by,
     usual,
     whole_number,
 )
@@ -41,7 +43,7 @@ imports torch."""
 @dataclass(frozen=True, eq=False)
 class EditOrder(PairOrder):
     """An edit to make. layers: text, or `auto`. start_step, steps, guidance: None leaves them to be
-    found or to the checkpoint. picture: one's own, RGB, or None."""
+    found or to the checkpoint. picture: one's own, RGB, or None. ocr: engine, or `auto`."""
 
     model: str
     pair: Pair
@@ -52,6 +54,7 @@ class EditOrder(PairOrder):
     methods: tuple[str, ...]
     steps: int | None
     guidance: float | None
+    ocr: str = "auto"
 
     stored: ClassVar[bool] = True
 
@@ -78,6 +81,7 @@ class EditOrder(PairOrder):
                 "steps": self.steps or steps,
                 "guidance": self.guidance if self.guidance is not None else guidance,
                 "start_step": self.start_step,
+                **read_by(self.ocr),
             },
         )
 
@@ -98,7 +102,7 @@ class EditOrder(PairOrder):
             )
 
         layers, origin = choose(
-            model, self.layers, [self.pair], on_progress=looking, cancelled=cancelled
+            model, self.layers, [self.pair], self.ocr, on_progress=looking, cancelled=cancelled
         )
         yield from edit_stream(
             model,
@@ -111,6 +115,7 @@ class EditOrder(PairOrder):
             pictures=None if self.picture is None else [self.picture],
             steps=self.steps,
             guidance=self.guidance,
+            ocr=self.ocr,
             on_step=on_step,
             cancelled=cancelled,
         )
@@ -127,6 +132,7 @@ def read(
     layers: str | None,
     steps: float | None,
     guidance: float | None,
+    ocr: str | None = None,
 ) -> EditOrder:
     """The order that the fields of the form make; `picture` is a picture, or the path of
     an upload.
@@ -148,4 +154,5 @@ def read(
     own = read_picture(check_upload(picture)) if isinstance(picture, str) else picture
     return EditOrder(
         *(name, pair, own, asked, start, numbers, tuple(methods or ()), whole, scale),
+        check_ocr(ocr),
     )

@@ -199,7 +199,7 @@ class EditTab(Tab):
     def form(self) -> list[Any]:
         """As `Tab` says."""
         asked = [self.model, self.source, self.target, self.picture, self.seeds, self.methods]
-        return [*asked, self.start, self.layers, self.steps, self.guidance]
+        return [*asked, self.start, self.layers, self.steps, self.guidance, self.ocr]
 
     @property
     def _fields(self) -> list[Any]:

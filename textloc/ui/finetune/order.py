@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textloc.errors import CheckpointError, PromptError
 from textloc.prompts import quoted_text
 from textloc.ui import settings
-from textloc.ui.fields import CHUNK_ROWS, check_call, check_model, check_seeds
+from textloc.ui.fields import CHUNK_ROWS, check_call, check_model, check_ocr, check_seeds
 from textloc.ui.limits import Asked, check_upload
 from textloc.ui.models import check_lora
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoraOrder:
-    """Prompts to draw without and with a LoRA. lora: as `loras.find`."""
+    """Prompts to draw without and with a LoRA. lora: as `loras.find`. ocr: engine, or `auto`."""
 
     model: str
     lora: str
@@ -26,6 +26,7 @@ class LoraOrder:
     seeds: tuple[int, ...]
     steps: int | None
     guidance: float | None
+    ocr: str = "auto"
     stored: ClassVar[bool] = False
 
     @property
@@ -55,6 +56,7 @@ class LoraOrder:
             steps=self.steps,
             guidance=self.guidance,
             chunk_rows=CHUNK_ROWS,
+            ocr=self.ocr,
             on_step=on_step,
             cancelled=cancelled,
         )
@@ -69,6 +71,7 @@ def read(
     seeds: str | None,
     steps: float | None,
     guidance: float | None,
+    ocr: str | None = None,
 ) -> LoraOrder:
     """The order that the fields of the form make; `upload` is the path of a file, which wins.
 
@@ -91,4 +94,4 @@ def read(
         raise PromptError(f"{len(asked)} prompts are too many for this page; give {most} or fewer")
     for prompt in asked:
         quoted_text(prompt)
-    return LoraOrder(name, carried, float(scale), asked, numbers, whole, much)
+    return LoraOrder(name, carried, float(scale), asked, numbers, whole, much, check_ocr(ocr))

@@ -123,7 +123,7 @@ class LoraTab(Tab):
     def form(self) -> list[Any]:
         """As `Tab` says."""
         asked = [self.model, self.lora, self.upload, self.scale, self.prompts, self.seeds]
-        return [*asked, self.steps, self.guidance]
+        return [*asked, self.steps, self.guidance, self.ocr]
 
     @property
     def _fields(self) -> list[Any]:

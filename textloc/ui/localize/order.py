@@ -12,7 +12,9 @@ from textloc.ui.fields import (
     MOST_LAYERS,
     check_call,
     check_model,
+    check_ocr,
     check_seeds,
+    read_by,
     usual,
     whole_number,
 )
@@ -29,7 +31,8 @@ MOST_ALONE = 24
 
 @dataclass(frozen=True)
 class LocalizeOrder(PairOrder):
-    """A localization to run; None leaves a value to the checkpoint. `layers` is text or None."""
+    """A localization to run; None leaves a value to the checkpoint. `layers` is text or None. ocr:
+    engine, or `auto`."""
 
     model: str
     pair: Pair
@@ -38,6 +41,7 @@ class LocalizeOrder(PairOrder):
     guidance: float | None
     start_step: int
     layers: str | None
+    ocr: str = "auto"
 
     stored: ClassVar[bool] = True
 
@@ -61,6 +65,7 @@ class LocalizeOrder(PairOrder):
                 "guidance": self.guidance if self.guidance is not None else guidance,
                 "start_step": self.start_step,
                 "search": "attribution",
+                **read_by(self.ocr),
             },
         )
 
@@ -86,6 +91,7 @@ class LocalizeOrder(PairOrder):
             search="auto",
             alone=chosen if chosen is not None else _alone(len(model.layers)),
             chunk_rows=CHUNK_ROWS,
+            ocr=self.ocr,
             on_step=on_step,
             cancelled=cancelled,
         )
@@ -105,6 +111,7 @@ def read(
     guidance: float | None,
     start_step: float | None,
     layers: str | None,
+    ocr: str | None = None,
 ) -> LocalizeOrder:
     """The order that the fields of the form make.
 
@@ -120,4 +127,5 @@ def read(
     text = (layers or "").strip()
     if text:
         parse_layers(text, MOST_LAYERS)  # how many there are is known once the model is loaded
-    return LocalizeOrder(name, pair, numbers, whole, scale, start, text or None)
+    engine = check_ocr(ocr)
+    return LocalizeOrder(name, pair, numbers, whole, scale, start, text or None, engine)

@@ -254,7 +254,7 @@ class LocalizeTab(Tab):
     def form(self) -> list[Any]:
         """As `Tab` says."""
         prompts, call = [self.source, self.target], [self.seeds, self.steps, self.guidance]
-        return [self.model, *prompts, *call, self.start, self.layers]
+        return [self.model, *prompts, *call, self.start, self.layers, self.ocr]
 
     @property
     def _fields(self) -> list[Any]:

@@ -42,8 +42,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def kind(order: Order) -> tuple[str, str]:
-    """Kind and model of an order: those of the same pair take the same time a picture step."""
-    return type(order).__name__, order.model
+    """Kind and model of an order: those of the same pair take the same time a picture step. One
+    that is read by an engine of its own is of a kind of its own."""
+    engine = getattr(order, "ocr", "auto")
+    name = type(order).__name__
+    return name if engine == "auto" else f"{name} {engine}", order.model
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from textloc import toxicity
 from textloc.errors import PromptError
 from textloc.layers import parse_layers
 from textloc.toxicity import rewrite
-from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_seeds
+from textloc.ui.fields import MOST_LAYERS, check_call, check_model, check_ocr, check_seeds
 from textloc.ui.limits import Asked
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FALLBACKS = (
 class SuppressOrder:
     """A prompt to generate without its toxic words. replacement: None leaves it to the rule.
     words: more words to keep out. fallback: None reads nothing. languages: None reads English and
-    those of the prompt's script."""
+    those of the prompt's script. ocr: engine, or `auto`."""
 
     model: str
     prompt: str
@@ -52,6 +52,7 @@ class SuppressOrder:
     guidance: float | None
     strictness: str = "usual"
     languages: tuple[str, ...] | None = None
+    ocr: str = "auto"
     stored: ClassVar[bool] = False
 
     @property
@@ -81,7 +82,7 @@ class SuppressOrder:
         from textloc.jobs.choosing import choose
         from textloc.jobs.suppress import suppress_stream
 
-        layers, origin = choose(model, self.layers, [])
+        layers, origin = choose(model, self.layers, [], self.ocr)
         options: dict[str, Any] = {"fallback": self.fallback} if self.fallback else {}
         given = {}
         if self.replacement:
@@ -99,6 +100,7 @@ class SuppressOrder:
             methods=self.methods,
             steps=self.steps,
             guidance=self.guidance,
+            ocr=self.ocr,
             on_step=on_step,
             cancelled=cancelled,
             **self._detect,
@@ -120,6 +122,7 @@ def read(
     guidance: float | None,
     strictness: str | None = None,
     languages: Sequence[str] | None = None,
+    ocr: str | None = None,
 ) -> SuppressOrder:
     """The order that the fields of the form make; strictness None is `usual`, no languages are
     English and those of the prompt's script.
@@ -148,6 +151,7 @@ def read(
         *(name, text, new, more, tuple(methods or ()), fall, numbers, asked, whole, scale),
         strictness=strict,
         languages=lists,
+        ocr=check_ocr(ocr),
     )
 
 

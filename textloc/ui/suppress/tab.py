@@ -163,7 +163,7 @@ class SuppressTab(Tab):
         """As `Tab` says."""
         asked = [self.model, self.prompt, self.replacement, self.words, self.methods, self.check]
         call = [self.fallback, self.seeds, self.layers, self.steps, self.guidance]
-        return [*asked, *call, self.strictness, self.languages]
+        return [*asked, *call, self.strictness, self.languages, self.ocr]
 
     @property
     def _fields(self) -> list[Any]:
