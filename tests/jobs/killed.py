@@ -18,7 +18,8 @@ from textloc.reading import ocr
 from textloc.reading.ocr import Box, Engine
 from textloc.results.cache import VARIABLE
 
-PAIRS = [parse_pair(f'a {k} sign "AB"', "XYZ") for k in ("red", "blue", "green")]
+COUNT = int(os.environ.get("TEXTLOC_KILLED_PAIRS", "3"))
+PAIRS = [parse_pair(f'sign {number} that says "AB"', "XYZ") for number in range(COUNT)]
 
 
 class Toy(Engine):

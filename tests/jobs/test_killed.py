@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import time
 from collections import Counter
@@ -15,7 +16,8 @@ import pytest
 from tests.jobs import killed
 from tests.jobs.documents_compared import without_times
 
-KILLS = 5
+KILLS = int(os.environ.get("TEXTLOC_KILLS", "5"))
+PATIENCE = 1500  # seconds, for a hundred pairs
 
 
 @pytest.mark.slow
@@ -41,15 +43,16 @@ def test_killed_at_random_moments_it_goes_on_and_ends_in_the_same_document(
         return path.read_text().splitlines() if path.exists() else []
 
     undisturbed = begun("undisturbed", "off")
-    undisturbed.join(300)
+    undisturbed.join(PATIENCE)
     assert undisturbed.exitcode == 0
     moments = random.Random(0)
+    apart = max(6, 2 * len(notes("undisturbed")) // (KILLS + 2))  # notes between two, at most
     kills = 0
     while True:
         before = len(notes("killed"))
         process = begun("killed", cache)
         if kills < KILLS:  # after some notes more, and then at any time within a cell
-            wanted = before + 2 + moments.randint(0, 6)
+            wanted = before + 2 + moments.randint(0, apart)
             while len(notes("killed")) < wanted and process.is_alive():
                 time.sleep(0.002)
             time.sleep(moments.uniform(0, 0.1))
@@ -58,10 +61,10 @@ def test_killed_at_random_moments_it_goes_on_and_ends_in_the_same_document(
                 process.join()
                 kills += 1
                 continue
-        process.join(300)
+        process.join(PATIENCE)
         assert process.exitcode == 0
         break
-    assert kills > 2  # else the moments are later than the end
+    assert kills > KILLS // 2  # else the moments are later than the end
 
     once, again = notes("undisturbed"), notes("killed")
     for kind in ("call", "read", "look"):
