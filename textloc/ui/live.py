@@ -135,7 +135,8 @@ class Job:
         has come to. Once all iterators are closed it goes on for `alone` seconds.
         """
         try:
-            limits.LINE.enter(self, self.visitor)  # again, where it waited too long for its place
+            if not self.began:  # it may have waited too long for its place
+                limits.LINE.enter(self, self.visitor)
         except LimitError as error:
             self._over.set()
             yield Update(state="failed", message=str(error))
