@@ -121,12 +121,22 @@ def test_a_page_that_is_loaded_again_finds_its_run(live: Served, visit: Any) -> 
     expect(page.locator("#target textarea")).to_have_value("HELD")
     expect(page.locator("#run")).to_be_disabled()
     expect(page.locator("#stop")).to_be_enabled()
+    stranger = visit(f"{live.address}?{address.partition('?')[2]}")
+    expect(stranger.locator("#trouble [role=alert]")).to_contain_text("in another browser")
+    expect(stranger.locator("#stop")).to_be_disabled()
+    expect(stranger.locator("#headline h1")).to_contain_text("Layers 7, 8 and 9 of 11")
     other = visit(live.address)  # another page is not told of it
     expect(other.locator("#target textarea")).to_have_value('a red sign that says "LOVE"')
     page.get_by_role("tab", name="Gallery").click()
     expect(page).to_have_url(re.compile("tab=gallery"))
     page.get_by_role("tab", name="Localize").click()
     expect(page).to_have_url(address)
+    page.go_back()
+    expect(page.get_by_role("tab", name="Gallery")).to_have_attribute("aria-selected", "true")
+    page.go_back()
+    expect(page.get_by_role("tab", name="Localize")).to_have_attribute("aria-selected", "true")
+    expect(page).to_have_url(address)
+    expect(page.locator("#stop")).to_be_enabled()
     live.let(5)
     expect(page.locator("#progress")).to_contain_text("Done: 14 images")
     expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
@@ -152,6 +162,7 @@ def test_what_was_finished_before_stop_is_found_again(live: Served, visit: Any) 
     expect(page.locator("#run")).to_be_enabled()
     page.goto(f"{live.address}?run={'x' * 16}")
     expect(page.locator("#notice [role=alert]")).to_contain_text("is not known here")
+    expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))  # a dead address does not stay
 
 
 def test_a_run_of_another_tab_is_found_again(live: Served, visit: Any) -> None:

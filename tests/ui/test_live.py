@@ -315,3 +315,12 @@ def test_a_run_knows_how_many_are_before_it() -> None:
     assert [line.before(run) for run in runs] == [0, 1, 2]
     runs[0].over = True
     assert [line.before(run) for run in runs[1:]] == [0, 1]
+
+
+def test_what_is_shown_is_not_taken_for_a_run_that_has_nothing_yet() -> None:
+    waiting = live.Update(state="loading", message="loading tiny-sdxl")
+    assert "data-bare" in status.running(waiting, ("token", "key"))
+    shown = replace(waiting, state="running", document=localize_document()[0], done=1, total=2)
+    assert "data-bare" not in status.running(shown, ("token", "key"))
+    assert 'data-run="&quot;&gt;"' in status.running(shown, ('">', "key"))
+    assert "1 image in 3 s" in status.ended(live.Update("complete", 1, 1, seconds=3.2), "headline")

@@ -18,8 +18,8 @@ def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_goes_on_is_kept_and_what_ended_goes() -> None:
-    going = runs.remember(job(over=False), "a", ["text"])
-    ended = [runs.remember(job(over=True), "a", []) for _ in range(10)]
+    going = runs.remember(job(over=False), "a", ["text"])[0]
+    ended = [runs.remember(job(over=True), "a", [])[0] for _ in range(10)]
     kept = [token for token in ended if runs.find(token)]
     assert kept == ended[-len(kept) :]
     assert 1 <= len(kept) < 6
@@ -29,7 +29,7 @@ def test_what_goes_on_is_kept_and_what_ended_goes() -> None:
 
 
 def test_of_a_stored_result_the_id_is_kept() -> None:
-    token = runs.remember(job(over=True), "a", [])
+    token, _ = runs.remember(job(over=True), "a", [])
     runs.stored(token, "0" * 16)
     for _ in range(10):
         runs.remember(job(over=True), "a", [])
@@ -39,9 +39,14 @@ def test_of_a_stored_result_the_id_is_kept() -> None:
 
 
 def test_no_other_token_finds_anything() -> None:
-    token = runs.remember(job(over=False), "a", [])
+    token, key = runs.remember(job(over=False), "a", [])
     for other in ("", None, 3, "x" * 16, token + "x", token[:-1], f"{token}\n", "../" + token):
         assert runs.find(other) is None
+    found = runs.find(token)
+    assert found is not None
+    assert found.known_to(key)
+    for other in ("", None, 3, [key], key + "x", key[:-1], token, "\ud800"):
+        assert not found.known_to(other)
     assert links.run_asked(SimpleNamespace(query_params={"run": token})) == "a"
     assert links.run_asked(SimpleNamespace(query_params={"run": "../x"})) == links.NO_RUN
     assert links.run_asked(SimpleNamespace(query_params={})) == ""

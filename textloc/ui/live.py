@@ -104,7 +104,7 @@ class Job:
         self._told = threading.Condition()  # guards all below
         self._now, self._number = Update(), 0  # what was told last, and how much was told before
         self._grown = 0  # the number of what told the newest document
-        self._started = 0.0
+        self._started, self._ended = 0.0, 0.0  # when it began and was over, on the clock of `time`
         self._followers, self._left_at = 0, 0.0
         self._pace = Pace()
         limits.LINE.enter(self, self.visitor)
@@ -154,7 +154,8 @@ class Job:
                     update = replace(update, state="stopped", message="stopped")
                 now = time.monotonic()
                 left = self._pace.left(update, now)
-                self.last = replace(update, seconds=now - self._started, left=left)
+                seconds = (self._ended or now) - self._started
+                self.last = replace(update, seconds=seconds, left=left)
                 yield self.last
                 if update.state in ("complete", "stopped", "failed"):
                     return
@@ -288,6 +289,8 @@ class Job:
         with self._told:
             self._now = replace(self._now, **changes)
             self._number += 1
+            if self._now.state in ("complete", "stopped", "failed"):
+                self._ended = time.monotonic()
             if "document" in changes:
                 self._grown = self._number
             self._told.notify_all()

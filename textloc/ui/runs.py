@@ -1,10 +1,13 @@
 """Runs that a page finds again when it is loaded anew: the address names them (`?run=<token>`).
 
-Kept in the memory of this process: what goes on or waits, and the few that ended last.
+The token alone says which tab's it is. To see a run, or stop it, takes its key as well, which the
+browser keeps that asked for it (`static/follow.js`). Kept in the memory of this process: what goes
+on or waits, and the few that ended last.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 import threading
@@ -26,13 +29,21 @@ _TOKEN = re.compile(r"[\w-]{16}")
 
 @dataclass
 class Run:
-    """A run of a tab. kind: of the tab. fields: what its form held. job: None where the result is
-    stored and the rest was forgotten. result: ID of the stored result, `""` where there is none."""
+    """A run of a tab. kind: of the tab. key: a secret of the browser that asked for it. fields:
+    what its form held. job: None where the result is stored and the rest was forgotten. result: ID
+    of the stored result, `""` where there is none."""
 
     kind: str
+    key: str
     fields: Sequence[Any]
     job: Job | None
     result: str = ""
+
+    def known_to(self, key: object) -> bool:
+        """Whether this is its key."""
+        return isinstance(key, str) and hmac.compare_digest(
+            key.encode("utf-8", "replace"), self.key.encode()
+        )
 
 
 _RUNS: dict[str, Run] = {}
@@ -44,13 +55,13 @@ def alone() -> float:
     return float(settings.read().keep_runs)
 
 
-def remember(job: Job, kind: str, fields: Sequence[Any]) -> str:
-    """The token of a run that was asked for."""
-    token = secrets.token_urlsafe(12)
+def remember(job: Job, kind: str, fields: Sequence[Any]) -> tuple[str, str]:
+    """Token and key of a run that was asked for."""
+    token, key = secrets.token_urlsafe(12), secrets.token_urlsafe(24)
     with _CHANGING:
-        _RUNS[token] = Run(kind, tuple(fields), job)
+        _RUNS[token] = Run(kind, key, tuple(fields), job)
         _forget()
-    return token
+    return token, key
 
 
 def find(token: object) -> Run | None:

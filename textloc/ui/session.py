@@ -15,10 +15,10 @@ class Session:
 
     view: what is shown. pick: what was picked in it; `""` follows the selected or strongest layers.
     pair, seed: whose pictures are shown. job: the run that is wanted or going on. waiting: whether
-    it has not begun yet. run: the token by which it is found again (`runs`). found: a stored result
-    of what was asked. follow: whether the address bar follows to the link of the result. turn: when
-    the last click was made. quick: whether it came soon after the one before. receipts: by ID,
-    those of the results that were made here (`own`). visitor: who it is.
+    it has not begun yet. run: token and key by which it is found again (`runs`). found: a result
+    to show in place of a run. follow: whether the address bar follows to the link of the result.
+    turn: when the last click was made. quick: whether it came soon after the one before. receipts:
+    by ID, those of the results that were made here (`own`). visitor: who it is.
     """
 
     PICKS: ClassVar[ModuleType]
@@ -30,7 +30,7 @@ class Session:
     seed: int = 0
     job: live.Job | None = None
     waiting: bool = False
-    run: str = ""
+    run: tuple[str, str] = ("", "")
     found: View | None = None
     follow: bool = False
     turn: float = 0.0

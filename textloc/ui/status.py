@@ -16,8 +16,9 @@ def notice(text: str) -> str:
     return f'<div class="tl-notice" role="alert">{escape(text[0].upper() + text[1:])}</div>'
 
 
-def running(update: Update, run: str = "") -> str:
-    """Bar and words for a run that is going on; `run` is the token by which it is found again."""
+def running(update: Update, run: tuple[str, str] = ("", "")) -> str:
+    """Bar and words for a run that is going on; `run` is token and key by which it is found again.
+    While it has nothing to show it is `data-bare`: what is shown is an earlier result."""
     if update.state == "waiting":
         text = "waiting for the device"
         if update.before:
@@ -28,7 +29,7 @@ def running(update: Update, run: str = "") -> str:
         parts = []
         if update.total:  # which may grow: a search finds out on its way what it has to draw
             more = update.done < update.total
-            parts = [f"{update.done} of {update.total} images" if more else f"{update.done} images"]
+            parts = [f"{update.done} of {update.total} images" if more else _images(update.done)]
         parts.append(update.message)
         if update.step:
             parts.append(f"step {update.step} of {update.steps}")
@@ -42,11 +43,26 @@ def running(update: Update, run: str = "") -> str:
             f'aria-valuemax="{update.total}" aria-valuenow="{update.done}">'
             f'<div style="width:{update.done / update.total:.0%}"></div></div>'
         )
-    return f'<div class="tl-progress"{_run(run)}>{bar}<p role="status">{escape(text)}</p></div>'
+    bare = " data-bare" if update.document is None else ""
+    said = f'<p role="status">{escape(text)}</p>'
+    return f'<div class="tl-progress"{_run(run)}{bare}>{bar}{said}</div>'
 
 
-def _run(token: str) -> str:
-    return f' data-run="{escape(token)}"' if token else ""
+def finding() -> str:
+    """The headline while a run is looked for that was asked for before."""
+    return (
+        '<div class="tl-nothing"><h1 class="tl-claim">Your run is shown here.</h1>'
+        '<p class="tl-evidence">Its pictures appear as soon as the first are made.</p></div>'
+    )
+
+
+def _run(run: tuple[str, str]) -> str:
+    token, key = map(escape, run)
+    return f' data-run="{token}" data-key="{key}"' if token else ""
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _about(seconds: float) -> str:
@@ -85,14 +101,14 @@ def found() -> str:
     )
 
 
-def ended(update: Update, headline: str, run: str = "") -> str:
+def ended(update: Update, headline: str, run: tuple[str, str] = ("", "")) -> str:
     """Words for a run that is complete, stopped or failed; `headline` is the ID of what it says,
-    `run` the token by which what was finished is found again."""
+    `run` token and key by which what was finished is found again."""
     made = f"{update.done} of {update.total} images"
     if update.done == update.total:
-        made = f"{update.done} images" if update.done else "no image was made"
+        made = _images(update.done) if update.done else "no image was made"
     text = {
-        "complete": f"Done: {update.done} images in {update.seconds:.0f} s",
+        "complete": f"Done: {_images(update.done)} in {update.seconds:.0f} s",
         "stopped": f"Stopped: {made}; what is finished stays",
     }.get(update.state, f"Not finished: {made}")
     link = f' · <a href="#{headline}">see it</a>' if update.document is not None else ""

@@ -64,6 +64,7 @@ _LISTED = (
     "Your result is stored on this machine, with your prompts and all pictures, one of your own "
     "included, and listed below."
 )
+_NOT_YOURS = "The run of this address was asked for in another browser, which alone shows it."
 _NO_RUN = (
     "The run of this address is not known here: it is long over, or the page was started anew "
     "since. What was finished is among the stored results."
@@ -266,10 +267,13 @@ class Tab(ABC):
         asked = request.query_params.get("r") if request else None
         run = links.run_asked(request)
         if run == self.KIND:
-            return skips(2 + len(self._first) + len(self._fields))
+            first = [status.finding(), *skips(self._first[1:])]
+            return [gr.skip(), *first, gr.skip(), *skips(self._fields)]
         view, problem = stored.opening(asked, self.KIND)
         if run == links.NO_RUN and self.KIND == stored.LOCALIZE:
             problem = problem or _NO_RUN
+            session.follow = True  # the address is no longer that of the run
+            session.run = str(request.query_params["run"]), ""
         if view is not None and asked == view.document["id"]:
             session.show(view)
             links.look(session, dict(request.query_params))
@@ -345,7 +349,7 @@ class Tab(ABC):
             return [status.notice(problem), *first, gr.skip(), *skips(self._fields)]
         if view is not session.view:
             session.show(view)
-            session.run = ""
+            session.run = ("", "")
         here = gr.Dropdown(
             choices=[(store.title(view.document), view.document["id"])], value=view.document["id"]
         )
@@ -376,7 +380,7 @@ class Tab(ABC):
                     **stored.share(view, session.visitor.key),
                     "follow": session.follow,
                     "receipt": session.receipts.get(view.document["id"], ""),
-                    "run": session.run,
+                    "run": session.run[0],
                 },
                 place=links.query(session),
             ),
@@ -404,11 +408,15 @@ class Tab(ABC):
 
     def again(self, session: Session, event: gr.EventData) -> list[Any]:
         """Find the run that the address names, with what the form held; `follow` shows it."""
-        token = event._data.get("custom")
+        said = event._data.get("custom")
+        token, key = said if isinstance(said, list) and len(said) == 2 else ("", "")
         run = runs.find(token)
         if run is None or run.kind != self.KIND or session.job is not None:
             return skips(4 + len(self.form))
-        session.run = str(token)
+        session.run = str(token), str(key)
+        if not run.known_to(key):
+            session.found = self._usual()
+            return [status.notice(_NOT_YOURS), *skips(3 + len(self.form))]
         held = [
             gr.skip() if isinstance(field, gr.File) else value  # an upload is not sent back
             for field, value in zip(self.form, run.fields, strict=True)
@@ -434,6 +442,10 @@ class Tab(ABC):
         except TextlocError:
             return status.estimate("")
         return status.likely(timing.TIMINGS.seconds(order), *limits.LINE.ahead())
+
+    def _usual(self) -> View | None:
+        """What the tab opens with."""
+        return stored.opening(None, self.KIND)[0]
 
     def ask(self, session: Session, *fields: Any) -> list[Any]:
         """Check the form at once; a good one waits for the device."""
@@ -517,12 +529,12 @@ class Tab(ABC):
             rest[self.share] = gr.HTML(value=stored.share(session.view), place="")
         return [*self._draw(session), *rest.values()]
 
-    def _told(self, session: Session, run: str) -> str:
-        """The run by which the page finds what has ended; `""` where its result has a link."""
+    def _told(self, session: Session, run: tuple[str, str]) -> tuple[str, str]:
+        """The run by which the page finds what has ended; empty where its result has a link."""
         if session.view is None or not session.view.stored:
             return run
-        runs.stored(run, session.view.document["id"])
-        return ""
+        runs.stored(run[0], session.view.document["id"])
+        return "", ""
 
     def _ended(self, session: Session, update: live.Update) -> str:
         """Look at the stored result of a complete run; what there is to say of the end."""
@@ -546,7 +558,7 @@ class Tab(ABC):
         if began:
             return [gr.skip(), gr.Button(interactive=False), gr.skip(), *skips(self._rest)]
         session.job, session.waiting = None, False
-        ended = _ready(replace(job.last, state="stopped"), self._id("headline"), "")
+        ended = _ready(replace(job.last, state="stopped"), self._id("headline"), ("", ""))
         return [*ended, *self.open_rest(session)]
 
 
@@ -576,12 +588,12 @@ def places(session: Session) -> list[Any]:
     ]
 
 
-def _running(update: live.Update, run: str) -> list[Any]:
+def _running(update: live.Update, run: tuple[str, str]) -> list[Any]:
     """Run off, Stop on, and how the run stands."""
     return [gr.Button(interactive=False), gr.Button(interactive=True), status.running(update, run)]
 
 
-def _ready(update: live.Update, headline: str, run: str) -> list[Any]:
+def _ready(update: live.Update, headline: str, run: tuple[str, str]) -> list[Any]:
     """Run on, Stop off, and how the run ended."""
     ended = status.ended(update, headline, run)
     return [gr.Button(interactive=True), gr.Button(interactive=False), ended]

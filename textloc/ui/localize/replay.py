@@ -73,7 +73,9 @@ def cell(view: View, order: CellOrder, made: View | None, said: str) -> str:
         figures += html.picture(
             made.pictures, title, note, one["image"], one["read"], wanted, main=bool(note)
         )
-    return f'<div class="tl-panel"><div class="tl-triplet">{figures}</div></div>'
+    read = made.document["pictures"][-1]["read"] or "nothing"
+    said = f'<p role="status" class="tl-sr">{escape(order.name)}: OCR reads {escape(read)}</p>'
+    return f'<div class="tl-panel"><div class="tl-triplet">{figures}</div>{said}</div>'
 
 
 def sets_figure(document: Document) -> dict[str, Any] | None:

@@ -226,8 +226,8 @@ class LocalizeTab(Tab):
             look.then(self.linked, session, self.share, **QUIET)
         typed_in = [self.model, self.source, self.target]
         said = [self.hint, self.estimate]
-        for component in typed_in:
-            component.input(self.look_at_form, self.form, said, **LOOKING)
+        # one listener for all: answers of several would cross
+        gr.on([one.input for one in typed_in], self.look_at_form, self.form, said, **LOOKING)
         self._wire_estimate([self.seeds.input, self.start.input, self.layers.input])
         self.model.change(typed.offered, self.model, self.examples, **QUIET)
         self.examples.pick(

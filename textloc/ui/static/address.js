@@ -5,14 +5,21 @@
   const shares = { localize: "share", edit: "edit-share", "fine-tune": "lora-share", gallery: "gallery-place" };
   const asked = () => new URLSearchParams(location.search);
   document.body.classList.toggle("tl-embed", asked().has("embed"));
-  document.querySelector("#jobs")?.addEventListener("click", ({ target }) => {
-    const shown = target.closest("[role=tab]")?.textContent.trim();
-    const name = shown && (window.textloc?.source?.(shown) ?? shown).toLowerCase();
-    if (!name || asked().has("embed")) return;
+  const named = (tab) => {
+    const shown = tab?.textContent.trim();
+    return shown && (window.textloc?.source?.(shown) ?? shown).toLowerCase();
+  };
+  const address = (name) => {
     const run = document.querySelector(`#${runs[name]} [data-run]`)?.dataset.run;
     const link = !run && document.querySelector(`#${shares[name]} input`)?.value;
-    const plain = `${location.origin}${location.pathname}?${run ? `run=${run}` : `tab=${name}`}`;
-    history.replaceState(history.state, "", link || plain);
+    return link || `${location.origin}${location.pathname}?${run ? `run=${run}` : `tab=${name}`}`;
+  };
+  let going = false; // back or forth: the address is there already
+  document.querySelector("#jobs")?.addEventListener("click", ({ target }) => {
+    const name = named(target.closest("[role=tab]"));
+    if (!name || going || asked().has("embed")) return;
+    const to = address(name);
+    if (to !== location.href) history.pushState(history.state, "", to);
   });
   // Another language, of the same view. Where the page came without its script (server-side
   // rendering), it is asked for here.
@@ -32,6 +39,13 @@
     document.head.append(
       Object.assign(document.createElement("script"), { src: `gradio_api/textloc/${language}.js` }));
   }
-  // A step back or forth opens what that address shows.
-  window.addEventListener("popstate", () => location.reload());
+  // A step back or forth opens what that address shows: a tab, where that still shows it.
+  window.addEventListener("popstate", () => {
+    const tabs = [...document.querySelectorAll("#jobs [role=tab]")];
+    const tab = tabs.find((one) => named(one) in runs && address(named(one)) === location.href);
+    if (!tab) return location.reload();
+    going = true;
+    tab.click();
+    going = false;
+  });
 }

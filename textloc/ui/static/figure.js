@@ -88,9 +88,15 @@ plot.addEventListener("blur", () => draw());
 plot.addEventListener("keydown", (event) => {
   const trace = cells();
   if (!trace || !(known(trace) || (cell = first(trace))) || event.altKey || event.ctrlKey || event.metaKey) return;
+  const filled = trace.text[cell[0]].map((text, at) => (text ? at : -1)).filter((at) => at >= 0);
+  const end = { Home: filled[0], End: filled.at(-1) }[event.key];
   const way = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
   if (way) {
     cell = moved(trace, cell, way) ?? cell;
+    say(trace);
+    draw();
+  } else if (end !== undefined) {
+    cell = [cell[0], end];
     say(trace);
     draw();
   } else if (event.key === "Enter" || event.key === " ") {
@@ -124,7 +130,8 @@ const draw = async () => {
     shapes: marks,
   };
   plot.style.height = `${layout.height}px`;
-  plot.setAttribute("aria-label", props.value.label);
+  const about = cells() ? figure.layout.annotations?.[0]?.text.split("<br>")[0] : "";
+  plot.setAttribute("aria-label", about ? `Map: ${about}` : props.value.label);
   plot.setAttribute("role", cells() ? "application" : "img");
   if (cells()) plot.tabIndex = 0;
   await window.Plotly.react(plot, figure.data, layout, props.value.config);

@@ -179,6 +179,9 @@ class SuppressTab(Tab):
         session.show(view)
         return [*self._draw(session), *self._draw_further(session)]
 
+    def _usual(self) -> View | None:
+        return example()
+
     def _nothing(self) -> str:
         return replay.nothing()
 
