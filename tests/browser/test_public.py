@@ -84,16 +84,16 @@ def test_requests_of_ones_own_making_get_no_further(public: Served) -> None:
 
         form = ("0", 20, 3.0)
         for ask in (
-            lambda said: call("ask", None, said, 'a "A"', "B", *form, 0, ""),
-            lambda said: call("ask_3", None, "tiny-sdxl", said, None, 1, 'a "A"', *form),
-            lambda said: call("ask_3", None, "tiny-sdxl", None, files(said), 1, 'a "A"', *form),
+            lambda said: call("ask", None, said, 'a "A"', "B", *form, 0, "", None),
+            lambda said: call("ask_3", None, "tiny-sdxl", said, None, 1, 'a "A"', *form, None),
+            lambda said: call("ask_3", None, "tiny-sdxl", None, files(said), 1, 'a "A"', *form, None),
             lambda said: call("look_at_upload", files(said)),
         ):
             there, nowhere = ask("/etc"), ask("/nowhere")
             assert '"success":false' in there
             assert there.replace("/etc", "") == nowhere.replace("/nowhere", "")
             assert "hostname" not in there
-        many = call("ask", None, "tiny-sdxl", 'a "A"', "B", "0", 999, 3.0, 0, "")
+        many = call("ask", None, "tiny-sdxl", 'a "A"', "B", "0", 999, 3.0, 0, "", None)
         assert "999 denoising steps are too many for this page" in many
         large = http.post("gradio_api/queue/join", content=bytes(150_000_000))
         assert large.status_code == 413
