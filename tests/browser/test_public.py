@@ -82,11 +82,11 @@ def test_requests_of_ones_own_making_get_no_further(public: Served) -> None:
         def files(said: str) -> Any:
             return {"path": said, "meta": {"_type": "gradio.FileData"}}
 
-        form = ("0", 20, 3.0)
+        form, model = ("0", 20, 3.0), "tiny-sdxl"
         for ask in (
             lambda said: call("ask", None, said, 'a "A"', "B", *form, 0, "", None),
-            lambda said: call("ask_3", None, "tiny-sdxl", said, None, 1, 'a "A"', *form, None),
-            lambda said: call("ask_3", None, "tiny-sdxl", None, files(said), 1, 'a "A"', *form, None),
+            lambda said: call("ask_3", None, model, said, None, 1, 'a "A"', *form, None),
+            lambda said: call("ask_3", None, model, None, files(said), 1, 'a "A"', *form, None),
             lambda said: call("look_at_upload", files(said)),
         ):
             there, nowhere = ask("/etc"), ask("/nowhere")
