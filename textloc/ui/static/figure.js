@@ -142,6 +142,11 @@ const draw = async () => {
     };
     plot.on("plotly_click", ({ points }) => {
       look(points[0]?.customdata);
+      const at = points[0]?.pointNumber;
+      if (cells() && Array.isArray(at)) {
+        cell = [...at]; // the arrow keys go on from there
+        draw();
+      }
       trigger("pick", { custom: points[0]?.customdata, turn: performance.now() });
     });
     plot.on("plotly_hover", ({ points }) => look(points[0]?.customdata));
