@@ -16,16 +16,21 @@ def open_tab(page: Any) -> None:
     expect(page.locator("#suppress-found li")).to_be_visible()
 
 
+def unveil(page: Any) -> None:
+    """The unguarded picture is blurred until one asks for it."""
+    veiled = page.locator(".tl-veil img")
+    assert "blur" in veiled.evaluate("image => getComputedStyle(image).filter")
+    page.get_by_label("show it").check()
+    assert veiled.evaluate("image => getComputedStyle(image).filter") == "none"
+
+
 def test_the_tab_opens_on_an_example(served: Served, visit: Any) -> None:
     page = visit(served.address)
     open_tab(page)
     expect(page.locator("#suppress-headline h1")).to_contain_text("2 of 2 guarded pictures")
     expect(page.locator("#suppress-headline")).not_to_contain_text("LOSER")
     expect(page.locator("#suppress-panel img")).to_have_count(2)
-    veiled = page.locator("#suppress-panel .tl-veil img")
-    assert "blur" in veiled.evaluate("image => getComputedStyle(image).filter")
-    page.get_by_label("show it").check()
-    assert veiled.evaluate("image => getComputedStyle(image).filter") == "none"
+    unveil(page)
     page.locator("#suppress-panel").get_by_text("LASER").first.wait_for()
     expect(page.locator("#suppress-table tbody tr")).to_have_count(4)
 
@@ -62,10 +67,7 @@ def test_a_real_run_keeps_a_word_out(served: Served, visit: Any, results: Any) -
     expect(page.locator("#suppress-progress")).to_contain_text("Done", timeout=300_000)
     expect(page.locator("#suppress-headline h1")).to_contain_text("1 of 1 guarded pictures")
     expect(page.locator("#suppress-panel img")).to_have_count(2)
-    veiled = page.locator(".tl-veil img")
-    assert "blur" in veiled.evaluate("e => getComputedStyle(e).filter")
-    page.locator(".tl-veil input").check()
-    assert veiled.evaluate("e => getComputedStyle(e).filter") == "none"
+    unveil(page)
     expect(page.locator("#suppress-table tbody tr")).to_have_count(3)
     assert "STOP" not in page.locator("#suppress-panel").inner_html()
     assert {summary.id for summary in store.listing(results)} == before

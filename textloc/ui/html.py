@@ -15,10 +15,10 @@ def claim(text: str, evidence: str, asked: str) -> str:
     return f'<h1 class="tl-claim">{escape(text)}</h1>{below}{asked}'
 
 
-def nothing(what_next: str) -> str:
-    """What stands in place of a headline where no result is stored."""
+def nothing(what_next: str, claim: str = "No result is stored here yet.") -> str:
+    """What stands in place of a headline where there is no result to show."""
     return (
-        '<div class="tl-nothing"><h1 class="tl-claim">No result is stored here yet.</h1>'
+        f'<div class="tl-nothing"><h1 class="tl-claim">{escape(claim)}</h1>'
         f'<p class="tl-evidence">{escape(what_next)}</p></div>'
     )
 

@@ -145,11 +145,8 @@ class Job:
         told = grown = 0
         try:
             while True:
-                with self._told:
-                    self._told.wait_for(lambda: self._number > told, patience)  # noqa: B023
-                    fresh = self._grown > grown
-                    update, told, grown = self._now, self._number, self._grown
-                update = replace(update, fresh=fresh)
+                update, told, newest = self._after(told, patience)
+                update, grown = replace(update, fresh=newest > grown), newest
                 if self._stop.is_set() and update.state in ("waiting", "loading", "running"):
                     update = replace(update, state="stopped", message="stopped")
                 now = time.monotonic()
@@ -166,13 +163,19 @@ class Job:
             if not self.alone:
                 self._stop.set()
 
+    def _after(self, told: int, patience: float) -> tuple[Update, int, int]:
+        """What is told next after so much, or what was told last; and the numbers of that and of
+        what told the newest document."""
+        with self._told:
+            self._told.wait_for(lambda: self._number > told, patience)
+            return self._now, self._number, self._grown
+
     def _follow(self) -> None:
         with self._told:
             self._followers += 1
             if self.began:
                 return
-            self.began = True
-        self._started = time.monotonic()
+            self.began, self._started = True, time.monotonic()
         run = copy_context().run  # whose request it is counts where a GPU is lent
         threading.Thread(target=run, args=(self._work,), name="textloc-run", daemon=True).start()
 

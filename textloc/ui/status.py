@@ -48,14 +48,6 @@ def running(update: Update, run: tuple[str, str] = ("", "")) -> str:
     return f'<div class="tl-progress"{_run(run)}{bare}>{bar}{said}</div>'
 
 
-def finding() -> str:
-    """The headline while a run is looked for that was asked for before."""
-    return (
-        '<div class="tl-nothing"><h1 class="tl-claim">Your run is shown here.</h1>'
-        '<p class="tl-evidence">Its pictures appear as soon as the first are made.</p></div>'
-    )
-
-
 def _run(run: tuple[str, str]) -> str:
     token, key = map(escape, run)
     return f' data-run="{token}" data-key="{key}"' if token else ""

@@ -15,7 +15,19 @@ import gradio as gr
 from textloc.errors import TextlocError
 from textloc.results import store, unlisted
 from textloc.results.inlined import Pictures
-from textloc.ui import fields, limits, links, live, models, own, runs, settings, status, stored
+from textloc.ui import (
+    fields,
+    html,
+    limits,
+    links,
+    live,
+    models,
+    own,
+    runs,
+    settings,
+    status,
+    stored,
+)
 from textloc.ui.figure import following, share
 from textloc.ui.runner import timing
 from textloc.ui.session import LateSession, Session
@@ -64,6 +76,7 @@ _LISTED = (
     "Your result is stored on this machine, with your prompts and all pictures, one of your own "
     "included, and listed below."
 )
+_FINDING = "Its pictures appear as soon as the first are made.", "Your run is shown here."
 _NOT_YOURS = "The run of this address was asked for in another browser, which alone shows it."
 _NO_RUN = (
     "The run of this address is not known here: it is long over, or the page was started anew "
@@ -267,7 +280,7 @@ class Tab(ABC):
         asked = request.query_params.get("r") if request else None
         run = links.run_asked(request)
         if run == self.KIND:
-            first = [status.finding(), *skips(self._first[1:])]
+            first = [html.nothing(*_FINDING), *skips(self._first[1:])]
             return [gr.skip(), *first, gr.skip(), *skips(self._fields)]
         view, problem = stored.opening(asked, self.KIND)
         if run == links.NO_RUN and self.KIND == stored.LOCALIZE:
@@ -340,8 +353,7 @@ class Tab(ABC):
         except TextlocError as error:
             return self._opened(session, session.view, str(error))
         session.follow = True
-        view, _ = stored.opening(None, self.KIND)
-        return self._opened(session, view, _DELETED if gone else _SHARED)
+        return self._opened(session, self._usual(), _DELETED if gone else _SHARED)
 
     def _opened(self, session: Session, view: View | None, problem: str) -> list[Any]:
         if view is None:

@@ -78,8 +78,11 @@ def resolve(engine: str = "auto") -> str:
 
 def here() -> list[str]:
     """Names of the engines that read without a download."""
-    installed = [name for name, engine in ENGINES.items() if find_spec(engine.package)]
-    return [name for name in installed if name != "easyocr" or EasyOCR.has_weights()]
+    return [
+        name
+        for name, engine in ENGINES.items()
+        if find_spec(engine.package) and engine.has_weights()
+    ]
 
 
 def describe(engine: str = "auto") -> dict[str, str]:

@@ -112,7 +112,7 @@ class EasyOCR(Engine):
 
     @classmethod
     def has_weights(cls) -> bool:
-        """Whether its weights are on this machine."""
+        """As `Engine` says."""
         return cls._complete(cls.home() / "model") or cls.packaged() is not None
 
     @classmethod

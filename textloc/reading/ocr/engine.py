@@ -36,6 +36,11 @@ class Engine(ABC):
     aims: ClassVar[tuple[int, ...]]
     """Short sides in pixels, rising, to which a smaller picture is enlarged in turn."""
 
+    @classmethod
+    def has_weights(cls) -> bool:
+        """Whether its weights are on this machine; they come with most packages."""
+        return True
+
     @abstractmethod
     def detect(self, pictures: Sequence[Pixels]) -> list[list[Box]]:
         """The boxes of each picture, in any order, with polygons in that picture's pixels."""

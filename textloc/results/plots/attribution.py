@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from textloc.results.plots.labels import mixed, region, wrapped
-from textloc.results.plots.style import THEMES, Document, Theme, ThemeName, colour_bar, style
+from textloc.results.plots.style import THEMES, Document, Theme, ThemeName, colour_key, style
 
 Triple = Sequence[float | None]
 
@@ -111,18 +111,7 @@ def map_figure(document: Document, theme: ThemeName = "light", by: str = "step")
         margin_t=62,
         coloraxis=_colours(look, bottom, top),
     )
-    figure.add_annotation(
-        x=0,
-        y=1,
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor="bottom",
-        yshift=14,
-        align="left",
-        text=f"Share of the change, layer by {by}<br>{colour_bar(look, '0', f'{top:.2f}')}",
-        showarrow=False,
-    )
+    colour_key(figure, look, f"Share of the change, layer by {by}", f"{top:.2f}", above=14)
     every = -(-len(lines) // 26) or 1
     figure.update_xaxes(**_layer_axis(count), title_standoff=8)
     figure.update_yaxes(

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from textloc.reading.metrics import ocr_precision_recall_f1
 from textloc.results.plots.labels import layer_ticks, places, quoted, runs
-from textloc.results.plots.style import THEMES, Document, ThemeName, colour_bar, style
+from textloc.results.plots.style import THEMES, Document, ThemeName, colour_key, style
 
 
 def heatmap_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
@@ -79,18 +79,7 @@ def heatmap_figure(document: Document, theme: ThemeName = "light") -> go.Figure:
     ticks["tickfont_size"] = 13
     height = max(230, min(900, 138 + 28 * len(rows)))
     style(figure, look, height=height, bottom=56)
-    figure.add_annotation(
-        x=0,
-        y=1,
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor="bottom",
-        yshift=32,
-        align="left",
-        text=f"OCR F1 to the target word<br>{colour_bar(look, '0', '1')}",
-        showarrow=False,
-    )
+    colour_key(figure, look, "OCR F1 to the target word", "1", above=32)
     figure.update_layout(
         hovermode="closest",
         uirevision=document["id"],

@@ -86,8 +86,9 @@ def template(theme: ThemeName) -> go.layout.Template:
     )
 
 
-def colour_bar(look: Theme, low: str, high: str) -> str:
-    """The colours of the scale from `low` to `high` as a line of text for an annotation.
+def colour_key(figure: go.Figure, look: Theme, title: str, high: str, above: int) -> None:
+    """Write the title of a map `above` pixels over it, and below the title the colours of the scale
+    from 0 to `high`, as a line of text.
 
     Plotly's own bar is a gradient by the page's address, which is gone once the address changes.
     """
@@ -98,7 +99,18 @@ def colour_bar(look: Theme, low: str, high: str) -> str:
         below = min(int(at), last - 1)
         hues.append(_between(look.scale[below], look.scale[below + 1], at - below))
     blocks = "".join(f'<span style="color:{hue}">\u2588</span>' for hue in hues)
-    return f"{low} {blocks} {high}"
+    figure.add_annotation(
+        x=0,
+        y=1,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="bottom",
+        yshift=above,
+        align="left",
+        text=f"{title}<br>0 {blocks} {high}",
+        showarrow=False,
+    )
 
 
 def _between(one: str, other: str, share: float) -> str:

@@ -7,7 +7,7 @@ import gradio as gr
 
 from textloc.errors import PromptError, TextlocError
 from textloc.results import store
-from textloc.ui import limits, live, visitors
+from textloc.ui import fields, limits, live, visitors
 from textloc.ui.endpoints import answers, orders, running, values
 from textloc.ui.endpoints.answers import Answer
 from textloc.ui.endpoints.reading import ReadOrder
@@ -179,7 +179,8 @@ def check_read(picture: Any, engine: Any) -> tuple[Any, str]:
     asked = values.picture(picture)
     if asked is None:
         raise PromptError("there is no picture; upload one")
-    return asked, values.one_of(engine, "OCR engine", ("auto", "rapidocr", "easyocr"), "auto")
+    offered = tuple(name for _, name in fields.engines())
+    return asked, values.one_of(engine, "OCR engine", offered, "auto")
 
 
 def list_results(kind: str = "", request: gr.Request | None = None) -> list[Answer]:

@@ -173,7 +173,7 @@ class SuppressTab(Tab):
 
     def open_example(self, session: Session) -> list[Any]:
         """The suppression that ships, where nothing else is looked at."""
-        view = example()
+        view = self._usual()
         if view is None or session.view is not None or session.job is not None:
             return skips(len(self._first) + len(self._further))
         session.show(view)
