@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -135,6 +136,14 @@ def write(page: Any, selector: str, text: str) -> None:
         if entry.input_value() == text:
             break
     expect(entry).to_have_value(text)
+
+
+def done(page: Any, tab: str = "") -> None:
+    """Wait for the end of a tab's run; one that failed says why."""
+    progress = page.locator(f"#{tab}progress")
+    expect(progress).to_contain_text(re.compile("Done|Stopped|Not finished"), timeout=300_000)
+    said = f"{progress.inner_text()} {page.locator(f'#{tab}trouble').inner_text()}"
+    assert "Done" in said, " ".join(said.split())
 
 
 def ask(page: Any, target: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.browser.serving import MARKS, Served, expect, write
+from tests.browser.serving import MARKS, Served, done, expect, write
 from textloc.paths import CHECKPOINTS
 from textloc.results import store
 
@@ -28,6 +28,7 @@ def ask(page: Any, target: str, source: str = 'a red sign that says "STOP"') -> 
     model = page.locator("#edit-model input")
     model.fill("made/up")
     model.press("Enter")
+    expect(page.locator("#edit-steps input")).to_have_value("")  # nothing of the last model's
     write(page, "#edit-layers textarea", "7-9")
     page.locator("#edit-source textarea").fill(source)
     page.locator("#edit-target textarea").fill(target)
@@ -180,6 +181,27 @@ def test_stop_keeps_what_is_there(live: Served, visit: Any) -> None:
     expect(page.locator("#edit-panel img")).to_have_count(1)
 
 
+def test_another_model_is_not_asked_for_layers_of_the_last(served: Served, visit: Any) -> None:
+    """Nor for its start step; passing over the field with the Tab key chooses nothing."""
+    page = visit(f"{served.address}?tab=edit", wait_for="#edit-headline h1")
+    page.get_by_text("Model, methods and settings").first.click()
+    told = {name: page.locator(f"#edit-{name} textarea") for name in ("start", "layers")}
+    for name, value in (("start", "9"), ("layers", "7-9")):
+        write(page, f"#edit-{name} textarea", value)
+    write(page, "#edit-steps input", "12")
+    model = page.locator("#edit-model input")
+    model.focus()
+    model.press("Tab")
+    page.wait_for_timeout(500)  # an answer would have come by now
+    expect(told["layers"]).to_have_value("7-9")
+    expect(page.locator("#edit-steps input")).to_have_value("12")
+    model.fill("owner/model")
+    model.press("Enter")
+    for field in told.values():
+        expect(field).to_have_value("auto")
+    expect(page.locator("#edit-steps input")).to_have_value("")
+
+
 @pytest.mark.slow
 def test_an_edit_and_a_localization_share_the_device(live: Served, visit: Any) -> None:
     live.let(1)
@@ -214,7 +236,7 @@ def test_a_real_edit_on_the_shipped_checkpoint(
     page.get_by_role("checkbox", name="Prompt swap").check()
     page.locator("#edit-target textarea").fill("MOON")
     page.locator("#edit-run").click()
-    expect(page.locator("#edit-progress")).to_contain_text("Done", timeout=300_000)
+    done(page, "edit-")
     expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
     document = store.load(page.url[-16:], results).document
     assert document["layers"] == [8, 9, 10]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.serving import MARKS, Served, ask, expect
+from tests.browser.serving import MARKS, Served, ask, done, expect
 from tests.documents import localize_document
 from textloc.results import export, store
 
@@ -165,7 +165,7 @@ def test_a_file_that_is_no_result_is_told(served: Served, visit: Any, tmp_path: 
 def test_who_made_a_result_can_delete_it_and_nobody_else(live: Served, visit: Any) -> None:
     page = visit(live.address)
     ask(page, "FISH")
-    expect(page.locator("#progress")).to_contain_text("Done")
+    done(page)
     expect(page).to_have_url(re.compile(r"\?r="))
     result = page.url.partition("?r=")[2]
     other = gallery(visit, live)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browser.serving import MADE_UP, MARKS, Served, expect, fill, fill_setting
+from tests.browser.serving import MADE_UP, MARKS, Served, done, expect, fill, fill_setting
 from textloc.results import store
 
 pytestmark = MARKS
@@ -32,7 +32,7 @@ def test_a_run_is_unlisted_and_its_own_browser_can_delete_it(public: Served, vis
     fill_setting(page, "seeds", "5")
     page.locator("#target textarea").fill("MOON")
     page.locator("#run").click()
-    expect(page.locator("#progress")).to_contain_text("Done")
+    done(page)
     expect(page.locator("#share [data-delete]")).to_be_visible()
     link = page.locator("#share input").input_value()
     name = link.split("r=")[1][:16]

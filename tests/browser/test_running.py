@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.browser.serving import MARKS, Served, ask, expect, fill_setting, write
+from tests.browser.serving import MARKS, Served, ask, done, expect, fill_setting, write
 from textloc.paths import CHECKPOINTS
 from textloc.results import store
 
@@ -324,7 +324,7 @@ def test_a_real_run_on_the_shipped_checkpoint(
     expect(page.locator("#source textarea")).to_have_value('a red sign that says "STOP"')
     page.locator("#target textarea").fill("LOVE")
     page.locator("#run").click()
-    expect(page.locator("#progress")).to_contain_text("Done", timeout=300_000)
+    done(page)
     expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))
     stored = store.load(page.url[-16:], results)
     assert stored.document["checkpoint"]["name"] == "tiny-sdxl"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import tiny_newer
-from tests.browser.serving import MARKS, Served, expect, write
+from tests.browser.serving import MARKS, Served, done, expect, write
 from textloc.results import store
 
 pytestmark = [*MARKS, pytest.mark.slow]
@@ -19,6 +19,7 @@ def choose(page: Any, tab: str, folder: Path) -> None:
     model = page.locator(f"#{tab}model input")
     model.fill(str(folder))
     model.press("Enter")
+    expect(page.locator(f"#{tab}steps input")).to_have_value("")  # nothing of the last model's
 
 
 @pytest.mark.parametrize("name", ["flux2-klein", "qwen-image-21", "z-image"])
@@ -36,7 +37,7 @@ def test_every_job_runs_from_a_folder(
     write(page, "#source textarea", SOURCE)
     write(page, "#target textarea", "DOG")
     page.locator("#run").click()
-    expect(page.locator("#progress")).to_contain_text("Done", timeout=300_000)
+    done(page)
     expect(page.locator("#headline h1")).to_contain_text("cannot be judged")
     expect(page.locator("#shares-card")).to_be_visible()
     expect(page.locator("#panel img")).to_have_count(3)
@@ -53,7 +54,7 @@ def test_every_job_runs_from_a_folder(
     write(page, "#edit-source textarea", SOURCE)
     write(page, "#edit-target textarea", "DOG")
     page.locator("#edit-run").click()
-    expect(page.locator("#edit-progress")).to_contain_text("Done", timeout=300_000)
+    done(page, "edit-")
     expect(page.locator("#edit-headline h1")).to_contain_text("cannot be judged")
     expect(page.locator("#edit-panel img")).to_have_count(3)
 
@@ -67,6 +68,6 @@ def test_every_job_runs_from_a_folder(
     expect(page.locator("#suppress-found")).to_contain_text("C**: in your list")
     page.locator("#suppress-replacement textarea").fill("DOG")
     page.locator("#suppress-run").click()
-    expect(page.locator("#suppress-progress")).to_contain_text("Done", timeout=300_000)
+    done(page, "suppress-")
     expect(page.locator("#suppress-headline h1")).to_contain_text("cannot be judged")
     expect(page.locator("#suppress-panel img")).to_have_count(2)

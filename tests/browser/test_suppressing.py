@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.serving import MARKS, Served, expect
+from tests.browser.serving import MARKS, Served, done, expect
 from textloc.paths import CHECKPOINTS
 from textloc.results import store
 
@@ -64,7 +64,7 @@ def test_a_real_run_keeps_a_word_out(served: Served, visit: Any, results: Any) -
     expect(page.locator("#suppress-found")).to_contain_text("S***: in your list")
     page.locator("#suppress-replacement textarea").fill("LOVE")
     page.locator("#suppress-run").click()
-    expect(page.locator("#suppress-progress")).to_contain_text("Done", timeout=300_000)
+    done(page, "suppress-")
     expect(page.locator("#suppress-headline h1")).to_contain_text("1 of 1 guarded pictures")
     expect(page.locator("#suppress-panel img")).to_have_count(2)
     unveil(page)

@@ -13,9 +13,11 @@ from tests.documents import localize_document
 from textloc.checkpoints import loading
 from textloc.results import store
 from textloc.ui import live, settings
+from textloc.ui.edit.tab import EditTab
 from textloc.ui.localize import order
 from textloc.ui.localize.tab import LocalizeSession, LocalizeTab
 from textloc.ui.runner import loaded, places, worker
+from textloc.ui.suppress.tab import SuppressTab
 
 
 def test_a_stored_result_of_the_model_that_is_chosen_is_shown(results: Path) -> None:
@@ -45,6 +47,29 @@ def test_a_stored_result_of_the_model_that_is_chosen_is_shown(results: Path) -> 
     session.job = live.Job(order.read("tiny-sdxl", 'a "STOP"', "LOVE", "0", 2, 3.0, 0, ""))
     assert shown("example-11") == [gr.skip()] * count  # a run is shown as it grows
     session.job.stop()
+
+
+def test_layers_and_steps_of_the_last_model_are_not_asked_of_the_next() -> None:
+    """A stored edit fills the form with its start step and layers; another model has others."""
+    with gr.Blocks() as page:
+        localize = LocalizeTab(page)
+        with gr.Tab() as tab:
+            edit = EditTab(page, tab)
+            suppress = SuppressTab(tab)
+    for form, fields in (
+        (localize, {localize.start: 0, localize.layers: ""}),
+        (edit, {edit.start: "auto", edit.layers: "auto"}),
+        (suppress, {suppress.layers: "auto"}),
+    ):
+        assert form._of_model == list(fields)
+        assert form._asked_of("tiny-sd3")[2:] == list(fields.values())
+        assert form._asked_of(None) == [gr.skip()] * (2 + len(fields))  # it was chosen before
+        chosen = [
+            listener
+            for listener in page.fns.values()
+            if (form.model._id, "input") in listener.targets and form.steps in listener.outputs
+        ]
+        assert [listener.outputs for listener in chosen] == [[form.steps, form.guidance, *fields]]
 
 
 @pytest.mark.slow

@@ -51,6 +51,13 @@ CLICKING: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
 """The same of one that shows what is clicked (`Tab.clicked`). Every click is sent: asked for the
 last one alone, Gradio sends the first one again."""
 
+_CHOSEN = """(model) => {{
+    const same = {0}.was === (model ?? "");
+    {0}.was = model ?? "";
+    return [same ? null : model];
+}}"""
+"""Tells a model that was chosen from one that was only tabbed past, which Gradio does not: null."""
+
 _SHOWING = threading.Lock()
 """Clicks are shown one after the other; it takes some milliseconds."""
 
@@ -160,7 +167,6 @@ class Tab(ABC):
                 info="The OCR engine that reads the pictures",
                 elem_id=self._id("ocr"),
             )
-        self.model.input(fields.usual, self.model, [self.steps, self.guidance], **QUIET)
         return block
 
     def _lists(self) -> None:
@@ -189,13 +195,17 @@ class Tab(ABC):
             self.results.input(self.open_stored, shown, self.opened, **QUIET).then(
                 self.open_rest, drawn, self._rest, **QUIET
             )
-            of_model = [self.notice, *self._first, self.results]
-            self.model.input(self.open_of_model, [session, self.model], of_model, **QUIET).then(
+            opened = [self.notice, *self._first, self.results]
+            self.model.input(self.open_of_model, [session, self.model], opened, **QUIET).then(
                 self.open_rest, drawn, self._rest, **QUIET
             )
             self.share.pick(self.delete, session, self.opened, **QUIET).then(
                 self.open_rest, drawn, self._rest, **QUIET
             )
+        of_model = [self.steps, self.guidance, *self._of_model]
+        field = f"document.getElementById('{self._id('model')}').dataset"
+        self.model.focus(None, self.model, js=f"(model) => {{ {field}.was = model ?? ''; }}")
+        self.model.input(self._asked_of, self.model, of_model, js=_CHOSEN.format(field), **QUIET)
         buttons = [self.run, self.stop, self.progress]
         for asked in (
             gr.on([self.run.click, *asking], self.ask, drawn, [self.trouble, *buttons], **QUIET),
@@ -251,6 +261,18 @@ class Tab(ABC):
     @abstractmethod
     def _fields(self) -> list[Any]:
         """The fields of the form that follow what is opened."""
+
+    @property
+    def _of_model(self) -> list[Any]:
+        """The fields that say something of one model's layers and steps."""
+        return []
+
+    def _asked_of(self, model: str | None) -> list[Any]:
+        """Steps, guidance and `_of_model` once another model is chosen, None where it is the same:
+        nothing of the last one's is left."""
+        if model is None:
+            return skips(2 + len(self._of_model))
+        return [*fields.usual(model), *(field.value for field in self._of_model)]
 
     # -- looking ---------------------------------------------------------------------------
 

@@ -206,6 +206,10 @@ class EditTab(Tab):
         numbers = [self.steps, self.guidance, self.start, self.layers]
         return [self.model, self.source, self.target, self.seeds, *numbers, self.methods]
 
+    @property
+    def _of_model(self) -> list[Any]:
+        return [self.start, self.layers]
+
     # -- looking ---------------------------------------------------------------------------
 
     def open_asked(self, session: EditSession, request: gr.Request) -> list[Any]:

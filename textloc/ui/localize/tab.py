@@ -187,7 +187,7 @@ class LocalizeTab(Tab):
                 elem_id="start",
             )
             self.layers = gr.Textbox(
-                label="Layers to try", info="Such as 0,3,7-9; empty tries all", elem_id="layers"
+                "", label="Layers to try", info="Such as 0,3,7-9; empty tries all", elem_id="layers"
             )
 
     # -- events ----------------------------------------------------------------------------
@@ -260,6 +260,10 @@ class LocalizeTab(Tab):
     def _fields(self) -> list[Any]:
         numbers = [self.steps, self.guidance, self.start]
         return [self.model, self.source, self.target, self.seeds, *numbers, self.layers]
+
+    @property
+    def _of_model(self) -> list[Any]:
+        return [self.start, self.layers]
 
     # -- looking ---------------------------------------------------------------------------
 

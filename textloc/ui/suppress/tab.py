@@ -169,6 +169,10 @@ class SuppressTab(Tab):
     def _fields(self) -> list[Any]:
         return []
 
+    @property
+    def _of_model(self) -> list[Any]:
+        return [self.layers]
+
     # -- looking ---------------------------------------------------------------------------
 
     def open_example(self, session: Session) -> list[Any]:
