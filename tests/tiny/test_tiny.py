@@ -13,7 +13,18 @@ from textloc.patching import generation
 from textloc.paths import CHECKPOINTS, WORDS
 from textloc.runs import Run
 from textloc.scenes import rendering, wording, words
-from textloc.tiny import autoencoder, codec, data, evaluate, export, teacher, train, warm
+from textloc.tiny import (
+    autoencoder,
+    codec,
+    data,
+    evaluate,
+    export,
+    regression,
+    teacher,
+    train,
+    upscaler,
+    warm,
+)
 from textloc.tiny.recipes import RECIPES, components
 
 
@@ -218,7 +229,8 @@ def test_the_decoder_learns_what_is_predicted(tmp_path: Path) -> None:
     come near the code that they are of."""
     start = CHECKPOINTS / "tiny-sdxl"
     code = codec.Codec.load(start / "vae" / "codec.safetensors")
-    coder = autoencoder.Trainer(tmp_path, code, start=start / "vae")
+    predicted = autoencoder.Predicted([start, CHECKPOINTS / "tiny-sd3"], torch.device("cpu"))
+    coder = autoencoder.Trainer(tmp_path, code, start=start / "vae", predicted=predicted)
     old = type(coder.model).from_pretrained(start / "vae", torch_dtype=torch.float32)
     taken = old.decoder.mid_block.state_dict()
     assert all(
@@ -227,24 +239,33 @@ def test_the_decoder_learns_what_is_predicted(tmp_path: Path) -> None:
     )
     outer, inner = coder.model.encoder.down_blocks[-1], old.encoder.down_blocks[-1]
     assert all(torch.equal(value, inner.state_dict()[k]) for k, value in outer.state_dict().items())
-    predicted = autoencoder.Predicted([start, CHECKPOINTS / "tiny-sd3"], torch.device("cpu"))
-    batch = next(iter(autoencoder.Pictures(0, 0)))
+    batch = next(iter(regression.Pictures(0, 0)))
     clean = code.encode(batch["small"])
     for turn in range(2):
         told = predicted(clean[::2], batch["prompts"][::2], turn)
         assert (told - clean[::2]).square().mean() < 0.2 * clean.var()
         assert not torch.equal(told, clean[::2])
-    coder.train(2, None, 1e-3, predicted=predicted)
+    coder.train(2, None, 1e-3)
     drawn = coder.model.decode(told).sample
     assert drawn.shape == batch["large"][::2].shape
 
 
 def test_edges_see_differences_of_neighbours_only() -> None:
-    flat = torch.rand(1, 3, 4, 4)
-    assert autoencoder.edges(flat + 0.25, flat) == pytest.approx(0, abs=1e-6)
+    even = torch.ones(1, 1, 2, 2)
+    assert regression.edges(torch.full((1, 3, 2, 2), 0.25), even) == 0
     step = torch.zeros(1, 1, 2, 2)
     step[..., 1] = 1  # one step in each of the two rows, none down the columns
-    assert autoencoder.edges(step, torch.zeros_like(step)) == 1
+    assert regression.edges(step, even) == 1
+    assert regression.edges(step, 3 * even) == 3
+
+
+def test_a_word_weighs_more_than_what_is_around_it() -> None:
+    word = torch.zeros(1, 2, 2, dtype=torch.bool)
+    word[0, 0, 1] = True
+    weight = regression.weights(word, 4)
+    assert weight.shape == (1, 1, 4, 4)
+    assert torch.allclose(weight[0, 0, :2, 2:] / weight[0, 0, 0, 0], torch.tensor(regression.WORD))
+    assert float(weight.mean()) == pytest.approx(1)
 
 
 def test_stages_grow() -> None:
@@ -346,6 +367,53 @@ def test_a_teacher_of_an_unknown_pipeline(tmp_path: Path, small_codec: codec.Cod
     (tmp_path / "model_index.json").write_text('{"_class_name": "Strange"}')
     with pytest.raises(CheckpointError, match="Strange"):
         teacher.Texts(tmp_path)
+
+
+def test_a_second_stage_is_trained_and_enlarges(tmp_path: Path) -> None:
+    """It learns on what the first stage predicts, goes on from its state, and its folder enlarges
+    what the first stage draws, by its own call."""
+    first = CHECKPOINTS / "tiny-if"
+    trainer = upscaler.Trainer(tmp_path / "run", first)
+    batch = next(iter(regression.Pictures(0, 0)))
+    few = {name: value[:2] for name, value in batch.items()}
+    loss, _ = trainer.learn(few)
+    loss.backward()
+    left_out = {name for name, weight in trainer.model.named_parameters() if weight.grad is None}
+    assert not left_out
+    assert torch.all(trainer.model.conv_out.weight.grad[3:] == 0)  # the variance is not asked for
+    trainer.step = 7
+    trainer.save()
+    again = upscaler.Trainer(tmp_path / "run", first)
+    assert again.step == 7
+    upscaler.export(tmp_path / "run", first, tmp_path / "second", "# a card\n")
+    model = loading.load("tiny-if", upscaler=str(tmp_path / "second"))
+    assert model.upscaler is not None
+    assert dict(model.upscaler.call) == upscaler.CALL
+    run = Run('a red sign that says "STOP"')
+    small = rendering.render(rendering.Scene("sign", "red", "STOP"))
+    seen: list[int] = []
+    model.upscaler.pipe.unet.register_forward_hook(lambda *_: seen.append(1))
+    (picture,) = model.upscaler([run], [small], [torch.Generator().manual_seed(0)])
+    assert picture.size == (rendering.LARGE, rendering.LARGE)
+    assert len(seen) == upscaler.CALL["num_inference_steps"]
+
+
+def test_a_second_stage_wants_a_first_without_an_autoencoder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="give a folder of tiny-if"):
+        upscaler.Trainer(tmp_path, CHECKPOINTS / "tiny-ldm")
+    with pytest.raises(CheckpointError, match="train first"):
+        upscaler.export(tmp_path, CHECKPOINTS / "tiny-if", tmp_path / "out", "")
+
+
+def test_a_warm_start_from_pixels(tmp_path: Path) -> None:
+    """tiny-if has no picture code to take along."""
+    start = CHECKPOINTS / "tiny-if"
+    trainer = train.Trainer(tmp_path, data.Settings(family="if", batch=2), start=start)
+    own = trainer.parts["unet"].state_dict()
+    old = type(trainer.parts["unet"]).from_pretrained(start / "unet", torch_dtype=torch.float32)
+    assert all(torch.equal(value, own[name]) for name, value in old.state_dict().items())
+    trainer.save()
+    assert train.Trainer(tmp_path, trainer.settings, start=start).step == trainer.step
 
 
 @pytest.mark.slow

@@ -44,17 +44,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Upscaler:
     """A second stage. pipe: its pipeline. family: the first stage's. digest: of its weights, where
-    they were read from files."""
+    they were read from files. call: arguments of its usual call that are not the pipeline's own,
+    from its `call_defaults.json`."""
 
     pipe: Any
     family: Family
     digest: str | None = None
+    call: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(
         self, runs: Sequence[Run], pictures: Sequence[Image.Image], generators: Sequence[Any]
     ) -> list[Image.Image]:
         """Pictures of these runs, enlarged; `generators` of its noise, one a run."""
-        found: list[Image.Image] = self.family.enlarge(self.pipe, runs, pictures, generators)
+        found: list[Image.Image] = self.family.enlarge(
+            self.pipe, runs, pictures, generators, self.call
+        )
         return found
 
     def rows_that_fit(self) -> int:
@@ -376,6 +380,10 @@ def _is_folder(name: str) -> bool:
     return not any(entry.name == name for entry in KNOWN) and _exists(name)
 
 
+_SECOND_CALL = ("num_inference_steps", "guidance_scale", "noise_level")
+"""What `call_defaults.json` of a second stage says, if there is one."""
+
+
 def _upscaler(pipe: Any, family: Family, name: str, device: str, offload: str | None) -> Upscaler:
     """The second stage with the text encoder of the first, which is not downloaded again."""
     if family.enlarge is None:
@@ -391,7 +399,9 @@ def _upscaler(pipe: Any, family: Family, name: str, device: str, offload: str | 
     second = _pipeline(folder, variant, pipe.text_encoder.dtype, **shared)
     family.prepare(second)
     place(second, device, offload)
-    return Upscaler(second, family, weights.digest(folder, variant))
+    said = _read_json(folder / "call_defaults.json")
+    call = {argument: said[argument] for argument in _SECOND_CALL if argument in said}
+    return Upscaler(second, family, weights.digest(folder, variant), call)
 
 
 def _set_scheduler(pipe: Any, name: str) -> None:

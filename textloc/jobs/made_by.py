@@ -38,7 +38,8 @@ def made_by(model: Model) -> dict[str, Any] | None:
         if model.upscaler is not None:
             if model.upscaler.digest is None:
                 return None
-            pipes.append({"digest": model.upscaler.digest, **_pipeline(model.upscaler.pipe)})
+            second = {"digest": model.upscaler.digest, "call": dict(model.upscaler.call)}
+            pipes.append(second | _pipeline(model.upscaler.pipe))
     except _Unknown:
         return None
     packages = {name for pipe in pipes for name in pipe.pop("packages")}

@@ -51,25 +51,30 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     coder = verbs.add_parser("autoencoder", help="train the autoencoder; resumes what --out holds")
-    coder.add_argument("--out", type=Path, required=True, help="folder of the run")
-    coder.add_argument("--steps", type=int, help="train up to this step")
-    coder.add_argument("--minutes", type=float, help="stop after so many minutes")
-    coder.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
-    coder.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
+    second = verbs.add_parser("upscaler", help="train stage II of tiny-if, likewise")
+    for one in (coder, second):
+        one.add_argument("--out", type=Path, required=True, help="folder of the run")
+        one.add_argument("--steps", type=int, help="train up to this step")
+        one.add_argument("--minutes", type=float, help="stop after so many minutes")
+        one.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
+        one.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
+        one.add_argument("--device", default="cpu", help="cpu or cuda")
+        one.add_argument("--seed", type=int, default=0)
     coder.add_argument(
         "--from", dest="start", default="tiny-sdxl", help="checkpoint whose code it speaks"
     )
     coder.add_argument(
         "--denoisers", nargs="*", default=[], help="checkpoints whose predictions it has to draw"
     )
-    coder.add_argument("--device", default="cpu", help="cpu or cuda")
-    coder.add_argument("--seed", type=int, default=0)
     coder.set_defaults(run=_autoencoder)
+    second.add_argument("--first", default="tiny-if", help="the first stage")
+    second.set_defaults(run=_upscaler)
 
     export = verbs.add_parser("export", help="write a run as a diffusers folder")
-    export.add_argument("family", choices=_FAMILIES)
+    export.add_argument("family", choices=(*_FAMILIES, "upscaler"))
     export.add_argument("--run", dest="folder", type=Path, required=True)
     export.add_argument("--vae", type=Path, help="autoencoder folder (default: RUN/vae)")
+    export.add_argument("--first", default="tiny-if", help="the first stage of an upscaler")
     export.add_argument("--card", type=Path, help="text of the model card")
     export.add_argument("--out", type=Path, required=True)
     export.set_defaults(run=_export)
@@ -130,21 +135,37 @@ def _autoencoder(options: argparse.Namespace) -> None:
 
     _check_ends(options)
     start, device = _start(options.start), torch.device(options.device)
-    trainer = autoencoder.Trainer(
-        options.out, Codec.load(code_file(start)), options.seed, options.device, start / "vae"
-    )
     folders = [_start(name) for name in options.denoisers]
-    predicted = autoencoder.Predicted(folders, device) if folders else None
-    trainer.train(options.steps, options.minutes, options.lr, options.decay, predicted)
+    trainer = autoencoder.Trainer(
+        options.out,
+        Codec.load(code_file(start)),
+        options.seed,
+        options.device,
+        start / "vae",
+        autoencoder.Predicted(folders, device) if folders else None,
+    )
+    trainer.train(options.steps, options.minutes, options.lr, options.decay)
+
+
+def _upscaler(options: argparse.Namespace) -> None:
+    from textloc.tiny import upscaler
+
+    _check_ends(options)
+    trainer = upscaler.Trainer(options.out, _start(options.first), options.seed, options.device)
+    trainer.train(options.steps, options.minutes, options.lr, options.decay)
 
 
 def _export(options: argparse.Namespace) -> None:
+    from textloc.tiny import upscaler
     from textloc.tiny.export import export
 
     family = options.family
     card = f"# tiny-{family}\n\nTrained by textloc.tiny.\n"
     if options.card:
         card = options.card.read_text(encoding="utf-8")
+    if family == "upscaler":
+        upscaler.export(options.folder, _start(options.first), options.out, card)
+        return
     export(options.folder, options.vae or options.folder / "vae", options.out, family, card)
 
 

@@ -70,6 +70,7 @@ class Pixels:
     """The code of denoisers without an autoencoder: the picture itself."""
 
     spread: Tensor = field(default_factory=lambda: torch.ones(3))
+    scale: float = 1.0
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) in [-1, 1] as they are."""

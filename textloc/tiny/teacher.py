@@ -33,8 +33,8 @@ class Texts:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.codec = Codec.load(code_file(folder))
         self.recipe = _recipe(folder)
+        self.codec = code_of(folder)
         found = _load(folder, self.recipe, ("text_encoder", "tokenizer"))
         self.parts = SimpleNamespace(**found)
 
@@ -129,6 +129,17 @@ def code_file(folder: Path) -> Path:
             "shipped checkpoint or a folder that `python -m textloc.tiny export` wrote"
         )
     return source
+
+
+def code_of(folder: Path) -> Codec | Pixels:
+    """The picture code that the denoiser in a folder that `export` wrote speaks.
+
+    Raises:
+        CheckpointError: the folder is not one of those, or of an unknown pipeline.
+    """
+    if (folder / "model_index.json").is_file() and not _recipe(folder).latent:
+        return Pixels()
+    return Codec.load(code_file(folder))
 
 
 def _recipe(folder: Path) -> Recipe:

@@ -46,7 +46,7 @@ from textloc.tiny import warm
 from textloc.tiny.codec import Codec, Pixels, fit
 from textloc.tiny.data import BLANK, PLACES, STRIPS, Batches, Settings
 from textloc.tiny.recipes import RECIPES, Recipe
-from textloc.tiny.teacher import LEAST, Teacher, code_file
+from textloc.tiny.teacher import LEAST, Teacher, code_of
 
 LEAST_VARIANCE = 0.1
 """Bounds the weight of slightly noised samples. At 0.4 the words are learned, but pictures stay
@@ -181,6 +181,11 @@ def letter_ratio(model: Model, batch: dict[str, Tensor], noise: Tensor) -> float
     return float(wrong / right)
 
 
+def _keep_code(codec: Codec | Pixels, file: Path) -> None:
+    if isinstance(codec, Codec):
+        codec.save(file)
+
+
 class Trainer:
     """One training run in a folder: `state.pt` (to resume), `log.jsonl`, `samples/`."""
 
@@ -197,11 +202,12 @@ class Trainer:
         self.recipe = RECIPES[settings.family]
         self.parts = self.recipe.components(settings.seed)
         codec_file = out / "codec.safetensors"
-        if start is not None and not codec_file.exists():
-            self._warm_start(start, codec_file)
+        begun = codec_file.exists() or (out / "state.pt").exists()
+        if start is not None and not begun:
+            _keep_code(self._warm_start(start), codec_file)
         self.teacher = Teacher(teacher, self.device) if teacher is not None else None
         if self.teacher is not None and not codec_file.exists():
-            self.teacher.codec.save(codec_file)
+            _keep_code(self.teacher.codec, codec_file)
         self.codec = self._code(codec_file)
         self.model = Model(self.recipe, self.parts, self.codec).to(self.device)
         self.weights: list[Tensor] = list(self.model.parameters())
@@ -221,15 +227,14 @@ class Trainer:
             fit(self.settings.seed).save(file)
         return Codec.load(file)
 
-    def _warm_start(self, start: Path, codec_file: Path) -> None:
+    def _warm_start(self, start: Path) -> Codec | Pixels:
         """Take weights from a shipped checkpoint folder, of this family or of another (the
-        optimizer state starts afresh)."""
-        source = code_file(start)
+        optimizer state starts afresh); its code."""
+        codec = code_of(start)
         whole = warm.take(self.parts, start)
-        codec = Codec.load(source)
         if not any(name in whole for name in self.parts if name.startswith("text_encoder")):
             warm.imitate(self.settings, self.parts, codec, start, IMITATION)
-        codec.save(codec_file)
+        return codec
 
     def _resume(self) -> None:
         state = torch.load(self.out / "state.pt", map_location=self.device, weights_only=True)

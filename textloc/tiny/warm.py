@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from textloc.errors import CheckpointError
-from textloc.tiny.codec import Codec
+from textloc.tiny.codec import Codec, Pixels
 from textloc.tiny.data import GROWN, Batches, Settings
 from textloc.tiny.recipes import RECIPES
 from textloc.tiny.teacher import Texts
@@ -68,7 +68,7 @@ def take(parts: dict[str, Any], start: Path) -> set[str]:
 
 
 def imitate(
-    settings: Settings, parts: dict[str, Any], codec: Codec, start: Path, steps: int
+    settings: Settings, parts: dict[str, Any], codec: Codec | Pixels, start: Path, steps: int
 ) -> float:
     """Teach the text encoders of `parts` to give the states of those in `start`.
 

@@ -120,8 +120,8 @@ class Family:
     beside the usual quotation marks (`prompts.quotations`); the text is the group that matches."""
 
     enlarge: Any = None
-    """`enlarge(second, runs, images, generators)` puts pictures through the pipeline of a second
-    stage; None where the family has none."""
+    """`enlarge(second, runs, images, generators, call)` puts pictures through the pipeline of a
+    second stage, with `call` in place of its own defaults; None where the family has none."""
 
     def prepare(self, pipe: Any) -> dict[str, str | None]:
         """Switch off checkers and watermarks; returns `safety_checker` and `watermark`, each

@@ -12,7 +12,7 @@ lower-cased by the pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -77,10 +77,11 @@ class DeepFloydIF(UNet):
         runs: Sequence[Run],
         images: Sequence[Image.Image],
         generators: Sequence[Any],
+        call: Mapping[str, Any],
     ) -> list[Image.Image]:
         """The pictures through stage II with the rows' own prompts, which are the *source* prompts
         of patched rows (paper section 4) unless they name another, and stage II's own steps and
-        guidance."""
+        guidance, or those of `call`."""
         runs = [replace(run, prompt=run.enlarged_by or run.prompt, prompt_2=None) for run in runs]
         found = pipe(
             image=list(images),
@@ -89,6 +90,7 @@ class DeepFloydIF(UNet):
             generator=list(generators),
             clean_caption=False,
             output_type="pil",
+            **call,
         )
         return list(found.images)
 

@@ -186,7 +186,7 @@ def autoencoder(seed: int) -> Any:
     """
     from diffusers import AutoencoderKL
 
-    channels = (8, 16, 16, 32, 64, 128)
+    channels = (16, 16, 16, 32, 64, 128)
     torch.manual_seed(seed)
     return AutoencoderKL(
         in_channels=3,
@@ -196,7 +196,7 @@ def autoencoder(seed: int) -> Any:
         block_out_channels=channels,
         layers_per_block=1,
         latent_channels=codec.CHANNELS,
-        # of 8 or 16 channels, groups would be so small that their mean colour is lost
+        # of 16 channels, groups would be so small that their mean colour is lost
         norm_num_groups=1,
         sample_size=rendering.LARGE,
         scaling_factor=1.0,
