@@ -27,7 +27,7 @@ from textloc.tiny.teacher import Teacher
 MOST_NOISE = 200
 """Noise of the small picture in training: up to this step of a thousand."""
 
-CALL = {"num_inference_steps": 4, "guidance_scale": 1.0, "noise_level": 20}
+CALL = {"num_inference_steps": 2, "guidance_scale": 1.0, "noise_level": 20}
 """The usual call (`call_defaults.json`)."""
 
 
@@ -41,7 +41,7 @@ def unet(seed: int, states: int) -> Any:
         in_channels=6,
         out_channels=6,
         layers_per_block=1,
-        block_out_channels=(16, 16, 32, 64, 64),
+        block_out_channels=(8, 16, 32, 64, 64),
         down_block_types=(*("ResnetDownsampleBlock2D",) * 4, "SimpleCrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
         up_block_types=("SimpleCrossAttnUpBlock2D", *("ResnetUpsampleBlock2D",) * 4),
@@ -55,7 +55,7 @@ def unet(seed: int, states: int) -> Any:
         addition_embed_type_num_heads=4,
         class_embed_type="timestep",
         resnet_time_scale_shift="scale_shift",
-        act_fn="gelu",
+        act_fn="silu",
     )
     with torch.no_grad():  # the last three channels, a variance, stay zero
         made.conv_out.weight[3:] = 0
