@@ -14,6 +14,7 @@ from threading import Barrier
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from PIL import Image
 
 from tests.documents import Document, Images, localize_document
 from textloc.errors import StoreError
-from textloc.results import export, store
+from textloc.results import export, opening, store
 
 JSON = st.recursive(
     st.none()
@@ -203,6 +204,36 @@ def test_round_trip(example: tuple[Document, Images], saved: Path) -> None:
     assert [entry.name for entry in saved.parent.iterdir()] == [saved.name]
 
 
+@pytest.fixture
+def packed(example: tuple[Document, Images], tmp_path: Path) -> Path:
+    """The same result, as many ship."""
+    return store.save(*example, tmp_path / "packed", packed=True)
+
+
+def test_a_packed_result_is_nearly_the_same(
+    example: tuple[Document, Images], saved: Path, packed: Path, tmp_path: Path
+) -> None:
+    images = example[1]
+    assert packed.name == saved.name  # the same question
+    stored = store.load(packed.name, packed.parent)
+    assert stored.image_keys() == store.load(saved.name, saved.parent).image_keys()
+    assert sorted(stored.image_keys()) == sorted(images)
+    assert all(path.suffix == ".webp" for path in stored.files()[1:])
+    for key, image in images.items():
+        off = np.abs(np.asarray(stored.image(key), int) - np.asarray(image.convert("RGB"), int))
+        assert off.mean() < 4  # of 255
+    again = store.save(stored.document, {k: stored.image(k) for k in images}, tmp_path / "again")
+    assert store.load(again.name, again.parent).document["digest"] == stored.document["digest"]
+    archive = export.export_zip(packed.name, tmp_path / "packed.zip", packed.parent)
+    opened = opening.open_result(archive)
+    assert opened.document == stored.document
+    assert dict(opened.images).keys() == images.keys()
+    twin = packed / "images" / "p0-s0-all.png"
+    images["p0-s0-all"].save(twin)
+    with pytest.raises(StoreError, match="p0-s0-all' is there twice"):
+        store.load(packed.name, packed.parent)
+
+
 def test_saving_again_keeps_the_good_result(example: tuple[Document, Images], saved: Path) -> None:
     before = (saved / "result.json").stat()
     other = {**example[0], "timing": {"total_s": 99.0}}
@@ -333,10 +364,12 @@ def test_damaged_json_is_reported(text: bytes, saved: Path) -> None:
     assert summary.id == saved.name
 
 
+@pytest.mark.parametrize("ending", store.ENDINGS)
 def test_a_flipped_byte_never_changes_a_picture_unseen(
-    example: tuple[Document, Images], saved: Path
+    saved: Path, packed: Path, ending: str
 ) -> None:
-    file = saved / "images" / "p0-s0-all.png"
+    saved = packed if ending == ".webp" else saved
+    file = saved / "images" / f"p0-s0-all{ending}"
     good = file.read_bytes()
     pixels = store.load(saved.name, saved.parent).image("p0-s0-all").tobytes()
     refused = 0

@@ -54,6 +54,19 @@ def write(tmp_path: Path, document: Any) -> Path:
     return file
 
 
+def test_a_packed_result_is_opened(tmp_path: Path) -> None:
+    """As those that ship are, with WebP in place of PNG; what is no such picture is refused."""
+    document, images = localize_document()
+    store.save(document, images, tmp_path / "there", packed=True)
+    archive = export.export_zip(document["id"], tmp_path / "packed.zip", tmp_path / "there")
+    assert dict(upload.open_upload(archive).images).keys() == images.keys()
+    name = next(one for one in zipfile.ZipFile(archive).namelist() if one.endswith(".webp"))
+    put(archive, name, b"RIFF\x10\0\0\0WEBPVP8 ")
+    refused(archive, "cannot be read")
+    put(archive, name.replace(".webp", ".gif"), b"GIF89a")
+    refused(archive, "no part of a result")
+
+
 def test_what_the_page_gives_is_opened(archive: Path, tmp_path: Path) -> None:
     document, images = localize_document()
     found = upload.open_upload(archive)

@@ -32,7 +32,8 @@ if Path(f"break-{word}").exists():
     sys.exit("no such word")
 weights = Path("assets/checkpoints/fake/unet/diffusion_pytorch_model.safetensors").read_text()
 made, = Path(f"pool/{weights}-{word}-{seed}").iterdir()
-shutil.copytree(made, Path("cached_results") / made.name, dirs_exist_ok=True)
+shutil.rmtree(Path("cached_results") / made.name, ignore_errors=True)  # as the store does
+shutil.copytree(made, Path("cached_results") / made.name)
 Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps({"id": made.name}))
 """
 """A command that takes its result from a pool, so that it starts at once."""
@@ -135,6 +136,8 @@ def stored(root: Path) -> set[str]:
 
 def test_what_is_made_is_not_made_again(root: Path) -> None:
     assert work(root).run() == ["count", "rain", "words", "love"]
+    pictures = [*(root / "cached_results").glob("*/images/*")]
+    assert {path.suffix for path in pictures} == {".webp"}  # many ship
     again = work(root)
     assert [line.state for line in again.listing()] == ["made"] * 4
     assert all(line.seconds is not None for line in again.listing())

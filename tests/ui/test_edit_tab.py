@@ -1,5 +1,6 @@
 """What the edit tab shows and asks for, without a browser."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,22 @@ def test_looking_elsewhere_keeps_the_pick(results: Path) -> None:
     assert "OCR reads" in updates[5]
     assert shown.look_from(session, 9)[0] == "start-10"
     assert (session.pair, session.seed) == (1, 1)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_picture_of_a_result_is_served_as_png(results: Path, packed: bool) -> None:
+    """Its address says so, whatever it is stored as."""
+    document, images = edit_document()
+    store.save(document, images, packed=packed)
+    client = TestClient(ResultFiles(Starlette()))
+    for key in list(images)[:2]:
+        found = client.get(f"/gradio_api/textloc/{document['id']}/{key}.png")
+        assert found.headers["content-type"] == "image/png"
+        with Image.open(io.BytesIO(found.content), formats=["PNG"]) as picture:
+            stored = store.load(document["id"]).image(key)
+            assert picture.convert("RGB").tobytes() == stored.tobytes()
+        small = client.get(f"/gradio_api/textloc/{document['id']}/{key}.small.png")
+        assert small.status_code == 200
 
 
 def test_a_result_is_served_as_an_archive(results: Path) -> None:

@@ -78,8 +78,7 @@ def _show(options: argparse.Namespace) -> None:
     stored = store.last() if options.last else store.load(options.id)
     document = stored.document
     if options.save:
-        keys = [file.stem for file in stored.files() if file.suffix == ".png"]
-        images = {key: stored.image(key) for key in keys}
+        images = {key: stored.image(key) for key in stored.image_keys()}
         kept(document, images)
     if options.zip is not None:
         where = export.export_zip(document["id"], options.zip, stored.folder.parent)

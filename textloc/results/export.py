@@ -224,7 +224,7 @@ def export_zip(result_id: str, path: Path, root: Path | None = None) -> Path:
                 name = f"{result_id}/{file.relative_to(stored.folder).as_posix()}"
                 entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 entry.external_attr = 0o644 << 16
-                if file.suffix != ".png":  # PNG is compressed already
+                if file.suffix not in store.ENDINGS:  # pictures are compressed already
                     entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, file.read_bytes())
         temporary.replace(path)

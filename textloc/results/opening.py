@@ -36,7 +36,7 @@ class StoredImages(Mapping[str, Image.Image]):
 
     def __init__(self, stored: store.Stored, keeper: object = None) -> None:
         self._stored, self._keeper = stored, keeper
-        self._keys = [path.stem for path in stored.files() if path.suffix == ".png"]
+        self._keys = stored.image_keys()
 
     def __getitem__(self, key: str) -> Image.Image:
         if key not in self._keys:
@@ -117,7 +117,8 @@ def _unpacked(file: BinaryIO) -> Result:
 
 
 def unpack(file: BinaryIO, root: Path, largest: int | None = None, most: int = MOST_FILES) -> str:
-    """Unpack an archive of one result, `<id>/result.json` and `<id>/images/<key>.png`, into `root`.
+    """Unpack an archive of one result, `<id>/result.json` and `<id>/images/<key>.png` (or `.webp`),
+    into `root`.
 
     largest: bytes that it may have unpacked, `LARGEST` unless given. most: files that it may have.
 
@@ -173,8 +174,10 @@ def _inside(filename: str, name: str) -> str:
     parts = PurePosixPath(filename).parts
     if parts == (name, "result.json"):
         return "result.json"
-    if len(parts) == 3 and parts[:2] == (name, "images") and parts[2].endswith(".png"):
-        return f"images/{store.check_image_key(parts[2].removesuffix('.png'))}.png"
+    if len(parts) == 3 and parts[:2] == (name, "images"):
+        key, dot, ending = parts[2].partition(".")
+        if f"{dot}{ending}" in store.ENDINGS:
+            return f"images/{store.check_image_key(key)}.{ending}"
     raise StoreError(f"the archive holds {filename[:80]!r}, which is no part of a result")
 
 

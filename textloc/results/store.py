@@ -1,6 +1,7 @@
 """Stored results: what a job found, under an identity that can be re-derived.
 
-A result lives in `cached_results/<id>/` as `result.json` and `images/<key>.png`.
+A result lives in `cached_results/<id>/` as `result.json` and `images/<key>.png`, or `.webp` where
+it was packed.
 
 1. Its **ID** is the hash of its canonical request: the same question always has the same ID.
 2. Its **digest** is a hash of everything it says, the pixels of its images included.
@@ -58,7 +59,7 @@ MIGRATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 _ID = re.compile(r"[0-9a-f]{16}")
 _SCHEMA = re.compile(r"(textloc\.[a-z]+)/([0-9]{1,4})")
 _IMAGE_KEY = re.compile(r"p[0-9]{1,6}-s[0-9]{1,20}-[a-z0-9]+(?:[-_][a-z0-9]+)*")
-_IMAGE_KEY_LENGTH = 240  # with ".png" a file name that every common file system takes
+_IMAGE_KEY_LENGTH = 240  # with its ending a file name that every common file system takes
 _RESULT, _IMAGES = "result.json", "images"
 _ALWAYS: dict[str, type] = {
     "id": str,
@@ -128,24 +129,48 @@ def _places(root: Path | None) -> list[Path]:
     return roots() if root is None else [root]
 
 
+ENDINGS = {".png": "PNG", ".webp": "WEBP"}
+"""Ending of a picture's file → its format, as Pillow calls it."""
+
+_PACKED: dict[str, Any] = {"quality": 95, "method": 6, "use_sharp_yuv": True}
+"""How a picture is packed: 256 x 256 pixels that a decoder drew take 5 KB in place of 43."""
+
 # ---------------------------------------------------------------------------- save
 
 
 def save(
-    document: Mapping[str, Any], images: Mapping[str, Image.Image], root: Path | None = None
+    document: Mapping[str, Any],
+    images: Mapping[str, Image.Image],
+    root: Path | None = None,
+    packed: bool = False,
 ) -> Path:
     """Store a complete result and return its folder.
 
-    `images` maps every image key that the document names to its picture (stored as 8-bit RGB
-    PNG). `root` is the folder of results, by default the first of `roots()`. A good result that is
-    already there stays as it is; a damaged one is replaced. Raises `StoreError` for an incomplete
-    or inconsistent document, and where the disk cannot be written.
+    `images` maps every image key that the document names to its picture, stored as 8-bit RGB PNG,
+    or `packed` as WebP, which is smaller and not quite the same. `root` is the folder of results,
+    by default the first of `roots()`. A good result that is already there stays as it is; a damaged
+    one is replaced. Raises `StoreError` for an incomplete or inconsistent document, and where the
+    disk cannot be written.
     """
-    return save_new(document, images, root)[0]
+    return save_new(document, images, root, packed)[0]
+
+
+def _encoded(picture: Image.Image, packed: bool) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, **({"format": "WEBP", **_PACKED} if packed else {"format": "PNG"}))
+    return buffer.getvalue()
+
+
+def _decoded(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB")
 
 
 def save_new(
-    document: Mapping[str, Any], images: Mapping[str, Image.Image], root: Path | None = None
+    document: Mapping[str, Any],
+    images: Mapping[str, Image.Image],
+    root: Path | None = None,
+    packed: bool = False,
 ) -> tuple[Path, bool]:
     """`save`, and whether the result is new: False where a good one was there already."""
     content = plain(document, "document")
@@ -158,7 +183,10 @@ def save_new(
             f"Cannot store this result: its document names the image {missing[0]}, but no such "
             "image was given. Pass every image that it names."
         )
+    files = {key: _encoded(image.convert("RGB"), packed) for key, image in images.items()}
     pictures = {key: image.convert("RGB") for key, image in images.items()}
+    if packed:
+        pictures = {key: _decoded(data) for key, data in files.items()}
     content["digest"] = digest(content, pictures)
 
     home = _places(root)[0]
@@ -169,10 +197,8 @@ def save_new(
         if mirror is not None:
             mirror.note("keep" if home.name == UNLISTED else "list", folder.name)
         (temporary / _IMAGES).mkdir(parents=True)
-        for key, picture in pictures.items():
-            buffer = io.BytesIO()
-            picture.save(buffer, "PNG")
-            write_new(temporary / _IMAGES / f"{key}.png", buffer.getvalue())
+        for key, data in files.items():
+            write_new(temporary / _IMAGES / f"{key}{'.webp' if packed else '.png'}", data)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         write_new(temporary / _RESULT, f"{text}\n".encode())
         sync_folder(temporary / _IMAGES)
@@ -299,16 +325,22 @@ class Stored:
 
     def image_path(self, key: str) -> Path:
         """Path of one image. Raises `StoreError` for a bad key or one that is not there."""
-        path = self.folder / _IMAGES / f"{check_image_key(key)}.png"
-        if not path.is_file():
-            raise StoreError(
-                f"The result {self.folder.name} has no image {key}. Take a key from its document."
-            )
-        return path
+        for ending in ENDINGS:
+            path = self.folder / _IMAGES / f"{check_image_key(key)}{ending}"
+            if path.is_file():
+                return path
+        raise StoreError(
+            f"The result {self.folder.name} has no image {key}. Take a key from its document."
+        )
 
     def files(self) -> list[Path]:
         """The document's file and those of the images, in order."""
-        return [self.folder / _RESULT, *sorted((self.folder / _IMAGES).glob("*.png"))]
+        found = sorted((self.folder / _IMAGES).glob("*"))
+        return [self.folder / _RESULT, *(path for path in found if path.suffix in ENDINGS)]
+
+    def image_keys(self) -> list[str]:
+        """The keys of the images, in order."""
+        return [path.stem for path in self.files()[1:]]
 
     def image(self, key: str) -> Image.Image:
         """One image, in RGB. Raises `StoreError` for a bad key or one that is not there."""
@@ -400,7 +432,7 @@ def verified(folder: Path) -> dict[str, Any]:
         _damaged(folder, f"{_RESULT} is not JSON ({error})")
     if not isinstance(document, dict):
         _damaged(folder, f"{_RESULT} does not hold a document")
-    pictures = unchanged.pictures(folder / _IMAGES)
+    pictures = unchanged.pictures(folder / _IMAGES, tuple(ENDINGS))
     unchanged.once(folder, content, pictures, lambda: _verify(folder, document, pictures))
     return document
 
@@ -411,8 +443,11 @@ def _verify(folder: Path, document: dict[str, Any], pictures: unchanged.Pictures
     if document["id"] != folder.name:
         _damaged(folder, f"it holds the result {document['id']}")
     pixels = {}
-    for key, size, changed in pictures:
-        pixels[check_image_key(key)] = _pixels_of(folder / _IMAGES / f"{key}.png", size, changed)
+    for name, size, changed in pictures:
+        key = check_image_key(Path(name).stem)
+        if key in pixels:
+            _damaged(folder, f"the image {_short(key)} is there twice")
+        pixels[key] = _pixels_of(folder / _IMAGES / name, size, changed)
     if missing := sorted(_named_images(document) - set(pixels)):
         _damaged(folder, f"the image {_short(missing[0])} is missing")
     if _digest(document, pixels) != document.get("digest"):
@@ -427,7 +462,7 @@ def _pixels_of(path: Path, size: int, changed: int) -> str:
 
 def _open(path: Path) -> Image.Image:
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with Image.open(path, formats=[ENDINGS[path.suffix]]) as image:
             return image.convert("RGB")
     except Exception as error:  # a damaged file can make the decoder raise almost anything
         _damaged(path.parent.parent, f"the image {path.stem} cannot be read ({error})")

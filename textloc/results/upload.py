@@ -72,7 +72,7 @@ def _of_archive(file: Path) -> Result:
         raise StoreError(f"The archive of {name} has no result.json. Save its ZIP file again.")
     _checked((folder / "result.json").read_bytes())
     left = MOST_PIXELS_IN_ALL
-    for path in sorted((folder / "images").glob("*.png")):
+    for path in store.Stored({}, folder).files()[1:]:
         pixels = _pixels(path)
         left -= pixels
         if pixels > MOST_PIXELS or left < 0:
@@ -84,7 +84,7 @@ def _of_archive(file: Path) -> Result:
 def _pixels(path: Path) -> int:
     """Pixels of a picture, from its header."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with Image.open(path, formats=[store.ENDINGS[path.suffix]]) as image:
             return image.width * image.height
     except Exception as error:  # a damaged file can make the decoder raise almost anything
         raise StoreError(f"The picture {path.stem} in the archive cannot be read.") from error

@@ -11,23 +11,23 @@ from contextlib import suppress
 from pathlib import Path
 
 Pictures = list[tuple[str, int, int]]
-"""Key, size in bytes and time of change in nanoseconds of each picture file, by key."""
+"""Name, size in bytes and time of change in nanoseconds of each picture file, by name."""
 
 _MOST = 65536
 _known: set[bytes] = set()
 _checking = threading.Lock()  # of visitors who open the same result at once, one decodes it
 
 
-def pictures(folder: Path) -> Pictures:
-    """The picture files in a folder; none where there is no folder."""
+def pictures(folder: Path, endings: tuple[str, ...]) -> Pictures:
+    """The picture files in a folder, by their endings; none where there is no folder."""
     found = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(".png"):
+                if entry.name.endswith(endings):
                     with suppress(OSError):  # deleted meanwhile
                         status = entry.stat()
-                        found.append((entry.name[:-4], status.st_size, status.st_mtime_ns))
+                        found.append((entry.name, status.st_size, status.st_mtime_ns))
     except OSError:
         return []
     return sorted(found)

@@ -278,8 +278,14 @@ class Reproduction:
         self.say(f"{entry.name}: made in {seconds:.0f} s{told}")
 
     def _result(self, entry: Entry) -> str:
-        result = str(self._said(entry)["id"])
-        store.load(result, self.root / "cached_results")
+        """The ID of a result that a command stored; its pictures are packed, as many ship."""
+        result, home = str(self._said(entry)["id"]), self.root / "cached_results"
+        found = store.load(result, home)
+        if all(path.suffix == ".webp" for path in found.files()[1:]):
+            return result
+        images = {key: found.image(key) for key in found.image_keys()}
+        removal.delete(result, home)
+        store.save(found.document, images, home, packed=True)
         return result
 
     def _measure(self, entry: Entry, noted: Mapping[str, Any]) -> None:

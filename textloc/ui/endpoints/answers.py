@@ -40,8 +40,9 @@ def of_stored(page: str, result_id: str, pictures: str) -> Answer:
         StoreError: as `store.load`.
     """
     found = store.load(result_id)
-    keys = [path.stem for path in found.files() if path.suffix == ".png"]
-    return _answer(page, found.document, _chosen(found.document, keys, pictures), kept=True)
+    return _answer(
+        page, found.document, _chosen(found.document, found.image_keys(), pictures), kept=True
+    )
 
 
 def of_made(

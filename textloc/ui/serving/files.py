@@ -3,6 +3,7 @@ and its pictures one by one.
 """
 
 import base64
+import io
 import re
 import tempfile
 from collections.abc import Callable
@@ -108,8 +109,17 @@ def _thumbnail(path: Path, _changed: int) -> tuple[bytes, str]:
 
 def _picture(result_id: str, key: str) -> Response:
     """A picture that was just made, or one of a stored result."""
-    data = made.find(result_id, key) or store.load(result_id).image_path(key).read_bytes()
+    data = made.find(result_id, key) or _of_stored(store.load(result_id), key)
     return Response(data, media_type="image/png", headers={"Cache-Control": "max-age=86400"})
+
+
+def _of_stored(found: store.Stored, key: str) -> bytes:
+    path = found.image_path(key)
+    if path.suffix == ".png":
+        return path.read_bytes()
+    buffer = io.BytesIO()
+    found.image(key).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 _ANSWERS: dict[str, Callable[[str, str], Response]] = {"zip": _zip, "png": _png, "html": _html}
