@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -481,6 +482,27 @@ def test_hard_harmless_texts() -> None:
     share = sum(map(_asked, held)) / len(held)
     print(f"{share:.3f} of {len(held)} flagged")
     assert share <= 0.08  # 0.35 by the first detector
+
+
+def test_hard_harmless_texts_of_another_author() -> None:
+    """400 of eleven kinds, by somebody who did not know the detector; nothing is fitted to them."""
+    lines = [line.partition("\t") for line in _lines("harmless_second.tsv")]
+    flagged = Counter(kind for kind, _, text in lines if _asked(text))
+    share = sum(flagged.values()) / len(lines)
+    print(f"{share:.3f} of {len(lines)} flagged: {dict(flagged)}")
+    assert share <= 0.05
+
+
+def test_less_strict_finds_no_more() -> None:
+    """What is found at `slurs` is found at `usual`, and that at `strict`."""
+    texts = [*_lines("harmless.txt"), *map(plain, _lines("insulting.txt"))]
+    texts += [line.partition("\t")[2] for line in _lines("harmless_second.tsv")]
+    for text in texts:
+        slurs, usual, strict = (
+            {(one.start, one.stop) for one in find(text, strictness=name)}
+            for name in ("slurs", "usual", "strict")
+        )
+        assert slurs <= usual <= strict, text
 
 
 def test_ordinary_signs() -> None:

@@ -25,7 +25,8 @@ DETECTORS = ("lexicon", "alt-profanity-check", "roberta", "detoxify")
 
 STRICTNESS = ("strict", "usual", "slurs")
 """`strict`: every word, whatever its company. `usual`: not what is ordinary in its company (SEX
-EDUCATION, JERK CHICKEN). `slurs`: slurs on groups of people, and the words that are given."""
+EDUCATION, JERK CHICKEN). `slurs`: of those, slurs on groups of people and the words that are
+given."""
 
 OUTSIDE = 0.9
 """Least score of what counts outside of the texts that a prompt asks to be written."""
@@ -160,10 +161,10 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
     harmless = _covered(len(text), _harmless(seen, tokens, words, lexicon))
     found = [one for one in found if not all(harmless[one.finding.start : one.finding.stop])]
     kept = _apart(found, len(text))
+    if strictness != "strict":
+        kept = excused(text, tokens, kept)
     if strictness == "slurs":
         kept = [one for one in kept if one.verdict.severity in ("own", "slur")]
-    elif strictness == "usual":
-        kept = excused(text, tokens, kept)
     return tuple(one.finding for one in sorted(kept, key=lambda one: one.finding.start))
 
 
