@@ -120,6 +120,14 @@ def flux2_klein(heads: int = 2, blocks: int = 1, single: int = 2) -> Any:
     )
 
 
+def flux2_klein_kv() -> Any:
+    """`Flux2KleinKVPipeline`, which keeps keys and values of reference pictures over the steps."""
+    from diffusers import Flux2KleinKVPipeline
+
+    pipe = flux2_klein()
+    return Flux2KleinKVPipeline(**pipe.components)
+
+
 def z_image(heads: int = 2, blocks: int = 3) -> Any:
     """`ZImagePipeline`."""
     from diffusers import ZImagePipeline, ZImageTransformer2DModel
@@ -947,6 +955,7 @@ NEWER: dict[str, tuple[Callable[..., Any], int, int | None]] = {
     "ernie-image": (ernie_image, 16, None),
     "flux2": (flux2, 16, 96),
     "flux2-klein": (flux2_klein, 16, 96),
+    "flux2-klein-kv": (flux2_klein_kv, 16, 96),
     "hidream": (hidream, 16, 40),
     "hunyuan-dit": (hunyuan_dit, 16, None),
     "hunyuan-image": (hunyuan_image, 16, None),

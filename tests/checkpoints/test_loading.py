@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import hub_stand_in, tiny_families, tiny_pipelines
+from tests import hub_stand_in, tiny_families, tiny_newer, tiny_pipelines
 from tests.checkpoints.built import built
 from textloc.checkpoints import known, loading, memory
 from textloc.checkpoints.families import full_size
@@ -213,3 +213,10 @@ def test_a_size_that_the_pipeline_refuses_is_told_in_its_words() -> None:
     model = loading.load("tiny-sd3", size=(72, 72))
     with pytest.raises(CheckpointError, match=r"(?s)Pipeline refuses this call: .*leave the size"):
         list(generate(model, [Run('a red sign that says "STOP"')], model.defaults))
+
+
+def test_a_call_that_takes_no_guidance(tmp_path: Path) -> None:
+    """`Flux2KleinKVPipeline` knows neither `guidance_scale` nor `true_cfg_scale`."""
+    tiny_newer.flux2_klein_kv().save_pretrained(tmp_path / "kv")
+    usual = loading.load(str(tmp_path / "kv")).defaults
+    assert (usual.steps, usual.guidance) == (4, 1.0)

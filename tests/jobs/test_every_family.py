@@ -53,7 +53,17 @@ NO_WAY = {"lumina2"}
 JUMPS = {"hidream"}
 """Experts are chosen along the way, so the shares do not sum to 1."""
 CARRIED = {
-    *("aura-flow", "bria", "cogview3", "flux2", "flux2-klein", "kolors", "lumina2", "ovis-image"),
+    *(
+        "aura-flow",
+        "bria",
+        "cogview3",
+        "flux2",
+        "flux2-klein",
+        "flux2-klein-kv",
+        "kolors",
+        "lumina2",
+        "ovis-image",
+    ),
     *("qwen-image-21", "z-image"),
 }
 """The guard's benign text can be read beside the prompt's own, or in its place."""
@@ -302,7 +312,7 @@ def shade(side: int, light: bool) -> Image.Image:
     return Image.radial_gradient("L").resize((side, side)).point(lambda v: v if light else 255 - v)
 
 
-@pytest.mark.parametrize("name", ["flux2", "flux2-klein", "FluxKontextPipeline"])
+@pytest.mark.parametrize("name", ["flux2", "flux2-klein", "flux2-klein-kv", "FluxKontextPipeline"])
 def test_a_picture_beside_the_prompt_is_seen_and_kept_by_its_digest(name: str) -> None:
     model = pictured(name)
     side = model.defaults.height or 0
@@ -351,6 +361,17 @@ def test_the_guard_keeps_a_word_out_beside_a_picture(
     assert np.abs(guarded - swapped).mean() < np.abs(plain - swapped).mean()
     assert guarding.apart(always, swapped) < 1e-5
     assert guarding.apart(plain, swapped) > 1e-4
+
+
+def test_the_guard_refuses_kept_keys_of_a_picture() -> None:
+    """`Flux2KleinKVPipeline` attends to a picture's own keys by a call apart."""
+    model = pictured("flux2-klein-kv")
+    picture = shade(model.defaults.height or 0, True).convert("RGB")
+    with (
+        guard(model.pipe, "all", **guarding.KEEP),
+        pytest.raises(LayerError, match="no picture beside the prompt"),
+    ):
+        guarding.pictures(model, [guarding.BAD], image=[picture])
 
 
 @pytest.mark.parametrize("name", ["z-image", "qwen-image-21", "cogview4"])

@@ -647,12 +647,12 @@ def _of_folder(folder: Path, given: dict[str, Any], usual: Sampling) -> Sampling
 def _by_itself(pipe: Any, family: Family) -> Sampling:
     """What the pipeline's call takes by itself, and the size that its denoiser was trained at."""
     of_call = inspect.signature(type(pipe).__call__).parameters
-    own = family.GUIDANCE  # some calls have two
-    guidance = of_call[own if own in of_call else "true_cfg_scale"]
+    own = family.GUIDANCE  # some calls have two, and some none
+    guidance = of_call.get(own) or of_call.get("true_cfg_scale")
     height, width = common.native_size(pipe, getattr(pipe, family.DENOISER))
     return Sampling(
         steps=int(of_call["num_inference_steps"].default),
-        guidance=float(guidance.default),
+        guidance=1.0 if guidance is None else float(guidance.default),
         height=height,
         width=width,
     )

@@ -770,7 +770,8 @@ class _Carrier(TorchFunctionMode):
         if layer is not None and self._calls != 1:
             raise LayerError(
                 f"the attention {layer.name} calls scaled_dot_product_attention {self._calls} "
-                "times, so it cannot carry another text; give the denoiser its usual processors"
+                "times, so it cannot carry another text; give the denoiser its usual processors, "
+                "and no picture beside the prompt"
             )
 
     def drop(self, _module: Any, _args: Any, output: tuple[Tensor | None, Tensor]) -> Any:

@@ -109,6 +109,7 @@ PIPELINES: dict[str, Family] = {
     "CogView3PlusPipeline": CogView3Plus(),
     "CogView4Pipeline": CogView4(),
     "ErnieImagePipeline": ErnieImage(),
+    "Flux2KleinKVPipeline": Flux2(),
     "Flux2KleinPipeline": Flux2(),
     "Flux2Pipeline": Flux2(),
     "FluxImg2ImgPipeline": Flux(),
