@@ -360,14 +360,14 @@ class _Patcher:
                 given = torch.cat([old, aside], 1)
             where = self._where(layer.place, old.shape[2])
             new = old.clone()
+            by_head = any(move.patch.heads is not None for move in moves)
             for part in parts:
-                features = slice(None) if part is None else slice(*part)
-                _move(
-                    new[..., features].unflatten(-1, (layer.heads, -1)),
-                    given[..., features].unflatten(-1, (layer.heads, -1)),
-                    moves,
-                    where,
-                )
+                pair = new, given
+                if part is not None:
+                    pair = new[..., slice(*part)], given[..., slice(*part)]
+                if by_head:
+                    pair = tuple(one.unflatten(-1, (layer.heads, -1)) for one in pair)
+                _move(*pair, moves, where)
             moved: Tensor = new.flatten(0, 1)
             return moved
 
@@ -500,14 +500,18 @@ def _check_fired(expected: Sequence[str], fired: Counter[str]) -> None:
 
 
 def _move(new: Tensor, given: Tensor, moves: Sequence[_Move], where: slice | Tensor) -> None:
-    """Put the donors' keys or values in place, in `new` (pass, row, token, head, d); text stands at
-    `where`. `given` is what was there before, with the rows aside after it."""
+    """Put the donors' keys or values in place, in `new` (pass, row, token, feature), or (pass, row,
+    token, head, d) where patches name heads; text stands at `where`. `given` is what was there
+    before, with the rows aside after it."""
     for move in moves:
-        chosen = slice(None) if move.patch.heads is None else list(move.patch.heads)
+        heads = move.patch.heads
         for number in _passes(new, where):
             to, fro = _tokens(where, number, move)
             own, donor = new[number, move.row, to], given[number, move.donor, fro]
-            own[..., chosen, :] = donor[..., chosen, :]  # (T, head, d) of one pass or of all
+            if heads is None:
+                own.copy_(donor)
+            else:
+                own[..., list(heads), :] = donor[..., list(heads), :]  # of one pass or of all
             if isinstance(where, Tensor):
                 new[number, move.row, to] = own  # no view
 
