@@ -19,6 +19,7 @@ from textloc.tiny import (
     data,
     evaluate,
     export,
+    judge,
     regression,
     teacher,
     train,
@@ -101,6 +102,23 @@ def test_every_condition_asks_for_what_training_held_back() -> None:
         asked = evaluate.ask(listed, condition)
         assert [scene.word for scene in asked] == listed
         assert not any(scene.seen for scene in asked)
+
+
+def test_natural_prompts_are_asked_as_they_stand() -> None:
+    rows = [line.split("\t") for line in evaluate.NATURAL.read_text("utf-8").splitlines()]
+    rows = [row for row in rows if not row[0].startswith("#")]
+    asked = evaluate.ask(["IGNORED"], "natural")
+    assert [scene.prompt for scene in asked] == [prompt for prompt, _, _ in rows]
+    assert {scene.object for scene in asked} == set(rendering.OBJECTS)
+    assert {scene.colour for scene in asked} == {*rendering.COLOURS, "-"}
+    assert all(3 <= len(scene.word) <= 6 for scene in asked)
+    assert len({scene.word.upper() for scene in asked}) == len(asked)
+    any_colour = next(scene for scene in asked if scene.colour == "-")
+    other = judge.Verdict(any_colour.object, "green")
+    assert evaluate.Spelled(any_colour, any_colour.word, other).scene_right == 1
+    red = next(scene for scene in asked if scene.colour == "red")
+    other = judge.Verdict(red.object, "green")
+    assert evaluate.Spelled(red, red.word, other).scene_right == 0
 
 
 def test_linear_code_keeps_the_picture(small_codec: codec.Codec) -> None:

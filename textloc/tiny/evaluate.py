@@ -12,6 +12,8 @@ from PIL import Image
 from textloc.checkpoints.loading import Model, load
 from textloc.errors import PromptError
 from textloc.patching.generation import generate
+from textloc.paths import WORDS
+from textloc.prompts import quoted_spans
 from textloc.reading import metrics, ocr
 from textloc.runs import Run
 from textloc.scenes import rendering
@@ -26,11 +28,18 @@ _HELD: dict[str, tuple[str, ...]] = {
 }
 """Kinds of `wording.HELD` that a condition asks for; of several, one after the other."""
 
-CONDITIONS = ("plain", "free", "wording", *_HELD, "typeface", "position")
+CONDITIONS = ("plain", "free", "wording", *_HELD, "typeface", "position", "natural")
 """`plain` and `free` prompts are of the kinds seen in training, in few wordings and in free ones;
 the others hold one thing back that was not: a wording, a name of the object, a filler, a way to
 say what is written, the word first, or an object in a typeface or at a position it was never drawn
-in."""
+in. `natural` prompts are those of `NATURAL`, with words of their own."""
+
+NATURAL = WORDS / "natural.tsv"
+"""Prompts of somebody who did not know how the checkpoints were trained, each with the object that
+it asks for and one of `rendering.COLOURS`, or - for none of these."""
+
+
+_CALLED = {"free": "free wording", "natural": "natural prompts"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,18 @@ class Spelled:
 
     @property
     def scene_right(self) -> float:
-        """1 where object and colour are the ones asked for."""
-        asked = judge.Verdict(self.scene.object, self.scene.colour)
-        return float(self.verdict == asked)
+        """1 where the object is the one asked for, and the colour where it is one of
+        `rendering.COLOURS`."""
+        colour = self.scene.colour
+        if colour in rendering.COLOURS and self.verdict.colour != colour:
+            return 0.0
+        return float(self.verdict.object == self.scene.object)
 
 
 def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[rendering.Scene]:
     """One scene a word; objects and colours go round, the rest is drawn at random."""
+    if condition == "natural":
+        return natural()
     rng = np.random.default_rng((seed, CONDITIONS.index(condition)))
     asked = []
     for number, word in enumerate(words):
@@ -92,6 +106,18 @@ def ask(words: Sequence[str], condition: str, seed: int = 0) -> list[rendering.S
             scene = replace(scene, object=kind, position=place)
         asked.append(scene)
     return asked
+
+
+def natural(file: Path = NATURAL) -> list[rendering.Scene]:
+    """The scenes that natural prompts ask for."""
+    scenes = []
+    for row in file.read_text(encoding="utf-8").splitlines():
+        if row and not row.startswith("#"):
+            prompt, thing, colour = row.split("\t")
+            ((start, stop),) = quoted_spans(prompt)
+            wording = f"{prompt[:start]}{{word}}{prompt[stop:]}"
+            scenes.append(rendering.Scene(thing, colour, prompt[start:stop], wording))
+    return scenes
 
 
 def spell(
@@ -174,7 +200,7 @@ def report(
                 lines.append(line(f"exact match of {length} letters ({len(of_length)})", of_length))
             last = scores
         else:
-            kind = "free wording" if condition == "free" else f"unseen {condition}"
+            kind = _CALLED.get(condition, f"unseen {condition}")
             lines += [f"{kind}: {score}" for score in scores]
     return lines + last
 
