@@ -335,6 +335,8 @@ def suppress(
     replacements: Mapping[str, str] | None = None,
     words: Sequence[str] = (),
     allowed: Sequence[str] = (),
+    languages: Sequence[str] | None = None,
+    strictness: str = "usual",
     detector: str = "lexicon",
     start_step: int = 0,
     check: bool = False,
@@ -367,7 +369,9 @@ def suppress(
             variant, offload, upscaler, progress: as `localize`. layers: as `edit`.
         prompt: one or several; clean ones come out as they would.
         replacements: toxic text to what is written in its place.
-        words, allowed: more words to keep out, and words to let through. detector: a name of
+        words, allowed: more words to keep out, and words to let through, which win over `words`.
+        languages: whose word lists are read; None reads English and those of the prompt's script.
+        strictness: `strict`, `usual` or `slurs`. detector: a name of
             `textloc.toxicity.DETECTORS`.
         start_step: the benign prompt is read from this denoising step on, from 0.
         check: read what comes out; where a toxic word still reads, do `fallback`: `refuse`
@@ -413,6 +417,8 @@ def suppress(
             replacements=replacements,
             words=words,
             allowed=allowed,
+            languages=languages,
+            strictness=strictness,
             detector=detector,
             seeds=_seeds(seeds),
             start_step=_whole(start_step),
@@ -438,6 +444,8 @@ def guard(
     detector: str = "lexicon",
     words: Sequence[str] = (),
     allowed: Sequence[str] = (),
+    languages: Sequence[str] | None = None,
+    strictness: str = "usual",
     check: bool = False,
     fallback: Fallback = "refuse",
     ocr: str = "auto",
@@ -452,7 +460,7 @@ def guard(
     Args:
         pipe: a text-to-image pipeline of a known family; your calls stay your own.
         layers: text layers that read the benign text: numbers, text such as `55-57`, or `auto`.
-        replacements, detector, words, allowed: as `suppress`.
+        replacements, detector, words, allowed, languages, strictness: as `suppress`.
         check: read every picture of the block; where a toxic word still reads, do `fallback`.
         fallback: `refuse` raises, `more-layers` and `prompt-swap` generate the call again.
         ocr: engine of the check.
@@ -473,6 +481,8 @@ def guard(
         detector=detector,
         words=words,
         allowed=allowed,
+        languages=languages,
+        strictness=strictness,
         check=check,
         fallback=fallback,
         ocr=ocr,

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import textloc
 from tests import tiny_newer, tiny_pipelines
 from tests.jobs.test_guard import (
     BAD,
@@ -877,3 +878,115 @@ def test_no_detected_word_reaches_a_patched_layer_or_an_error_is_raised(
     assert all(distance > 0.5 for distance in reached)
     as_before(model, kinds)
     assert np.array_equal(before, pictures(model, [GOOD]))
+
+
+# ------------------------------------------------------------------- texts of other classes
+
+
+class Listed(list[str]):
+    """A list of a class of its own, which diffusers hands on as it is."""
+
+
+class Equal(str):
+    """Takes itself for a text that was judged before."""
+
+    def __eq__(self, _other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return hash(CLEAN)
+
+
+class Cut(str):
+    """Shows something else than what a tokenizer reads."""
+
+    def __getitem__(self, _place: object) -> str:
+        return "x"
+
+    def __iter__(self) -> Any:
+        return iter("x")
+
+    def casefold(self) -> str:
+        return "x"
+
+    lower = casefold
+
+
+@pytest.mark.parametrize("kind", [Equal, Cut, np.str_])
+@pytest.mark.parametrize("listed", [list, Listed, tuple])
+@pytest.mark.parametrize("family", ["sd3", "sdxl", "sd"])
+def test_texts_and_lists_of_any_class_are_guarded(
+    family: str, listed: type, kind: type[str]
+) -> None:
+    model = ALL[family]()
+    plain = pictures(model, [BAD])
+    with guard(model.pipe, "all", **KEEP) as state:
+        pictures(model, [CLEAN])  # judged before
+        wanted = pictures(model, [BAD])
+        try:
+            asked = arguments(model, [CLEAN]) | {"prompt": listed([kind(BAD)])}
+            made = levels(model.pipe(**asked).images)
+        except (GuardError, ValueError):  # diffusers' own for a tuple
+            return
+    assert len(state.guarded) == 2
+    assert apart(made, wanted) <= 1 < apart(plain, wanted)
+
+
+@pytest.mark.parametrize("name", ["prompt_2", "prompt_3"])
+def test_another_prompt_in_a_list_of_its_own_class(name: str) -> None:
+    model = ALL["sd3"]()
+    asked = arguments(model, [CLEAN])
+    plain = levels(model.pipe(**asked, **{name: [BAD]}).images)
+    asked = arguments(model, [CLEAN])
+    with guard(model.pipe, "all", **KEEP) as state:
+        made = levels(model.pipe(**asked, **{name: Listed([BAD])}).images)
+    assert len(state.guarded) == 1
+    assert apart(made, plain) > 1
+
+
+@pytest.mark.parametrize("family", ["sd3", "sdxl"])
+def test_a_part_that_is_exchanged_and_put_back_within_a_call(family: str) -> None:
+    model = ALL[family]()
+    pipe: Any = model.pipe
+    name = "transformer" if family == "sd3" else "unet"
+    own, twin = getattr(pipe, name), copy.deepcopy(getattr(pipe, name))
+
+    def change(_pipe: Any, step: int, _time: Any, given: dict[str, Any]) -> dict[str, Any]:
+        setattr(pipe, name, twin if step == 0 else own)
+        return given
+
+    with guard(pipe, "all", **KEEP), pytest.raises(GuardError, match="exchanged"):
+        pictures(model, [BAD], callback_on_step_end=change)
+    assert getattr(pipe, name) is own
+
+
+def test_half_a_character_is_refused() -> None:
+    model = ALL["sdxl"]()
+    with guard(model.pipe, "all", **KEEP):
+        for prompt in (f"{BAD}\ud800", BAD[:3] + "\udc00" + BAD[3:]):
+            with pytest.raises(GuardError, match="half of one"):
+                pictures(model, [prompt])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"layers": 3}, "cannot read the layers 3"),
+        ({"layers": None}, "cannot read the layers None"),
+        ({"layers": ["a"]}, "cannot read the layers"),
+        ({"layers": [1.5]}, "cannot read the layers"),
+        ({"replacements": {"A": 3}}, "a dict of toxic text to text"),
+        ({"replacements": ["A"]}, "a dict of toxic text to text"),
+        ({"replacements": "x"}, "a dict of toxic text to text"),
+        ({"allowed": 3}, "3 are no words"),
+        ({"words": 3}, "3 are no words"),
+        ({"strictness": "lax"}, "no strictness 'lax'"),
+        ({"languages": ["martian"]}, "martian"),
+    ],
+)
+def test_options_that_cannot_be_are_told(options: dict[str, Any], said: str) -> None:
+    model = ALL["sdxl"]()
+    given = {"layers": "all", **options}
+    errors = (GuardError, LayerError, ToxicityError)
+    with pytest.raises(errors, match=said), textloc.guard(model.pipe, **given):
+        pass

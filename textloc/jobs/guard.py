@@ -15,6 +15,7 @@ another pipeline that shares the denoiser, not a text that is changed on the way
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,7 @@ def guard(
             takes the localized ones of this checkpoint (`choosing.layers_known`).
         replacements: toxic text → what is to be written; comes before every other rewriting.
         detector: name in `toxicity.DETECTORS`.
-        words, allowed: more words to keep out, and words to let through.
+        words, allowed: more words to keep out, and words to let through, which win over `words`.
         languages, strictness: as `toxicity.find`.
         check: read every picture that comes out by OCR, whatever its prompt; where a toxic word
             reads, do `fallback`.
@@ -116,7 +117,7 @@ def guard(
     }
     toxicity.find("", **detect)  # a detector that is not there is told of now
     denoiser = _denoiser(pipe)
-    judge = Judge(replacements or {}, detect, families.of_denoiser(denoiser).QUOTED)
+    judge = Judge(_replacements(replacements), detect, families.of_denoiser(denoiser).QUOTED)
     with ExitStack() as undo:
         job = _Job(pipe, denoiser, judge, check, fallback, ocr)
         taken = "this pipeline is guarded already; give all words to one guard"
@@ -126,6 +127,13 @@ def guard(
         found = undo.enter_context(watched(denoiser))  # left first: waits for calls under way
         job.open(found, *_chosen(pipe, denoiser, layers, found))
         yield job.state
+
+
+def _replacements(given: Any) -> Mapping[str, str]:
+    texts = isinstance(given, Mapping) and [*given, *given.values()]
+    if given is None or (texts is not False and all(isinstance(text, str) for text in texts)):
+        return given or {}
+    raise GuardError("replacements are a dict of toxic text to text, such as {'LOSER': 'LASER'}")
 
 
 class _Job:
@@ -144,7 +152,7 @@ class _Job:
         self._check, self._fallback, self._ocr = check, fallback, ocr
         self._layers: tuple[TextLayer, ...] = ()
         self._parts = _parts(pipe)
-        self._open = False
+        self._open = self._busy = False
         self.state = Guard(())
 
     def open(self, layers: Sequence[TextLayer], chosen: tuple[int, ...], origin: str) -> None:
@@ -161,6 +169,7 @@ class _Job:
         """The methods that stand in for the pipeline's."""
         own_call: Callable[..., Any] = original.__call__
         own_encode: Callable[..., Any] = original.encode_prompt  # type: ignore[attr-defined]
+        own_put: Callable[..., None] = original.__setattr__
 
         def call(pipe: Any, *args: Any, **kwargs: Any) -> Any:
             return self._called(partial(own_call, pipe), args, kwargs)
@@ -168,9 +177,14 @@ class _Job:
         def encode(pipe: Any, *args: Any, **kwargs: Any) -> Any:
             return self._encoded(partial(own_encode, pipe), *args, **kwargs)
 
+        def put(pipe: Any, name: str, value: Any) -> None:
+            if self._busy and name in self._parts and value is not self._parts[name]:
+                raise GuardError(self._exchanged())
+            own_put(pipe, name, value)
+
         call.__wrapped__ = own_call  # type: ignore[attr-defined]
         encode.__wrapped__ = own_encode  # type: ignore[attr-defined]
-        return {"__call__": call, "encode_prompt": encode}
+        return {"__call__": call, "encode_prompt": encode, "__setattr__": put}
 
     def _encoded(self, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The pipeline's `encode_prompt`, seen to in a call of this guard."""
@@ -208,8 +222,12 @@ class _Job:
             if not self._open:
                 raise GuardError("the guard was left before the call began; enter it anew")
             self._check_whole()
-            with under_way(call), self._own_encoding():
-                result = own(*args, **kwargs)
+            self._busy = True
+            try:
+                with under_way(call), self._own_encoding():
+                    result = own(*args, **kwargs)
+            finally:
+                self._busy = False
             self._check_whole()
         if not state.passes:
             raise GuardError(
@@ -231,14 +249,17 @@ class _Job:
         finally:
             setattr(self._pipe, ENCODE, own)
 
+    def _exchanged(self) -> str:
+        return (
+            f"a part of {type(self._pipe).__name__} was exchanged within the guard's block; leave "
+            "the block first and enter it anew"
+        )
+
     def _check_whole(self) -> None:
         """Check that the guard guards what makes the picture."""
         pipe = self._pipe
         if any(getattr(pipe, name, None) is not part for name, part in self._parts.items()):
-            raise GuardError(
-                f"a part of {type(self._pipe).__name__} was exchanged within the guard's block; "
-                "leave the block first and enter it anew"
-            )
+            raise GuardError(self._exchanged())
         _check_readers(self._pipe, self._denoiser)
 
     # -- the check by OCR ------------------------------------------------------------------
@@ -366,6 +387,16 @@ def _parts(pipe: Any) -> dict[str, Any]:
     return {name: getattr(pipe, name, None) for name in (*_DENOISERS, *sorted(names))}
 
 
+def _numbers(asked: Any) -> list[int]:
+    try:
+        return [operator.index(one) for one in asked]
+    except TypeError as error:
+        raise LayerError(
+            f"cannot read the layers {asked!r}; give numbers such as [7, 8], text such as '7-8', "
+            "`all` or `auto`"
+        ) from error
+
+
 def _chosen(
     pipe: Any, denoiser: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]
 ) -> tuple[tuple[int, ...], str]:
@@ -374,6 +405,7 @@ def _chosen(
         every = tuple(range(len(layers)))
         return every if asked == "all" else parse_layers(asked, len(layers)), ""
     if not isinstance(asked, str):
+        asked = _numbers(asked)
         check_layers(asked, len(layers))
         if not asked:
             raise LayerError("name at least one layer, or `auto`")

@@ -87,6 +87,7 @@ class Judge:
         Raises:
             ToxicityError: it cannot be rewritten.
         """
+        text = plain(text)
         if text in self._judged:
             return self._judged[text]
         findings = toxicity.find_in_prompt(text, quoted=self._quoted, **self.options)
@@ -376,20 +377,39 @@ def _mapped(
 
 
 def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with every text changed. What holds texts becomes a list, tuple or dict of Python's
+    own, whatever class it had: one that is read twice may say two things."""
     if isinstance(value, str):
-        return change(value)
-    if type(value) in (list, tuple):
-        return type(value)(_with_texts(each, change) for each in value)
-    if type(value) is dict:
+        return change(plain(value))
+    if type(value) not in (list, tuple, dict) and not _texts(value):
+        return value
+    if isinstance(value, Mapping):
         return {key: _with_texts(each, change) for key, each in value.items()}
-    return value
+    made = [_with_texts(each, change) for each in value]
+    return made if isinstance(value, list) else tuple(made)
 
 
 def _copied(value: Any) -> Any:
-    """The same with lists of its own."""
-    if type(value) in (list, tuple):
-        return type(value)(_copied(each) for each in value)
-    return {k: _copied(v) for k, v in value.items()} if type(value) is dict else value
+    """The same with lists and texts of its own."""
+    return _with_texts(value, str)
+
+
+def plain(text: str) -> str:
+    """A text of any class as Python's own, by the characters that a tokenizer reads.
+
+    Raises:
+        GuardError: half a character (a lone surrogate), which no tokenizer reads.
+    """
+    own = "".join((text,))
+    if not own.isascii():
+        try:
+            own.encode()
+        except UnicodeEncodeError as error:
+            raise GuardError(
+                f"character {error.start + 1} of the prompt is half of one (a lone surrogate); "
+                "leave it out"
+            ) from error
+    return own
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -402,7 +422,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def _texts(value: Any) -> list[str]:
-    return [leaf for leaf in _leaves(value) if isinstance(leaf, str)]
+    return [plain(leaf) for leaf in _leaves(value) if isinstance(leaf, str)]
 
 
 def _tensors(value: Any) -> list[Tensor]:

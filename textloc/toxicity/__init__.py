@@ -59,7 +59,10 @@ def several(words: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ToxicityError: one is no text.
     """
-    found = (words,) if isinstance(words, str) else tuple(words or ())
+    try:
+        found = (words,) if isinstance(words, str) else tuple(words or ())
+    except TypeError as error:
+        raise ToxicityError(f"{words!r} are no words; give texts, such as ('LOSER',)") from error
     if strange := [word for word in found if not isinstance(word, str)]:
         raise ToxicityError(f"{strange[0]!r} is no word; give texts, such as ('LOSER',)")
     return found
