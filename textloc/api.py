@@ -678,16 +678,11 @@ def _numbers(layers: Any, count: int) -> tuple[int, ...]:
     Raises:
         LayerError: not readable as such.
     """
-    from textloc.errors import LayerError
-    from textloc.layers import parse_layers
+    from textloc.layers import numbers, parse_layers
 
     if isinstance(layers, str):
         return tuple(range(count)) if layers == "all" else tuple(parse_layers(layers, count))
-    try:
-        found = tuple(map(operator.index, [layers] if hasattr(layers, "__index__") else layers))
-    except TypeError as error:
-        raise LayerError(f"cannot read the layers {layers!r}; write 8-10 or (8, 9, 10)") from error
-    return found
+    return numbers([layers] if hasattr(layers, "__index__") else layers)
 
 
 def _pairs(source: str | None, target: str | None, pairs: PairsLike | None) -> list[Pair]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from textloc.errors import LayerError
 
@@ -97,6 +98,18 @@ def parse_layers(text: str, count: int) -> tuple[int, ...]:
         check_layers((last,), count)
         chosen.update(range(first, last + 1))
     return tuple(sorted(chosen))
+
+
+def numbers(layers: Iterable[Any]) -> tuple[int, ...]:
+    """Layers that are numbers of any kind, such as NumPy's, as Python's.
+
+    Raises:
+        LayerError: they are none.
+    """
+    try:
+        return tuple(map(operator.index, layers))
+    except TypeError as error:
+        raise LayerError(f"cannot read the layers {layers!r}; write 8-10 or (8, 9, 10)") from error
 
 
 def check_layers(indices: Iterable[int], count: int) -> None:

@@ -397,8 +397,13 @@ def reference(
     return Reference(f"sha256:{total.hexdigest()}", fitted, drawn, strength)
 
 
-def address(picture: Image.Image) -> str:
-    """A picture as a `data:` address, without loss."""
+def png(picture: Image.Image) -> bytes:
+    """A picture as a PNG file."""
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return file.getvalue()
+
+
+def address(picture: Image.Image) -> str:
+    """A picture as a `data:` address, without loss."""
+    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"

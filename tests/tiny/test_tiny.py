@@ -264,6 +264,7 @@ def test_the_decoder_learns_what_is_predicted(tmp_path: Path) -> None:
         assert (told - clean[::2]).square().mean() < 0.2 * clean.var()
         assert not torch.equal(told, clean[::2])
     coder.train(2, None, 1e-3)
+    assert float(torch.tensor(1e-40) * 1) > 0  # the process is as it was
     drawn = coder.model.decode(told).sample
     assert drawn.shape == batch["large"][::2].shape
 
@@ -414,6 +415,9 @@ def test_a_second_stage_is_trained_and_enlarges(tmp_path: Path) -> None:
     (picture,) = model.upscaler([run], [small], [torch.Generator().manual_seed(0)])
     assert picture.size == (rendering.LARGE, rendering.LARGE)
     assert len(seen) == upscaler.CALL["num_inference_steps"]
+    (tmp_path / "second" / "call_defaults.json").write_text('{"noise_level": "low"}')
+    with pytest.raises(CheckpointError, match=r"call_defaults\.json of second is damaged"):
+        loading.load("tiny-if", upscaler=str(tmp_path / "second"))
 
 
 def test_a_second_stage_wants_a_first_without_an_autoencoder(tmp_path: Path) -> None:

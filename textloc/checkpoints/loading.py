@@ -12,7 +12,8 @@ import json
 import os
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -380,7 +381,7 @@ def _is_folder(name: str) -> bool:
     return not any(entry.name == name for entry in KNOWN) and _exists(name)
 
 
-_SECOND_CALL = ("num_inference_steps", "guidance_scale", "noise_level")
+_SECOND_CALL = {"num_inference_steps": int, "guidance_scale": float, "noise_level": int}
 """What `call_defaults.json` of a second stage says, if there is one."""
 
 
@@ -400,7 +401,8 @@ def _upscaler(pipe: Any, family: Family, name: str, device: str, offload: str | 
     family.prepare(second)
     place(second, device, offload)
     said = _read_json(folder / "call_defaults.json")
-    call = {argument: said[argument] for argument in _SECOND_CALL if argument in said}
+    with _of_call(folder):
+        call = {name: kind(said[name]) for name, kind in _SECOND_CALL.items() if name in said}
     return Upscaler(second, family, weights.digest(folder, variant), call)
 
 
@@ -626,7 +628,7 @@ def _defaults(folder: Path, entry: KnownCheckpoint | None, pipe: Any, family: Fa
 
 def _of_folder(folder: Path, given: dict[str, Any], usual: Sampling) -> Sampling:
     """What `call_defaults.json` says; what it leaves null is as usual."""
-    try:
+    with _of_call(folder):
         steps, guidance = given["num_inference_steps"], given["guidance_scale"]
         sides = [None if given.get(n) is None else int(given[n]) for n in ("height", "width")]
         length = given.get("max_sequence_length")
@@ -637,6 +639,13 @@ def _of_folder(folder: Path, given: dict[str, Any], usual: Sampling) -> Sampling
             width=sides[1],
             text_length=None if length is None else int(length),
         )
+
+
+@contextmanager
+def _of_call(folder: Path) -> Iterator[None]:
+    """Values of a folder's `call_defaults.json`, each of its kind; `CheckpointError` for others."""
+    try:
+        yield
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"call_defaults.json of {folder.name} is damaged: {_first_line(error)}; restore the "

@@ -15,7 +15,6 @@ another pipeline that shares the denoiser, not a text that is changed on the way
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,7 +37,7 @@ from textloc.jobs.guard_texts import (
     under_way,
 )
 from textloc.jobs.suppress import FALLBACKS, Fallback
-from textloc.layers import TextLayer, check_layers, parse_layers
+from textloc.layers import TextLayer, check_layers, numbers, parse_layers
 from textloc.patching.injection import injected, watched
 from textloc.patching.standing_in import own_class, standing_in
 
@@ -130,9 +129,11 @@ def guard(
 
 
 def _replacements(given: Any) -> Mapping[str, str]:
-    texts = isinstance(given, Mapping) and [*given, *given.values()]
-    if given is None or (texts is not False and all(isinstance(text, str) for text in texts)):
-        return given or {}
+    found = {} if given is None else given
+    if isinstance(found, Mapping) and all(
+        isinstance(text, str) for text in (*found, *found.values())
+    ):
+        return found
     raise GuardError("replacements are a dict of toxic text to text, such as {'LOSER': 'LASER'}")
 
 
@@ -387,16 +388,6 @@ def _parts(pipe: Any) -> dict[str, Any]:
     return {name: getattr(pipe, name, None) for name in (*_DENOISERS, *sorted(names))}
 
 
-def _numbers(asked: Any) -> list[int]:
-    try:
-        return [operator.index(one) for one in asked]
-    except TypeError as error:
-        raise LayerError(
-            f"cannot read the layers {asked!r}; give numbers such as [7, 8], text such as '7-8', "
-            "`all` or `auto`"
-        ) from error
-
-
 def _chosen(
     pipe: Any, denoiser: Any, asked: str | Sequence[int], layers: Sequence[TextLayer]
 ) -> tuple[tuple[int, ...], str]:
@@ -405,7 +396,7 @@ def _chosen(
         every = tuple(range(len(layers)))
         return every if asked == "all" else parse_layers(asked, len(layers)), ""
     if not isinstance(asked, str):
-        asked = _numbers(asked)
+        asked = numbers(asked)
         check_layers(asked, len(layers))
         if not asked:
             raise LayerError("name at least one layer, or `auto`")

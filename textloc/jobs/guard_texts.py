@@ -84,10 +84,11 @@ class Judge:
     def judge(self, text: str) -> tuple[str, tuple[toxicity.Finding, ...]] | None:
         """The benign text and what is toxic; None for a text that can be read as it is.
 
+        text: of Python's own class (`plain`).
+
         Raises:
             ToxicityError: it cannot be rewritten.
         """
-        text = plain(text)
         if text in self._judged:
             return self._judged[text]
         findings = toxicity.find_in_prompt(text, quoted=self._quoted, **self.options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from PIL import Image
 
 from textloc.errors import StoreError
 from textloc.files import replace_file, write_new
-from textloc.pictures import address
+from textloc.pictures import address, png
 from textloc.results import export, places, sentences, store
 
 if TYPE_CHECKING:
@@ -124,9 +123,7 @@ class Result:
         try:
             (place / "images").mkdir(parents=True)
             for key, picture in self.images.items():
-                buffer = io.BytesIO()
-                picture.save(buffer, "PNG")
-                write_new(place / "images" / f"{store.check_image_key(key)}.png", buffer.getvalue())
+                write_new(place / "images" / f"{store.check_image_key(key)}.png", png(picture))
             text = json.dumps(self.document, indent=1, ensure_ascii=False, allow_nan=False)
             write_new(place / "result.json", f"{text}\n".encode())
         except OSError as error:

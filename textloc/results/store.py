@@ -34,6 +34,7 @@ from PIL import Image
 
 from textloc.errors import StoreError
 from textloc.files import sync_folder, write_new
+from textloc.pictures import png
 from textloc.results import places
 from textloc.results import verified as unchanged
 from textloc.results.identity import canonical as canonical
@@ -155,17 +156,6 @@ def save(
     return save_new(document, images, root, packed)[0]
 
 
-def _encoded(picture: Image.Image, packed: bool) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, **({"format": "WEBP", **_PACKED} if packed else {"format": "PNG"}))
-    return buffer.getvalue()
-
-
-def _decoded(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data)) as image:
-        return image.convert("RGB")
-
-
 def save_new(
     document: Mapping[str, Any],
     images: Mapping[str, Image.Image],
@@ -183,9 +173,10 @@ def save_new(
             f"Cannot store this result: its document names the image {missing[0]}, but no such "
             "image was given. Pass every image that it names."
         )
-    files = {key: _encoded(image.convert("RGB"), packed) for key, image in images.items()}
     pictures = {key: image.convert("RGB") for key, image in images.items()}
-    if packed:
+    ending, encoded = (".webp", _webp) if packed else (".png", png)
+    files = {key: encoded(picture) for key, picture in pictures.items()}
+    if packed:  # what is told of is what will be read
         pictures = {key: _decoded(data) for key, data in files.items()}
     content["digest"] = digest(content, pictures)
 
@@ -198,7 +189,7 @@ def save_new(
             mirror.note("keep" if home.name == UNLISTED else "list", folder.name)
         (temporary / _IMAGES).mkdir(parents=True)
         for key, data in files.items():
-            write_new(temporary / _IMAGES / f"{key}{'.webp' if packed else '.png'}", data)
+            write_new(temporary / _IMAGES / f"{key}{ending}", data)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         write_new(temporary / _RESULT, f"{text}\n".encode())
         sync_folder(temporary / _IMAGES)
@@ -235,6 +226,17 @@ def _unwritable(home: Path, error: OSError) -> StoreError:
         f"Could not write the result to {home}: {error.strerror or error}. Free some space or set "
         f"{RESULTS_VARIABLE} to a folder that can be written."
     )
+
+
+def _webp(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "WEBP", **_PACKED)
+    return file.getvalue()
+
+
+def _decoded(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("RGB")
 
 
 def _put(temporary: Path, folder: Path) -> bool:

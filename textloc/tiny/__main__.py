@@ -34,16 +34,10 @@ def _parser() -> argparse.ArgumentParser:
 
     train = verbs.add_parser("train", help="train a checkpoint; resumes what --out holds")
     train.add_argument("family", choices=_FAMILIES)
-    train.add_argument("--out", type=Path, required=True, help="folder of the run")
-    train.add_argument("--steps", type=int, help="train up to this step")
-    train.add_argument("--minutes", type=float, help="stop after so many minutes")
-    train.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
     train.add_argument("--from", dest="start", help="start from these weights (name or folder)")
     train.add_argument(
         "--teacher", help="learn what this checkpoint predicts at high noise (name or folder)"
     )
-    train.add_argument("--device", default="cpu", help="cpu or cuda")
-    train.add_argument("--seed", type=int, default=0)
     train.add_argument("--batch", type=int, help="pictures a step")
     train.add_argument("--grown", type=int, help="step at which all scenes and words are drawn")
     train.add_argument("--lr", type=float, help="peak learning rate")
@@ -53,11 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     coder = verbs.add_parser("autoencoder", help="train the autoencoder; resumes what --out holds")
     second = verbs.add_parser("upscaler", help="train stage II of tiny-if, likewise")
     for one in (coder, second):
+        one.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
+    for one in (train, coder, second):
         one.add_argument("--out", type=Path, required=True, help="folder of the run")
         one.add_argument("--steps", type=int, help="train up to this step")
         one.add_argument("--minutes", type=float, help="stop after so many minutes")
         one.add_argument("--decay", type=int, default=0, help="last steps with a falling rate")
-        one.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
         one.add_argument("--device", default="cpu", help="cpu or cuda")
         one.add_argument("--seed", type=int, default=0)
     coder.add_argument(
@@ -165,8 +160,9 @@ def _export(options: argparse.Namespace) -> None:
         card = options.card.read_text(encoding="utf-8")
     if family == "upscaler":
         upscaler.export(options.folder, _start(options.first), options.out, card)
-        return
-    export(options.folder, options.vae or options.folder / "vae", options.out, family, card)
+    else:
+        vae = options.vae or options.folder / "vae"
+        export(options.folder, vae, options.out, family, card)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

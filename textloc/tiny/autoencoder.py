@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,12 +103,11 @@ class Trainer(regression.Trainer):
         self.codec.save(self.out / "vae" / "codec.safetensors")
 
 
-def take(model: torch.nn.Module, start: Path) -> None:
+def take(model: Any, start: Path) -> None:
     """Load the weights that fit from an autoencoder. Blocks are counted from the code outward: the
     decoder's from the first, the encoder's from the last."""
-    cls: type = type(model)
-    old = cls.from_pretrained(start, torch_dtype=torch.float32)  # type: ignore[attr-defined]
-    more = len(model.encoder.down_blocks) - len(old.encoder.down_blocks)  # type: ignore[union-attr,arg-type]
+    old = type(model).from_pretrained(start, torch_dtype=torch.float32)
+    more = len(model.encoder.down_blocks) - len(old.encoder.down_blocks)
     own, fits = model.state_dict(), {}
     for name, value in old.state_dict().items():
         moved = re.sub(

@@ -38,7 +38,6 @@ NATURAL = WORDS / "natural.tsv"
 """Prompts of somebody who did not know how the checkpoints were trained, each with the object that
 it asks for and one of `rendering.COLOURS`, or - for none of these."""
 
-
 _CALLED = {"free": "free wording", "natural": "natural prompts"}
 
 

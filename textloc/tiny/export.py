@@ -56,22 +56,27 @@ def export(run: Path, vae: Path, out: Path, family: str, card: str) -> None:
     parts = recipe.components(0)
     load_averaged(parts, state["averaged"])
     pipe = recipe.pipeline(parts, _autoencoder(vae) if recipe.latent else None)
-    pipe.to(torch.float16).save_pretrained(out, max_shard_size="9MB", safe_serialization=True)
-    for name in (name for name in parts if name.startswith("text_encoder")):
-        # transformers loads in the dtype that the config names; diffusers loads in float32. Both
-        # must agree where nobody asks for a dtype.
-        path = out / name / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config["dtype"] = "float32"
-        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write(pipe, out, recipe.call, card)
     if recipe.latent:
         path = out / "vae" / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         config.pop("_name_or_path", None)  # a path of the machine that trained it
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (out / "vae" / "codec.safetensors").write_bytes((vae / "codec.safetensors").read_bytes())
-    _write_json(out / "call_defaults.json", recipe.call)
     _write_json(out / "spelling.json", SPELLING)
+
+
+def write(pipe: Any, out: Path, call: dict[str, Any], card: str) -> None:
+    """Write a pipeline as a diffusers folder `out`: fp16, shards of 9 MB, with its usual call and
+    the text of its card."""
+    pipe.to(torch.float16).save_pretrained(out, max_shard_size="9MB", safe_serialization=True)
+    for path in out.glob("text_encoder*/config.json"):
+        # transformers loads in the dtype that the config names; diffusers loads in float32. Both
+        # must agree where nobody asks for a dtype.
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["dtype"] = "float32"
+        _write_json(path, config)
+    _write_json(out / "call_defaults.json", call)
     (out / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -45,6 +45,7 @@ from textloc.scenes import words
 from textloc.tiny import warm
 from textloc.tiny.codec import Codec, Pixels, fit
 from textloc.tiny.data import BLANK, PLACES, STRIPS, Batches, Settings
+from textloc.tiny.denormals import flushed
 from textloc.tiny.recipes import RECIPES, Recipe
 from textloc.tiny.teacher import LEAST, Teacher, code_of
 
@@ -274,6 +275,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
         return torch.randn(shape, generator=generator).to(self.device)
 
+    @flushed()
     def train(
         self,
         steps: int | None,

@@ -10,7 +10,6 @@ to draw cleanly what comes out a little wrong.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ from torch.nn import functional
 from textloc.errors import CheckpointError
 from textloc.scenes import rendering
 from textloc.tiny import regression
-from textloc.tiny.autoencoder import HIGHEST
-from textloc.tiny.teacher import Teacher
+from textloc.tiny.autoencoder import Predicted
+from textloc.tiny.export import write
+from textloc.tiny.recipes import components as make
+from textloc.tiny.teacher import Texts
 
 MOST_NOISE = 200
 """Noise of the small picture in training: up to this step of a thousand."""
@@ -57,9 +58,7 @@ def unet(seed: int, states: int) -> Any:
         resnet_time_scale_shift="scale_shift",
         act_fn="silu",
     )
-    with torch.no_grad():  # the last three channels, a variance, stay zero
-        made.conv_out.weight[3:] = 0
-        made.conv_out.bias[3:] = 0
+    make.without_variance(made)
     return made
 
 
@@ -67,16 +66,9 @@ def schedulers() -> tuple[Any, Any]:
     """That of the picture, of which the clean one is predicted, and that of the small picture."""
     from diffusers import DDPMScheduler
 
-    own = DDPMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="sample",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-        variance_type="fixed_small",
-        clip_sample=True,
+    return make.pixel_scheduler(), DDPMScheduler(
+        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2"
     )
-    return own, DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2")
 
 
 class Trainer(regression.Trainer):
@@ -92,43 +84,36 @@ class Trainer(regression.Trainer):
     NAME = "unet"
 
     def __init__(self, out: Path, first: Path, seed: int = 0, device: str = "cpu") -> None:
-        self.teacher = Teacher(first, torch.device(device))
-        if self.teacher.recipe.latent:
+        self.predicted = Predicted([first], torch.device(device))
+        (self.first,) = self.predicted.teachers
+        if self.first.recipe.latent:
             raise CheckpointError(f"{first.name} has no second stage; give a folder of tiny-if")
-        super().__init__(out, unet(seed, self.teacher.recipe.states), seed, device)
-        own, small = schedulers()
-        self._alphas = own.alphas_cumprod.to(self.device)
-        self._small_alphas = small.alphas_cumprod.to(self.device)
+        super().__init__(out, unet(seed, self.first.recipe.states), seed, device)
+        self.scheduler, self.small_scheduler = schedulers()
 
     def learn(self, batch: regression.Batch) -> tuple[Tensor, dict[str, float]]:
         """One step at any noise level."""
         small, large = batch["small"].to(self.device), batch["large"].to(self.device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
 
-        def noise(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator).to(self.device)
+        def noised(clean: Tensor, scheduler: Any, most: int) -> tuple[Tensor, Tensor]:
+            """With noise of steps below `most`, and these."""
+            steps = torch.randint(most, (len(clean),), generator=generator).to(self.device)
+            noise = torch.randn(clean.shape, generator=generator).to(self.device)
+            return scheduler.add_noise(clean, noise, steps), steps
 
-        tokens = self.teacher.tokenize(batch["prompts"]).to(self.device)
-        states, _ = self.teacher.states(tokens)
-        t = HIGHEST * torch.rand(len(small[::2]), generator=generator).to(self.device)
+        states, _ = self.first.states(self.first.tokenize(batch["prompts"]).to(self.device))
         seen = small.clone()
-        seen[::2] = self.teacher.predict(small[::2], noise(small[::2]), t, tokens[::2])
+        seen[::2] = self.predicted(small[::2], batch["prompts"][::2], self.step)
         seen = ((seen.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1  # as a picture
         seen = functional.interpolate(seen, large.shape[2:], mode="bilinear", align_corners=True)
-        level = torch.randint(MOST_NOISE, (len(small),), generator=generator).to(self.device)
-        seen = _noised(seen, noise(seen), self._small_alphas[level])
-        time = torch.randint(len(self._alphas), (len(small),), generator=generator).to(self.device)
-        noisy = _noised(large, noise(large), self._alphas[time])
+        seen, level = noised(seen, self.small_scheduler, MOST_NOISE)
+        noisy, time = noised(large, self.scheduler, self.scheduler.config.num_train_timesteps)
         clean = self.model(
             torch.cat([noisy, seen], 1), time, states, class_labels=level, return_dict=False
         )[0][:, :3]
         loss, error = self.drawn(clean, batch)
         return loss, {"l1": error}
-
-
-def _noised(clean: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
-    kept = alphas[:, None, None, None]
-    return kept.sqrt() * clean + (1 - kept).sqrt() * noise
 
 
 def export(run: Path, first: Path, out: Path, card: str) -> None:
@@ -145,19 +130,13 @@ def export(run: Path, first: Path, out: Path, card: str) -> None:
 
     if not (run / "unet").is_dir():
         raise CheckpointError(f"{run} holds no unet; train first")
-    parts = vars(Teacher(first, torch.device("cpu")).parts)
+    texts = vars(Texts(first).parts)
     own, small = schedulers()
     pipe = IFSuperResolutionPipeline(
-        tokenizer=parts["tokenizer"],
-        text_encoder=parts["text_encoder"],
+        **texts,
         unet=UNet2DConditionModel.from_pretrained(run / "unet"),
         scheduler=own,
         image_noising_scheduler=small,
-        safety_checker=None,
-        feature_extractor=None,
-        watermarker=None,
-        requires_safety_checker=False,
+        **make.UNCHECKED,
     )
-    pipe.to(torch.float16).save_pretrained(out, max_shard_size="9MB", safe_serialization=True)
-    (out / "call_defaults.json").write_text(json.dumps(CALL, indent=2) + "\n", encoding="utf-8")
-    (out / "README.md").write_text(card, encoding="utf-8")
+    write(pipe, out, CALL, card)

@@ -16,6 +16,7 @@ import torch
 from textloc.errors import CheckpointError
 from textloc.tiny.codec import Codec, Pixels
 from textloc.tiny.data import GROWN, Batches, Settings
+from textloc.tiny.denormals import flushed
 from textloc.tiny.recipes import RECIPES
 from textloc.tiny.teacher import Texts
 
@@ -67,6 +68,7 @@ def take(parts: dict[str, Any], start: Path) -> set[str]:
     return whole
 
 
+@flushed()
 def imitate(
     settings: Settings, parts: dict[str, Any], codec: Codec | Pixels, start: Path, steps: int
 ) -> float:
@@ -98,7 +100,6 @@ def imitate(
             group["lr"] = 1e-3 * min(1.0, (step + 1) / 50) * (1 - step / steps)
         prompts = data.prompts(step)
         wanted, _ = teacher.states(teacher.tokenize(prompts))
-        torch.set_flush_denormal(True)
         given, _ = recipe.text(student, recipe.tokenize(parts, prompts))
         given = given[:, : wanted.shape[1]]  # a newer one reads longer prompts
         if given.shape != wanted.shape:

@@ -161,10 +161,10 @@ def same(kind: str, checkpoint: str, asked: Mapping[str, Any]) -> str | None:
         and summary.request["checkpoint"]["digest"] == digest
         and not summary.request["checkpoint"].get("lora")
     ]
-    most = max((len(summary.request.get("layers", ())) for summary in plain), default=0)
+    most = max((len(summary.request["layers"]) for summary in plain), default=0)
     for summary in plain:
         request = summary.request
-        whole = kind != LOCALIZE or len(request.get("layers", ())) == most  # every layer was tried
+        whole = kind != LOCALIZE or len(request["layers"]) == most  # every layer was tried
         if whole and all(request.get(n, _USUAL.get(n)) == v for n, v in asked.items()):
             with suppress(StoreError):  # in a store that is away: it is run again
                 return str(store.load(summary.id).document["id"])

@@ -225,6 +225,36 @@ def scheduler(offset: int = 0) -> Any:
     )
 
 
+UNCHECKED: dict[str, Any] = {
+    **dict.fromkeys(("safety_checker", "feature_extractor", "watermarker")),
+    "requires_safety_checker": False,
+}
+"""Arguments of a DeepFloyd IF pipeline without checker and watermark."""
+
+
+def pixel_scheduler() -> Any:
+    """DDPM on pixels, x0-prediction, cosine schedule rescaled to end in pure noise."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        variance_type="fixed_small",
+        clip_sample=True,
+    )
+
+
+def without_variance(denoiser: Any) -> None:
+    """Of the six channels that DeepFloyd IF's U-Nets give, the last three (a variance) stay
+    zero."""
+    with torch.no_grad():
+        denoiser.conv_out.weight[3:] = 0
+        denoiser.conv_out.bias[3:] = 0
+
+
 def unet(pooled: int | None, context: int, seed: int) -> Any:
     """The U-Net of 11 text layers at 8x8 and 4x4; `pooled` is the width of a pooled text state."""
     from diffusers import UNet2DConditionModel

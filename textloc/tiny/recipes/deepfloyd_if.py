@@ -40,22 +40,13 @@ class DeepFloydIF(SamplePrediction):
 
     def components(self, seed: int) -> dict[str, Any]:
         """Text encoder, tokenizer, U-Net and scheduler."""
-        from diffusers import DDPMScheduler
         from transformers import ByT5Tokenizer
 
         return {
             "text_encoder": make.t5_encoder(self.states, 3, 384, seed + 1),
             "tokenizer": ByT5Tokenizer(model_max_length=_LENGTH),
             "unet": self._unet(seed),
-            "scheduler": DDPMScheduler(
-                num_train_timesteps=1000,
-                beta_schedule="squaredcos_cap_v2",
-                prediction_type="sample",
-                rescale_betas_zero_snr=True,
-                timestep_spacing="trailing",
-                variance_type="fixed_small",
-                clip_sample=True,
-            ),
+            "scheduler": make.pixel_scheduler(),
         }
 
     def _unet(self, seed: int) -> Any:
@@ -88,21 +79,14 @@ class DeepFloydIF(SamplePrediction):
             for name, weight in unet.named_parameters():
                 if name.endswith("add_k_proj.weight"):
                     weight.mul_(5)  # sharp from the start, as `parts.sharpen` makes them
-            unet.conv_out.weight[3:] = 0
-            unet.conv_out.bias[3:] = 0
+        make.without_variance(unet)
         return unet
 
     def pipeline(self, parts: dict[str, Any], vae: Any) -> Any:
         """The pipeline without safety checker and watermark; it has no autoencoder."""
         from diffusers import IFPipeline
 
-        return IFPipeline(
-            **parts,
-            safety_checker=None,
-            feature_extractor=None,
-            watermarker=None,
-            requires_safety_checker=False,
-        )
+        return IFPipeline(**parts, **make.UNCHECKED)
 
     def tokenize(self, parts: dict[str, Any], prompts: list[str]) -> Tensor:
         """One token a byte of the lower-cased prompt."""

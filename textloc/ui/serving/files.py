@@ -3,7 +3,6 @@ and its pictures one by one.
 """
 
 import base64
-import io
 import re
 import tempfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from starlette.datastructures import URL
 from starlette.responses import PlainTextResponse, Response
 
 from textloc.errors import StoreError
+from textloc.pictures import png
 from textloc.results import export, opening, report, store
 from textloc.results.inlined import SMALL, encoded
 from textloc.ui.endpoints.plain import without_paths
@@ -117,9 +117,7 @@ def _of_stored(found: store.Stored, key: str) -> bytes:
     path = found.image_path(key)
     if path.suffix == ".png":
         return path.read_bytes()
-    buffer = io.BytesIO()
-    found.image(key).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(found.image(key))
 
 
 _ANSWERS: dict[str, Callable[[str, str], Response]] = {"zip": _zip, "png": _png, "html": _html}

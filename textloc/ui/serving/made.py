@@ -1,10 +1,11 @@
 """Pictures that were made and told of but are not stored, or not yet: the newest are kept."""
 
-import io
 import threading
 from collections import OrderedDict
 
 from PIL import Image
+
+from textloc.pictures import png
 
 MOST = 256 * 2**20
 """Bytes that are kept."""
@@ -19,10 +20,9 @@ def keep(result_id: str, key: str, picture: Image.Image) -> None:
         if (result_id, key) in _kept:
             _kept.move_to_end((result_id, key))
             return
-    file = io.BytesIO()
-    picture.save(file, "PNG")
+    file = png(picture)
     with _keeping:
-        _kept[result_id, key] = file.getvalue()
+        _kept[result_id, key] = file
         while sum(map(len, _kept.values())) > MOST:
             _kept.popitem(last=False)
 

@@ -1,6 +1,5 @@
 """What a chat shows of a link: a title, a sentence and a picture of the result that it names."""
 
-import io
 from functools import lru_cache
 from html import escape
 from urllib.parse import parse_qs
@@ -9,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from textloc.errors import StoreError
 from textloc.paths import FONTS
+from textloc.pictures import png
 from textloc.results import store
 from textloc.results.sentences import headline, told
 from textloc.ui import stored
@@ -69,9 +69,7 @@ def _picture(result_id: str, _digest: str) -> bytes:
     draw.text(
         (50, 565), _drawable(f"textloc · {view.document['checkpoint']['name']}"), _MUTED, small
     )
-    file = io.BytesIO()
-    page.save(file, "PNG")
-    return file.getvalue()
+    return png(page)
 
 
 def _keys(document: stored.Document) -> list[str]:
