@@ -8,12 +8,15 @@ free wording asks for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from textloc.scenes.rendering import COLOURS, SHADES, Scene
+from textloc.scenes.words import dictionary
 
 NAMES: dict[str, tuple[str, ...]] = {
     "sign": (
@@ -97,6 +100,7 @@ FIRST = (
     "a photograph of", "imagine",
     "a nice photo of", "a sketch of", "can you draw", "give me", "a high quality photo of",
     "a realistic photo of", "image of", "this is", "here is", "i see", "look at",
+    "in a {any} {any},", "at the {any},", "{any}:", "{any} {any} of", "for my {any},",
 )  # fmt: skip
 HELD_FIRST = ("an artistic photo of", "please make", "a snapshot of", "i would like")
 
@@ -110,6 +114,10 @@ LAST = (
     " in the forest", " on the beach", " at sunset", " in the park", " in a window",
     " on a white background", " in the city", ".", ".", "!", ", vintage style", ", watercolor",
     ", oil painting", ", in focus", ", close up", ", product photo", " in an office",
+    " next to a {any} {any}", " next to a {any}", " by the {any}", " near a {any}",
+    ", {any} {any}", ", {any}", " in a {any} {any}", " in the {any}", ", {any} style",
+    " under a {any}", " held by a {any}", " for my {any}", " made of {any}", ", {any} and {any}",
+    " lying on {any}", " from the {any}", " behind a {any} {any}", ", with a {any} {any}",
 )  # fmt: skip
 HELD_LAST = (", ultra realistic", " in the desert", " on a shelf", ", soft light", " in the fog")
 
@@ -117,6 +125,7 @@ BEFORE = (
     "big", "small", "large", "little", "new", "old", "vintage", "beautiful", "plain", "shiny",
     "simple", "nice", "modern", "cute", "rusty", "round", "fancy", "clean", "dirty", "cool",
     "handmade", "retro", "giant", "tiny", "square", "colorful", "worn",
+    *["{any}"] * 24, *["{any} {any}"] * 6,
 )  # fmt: skip
 HELD_BEFORE = ("pretty", "elegant", "weathered")
 
@@ -139,6 +148,10 @@ SAYS = (
     'with large text "{word}"', 'on which is written "{word}"', 'with the label "{word}"',
     'and the text "{word}"', 'with the sentence "{word}"', 'that just says "{word}"',
     'named "{word}"', 'called "{word}"', 'stamped "{word}"', 'with a text that says "{word}"',
+    '{any} with "{word}"', '{any} "{word}"', 'that {any} "{word}"', 'with "{word}" {any} on it',
+    'with "{word}" on the {any}', 'whose {any} is "{word}"', 'for {any} "{word}"',
+    'and the {any} says "{word}"', '{any} the word "{word}"', 'with "{word}" {any} in {any}',
+    'with a {any} and the text "{word}"', 'of {any} that says "{word}"',
 )  # fmt: skip
 HELD_SAYS = (
     'showing the word "{word}"', 'inscribed with "{word}"', 'that displays "{word}"',
@@ -153,12 +166,20 @@ SAID = (
     '"{word}" {bare}', '"{word}" {bare}', 'a "{word}" {bare}', 'the "{word}" {bare}',
     'letters "{word}" on {what}', '"{word}" in big letters on {what}', 'write "{word}" on {what}',
     '{what}. it says "{word}"', '{what} and on it "{word}"', '"{word}", {what}',
-    'put "{word}" on {what}', '{what}. text: "{word}"',
+    'put "{word}" on {what}', '{what}. text: "{word}"', '"{word}" {any} on {what}',
+    'the {any} "{word}" on the {any} of {what}', '{any} "{word}" {any} {what}',
 )  # fmt: skip
 HELD_SAID = ('someone wrote "{word}" on {what}', '"{word}" is written on {what}')
 
+AFTER = (" in {colour}", ", {colour}", ". {colour}", " of {colour} colour", ", {colour} color,")
+"""How a colour stands after what has it."""
+
+LONGEST = 92
+"""Characters of a prompt without spaces, with a word of six letters: no tokenizer cuts it off."""
+
 _ARTICLES = ("a", "the", "my", "one", "some", "")
 _CURLY = 0.15  # share of prompts with curly quotation marks
+_SINGLE = 0.06  # and with single ones
 
 
 @dataclass(frozen=True)
@@ -178,18 +199,48 @@ HELD = Kinds(HELD_NAMES, HELD_FIRST, HELD_LAST, HELD_BEFORE, HELD_SAYS, HELD_SAI
 """Kept out of training."""
 
 
+def _says(scene: Scene, names: Sequence[str]) -> bool:
+    """Whether one of the names stands in the prompt, outside of the scene's word."""
+    said = f" {scene.prompt.replace(scene.word, '').lower()} "
+    return any(re.search(rf"\b{re.escape(name.lower())}\b", said) for name in names)
+
+
+def names_object(scene: Scene) -> bool:
+    """Whether the prompt names the scene's object."""
+    return _says(scene, (*NAMES[scene.object], *HELD_NAMES[scene.object]))
+
+
+def names_colour(scene: Scene) -> bool:
+    """Whether the prompt names the scene's colour."""
+    return _says(scene, (scene.colour,))
+
+
 def names_all(scene: Scene) -> bool:
     """Whether the prompt names the object, and its colour by one of `COLOURS`."""
-    said = scene.prompt.replace(scene.word, "")
-    named = any(name in said for name in NAMES[scene.object])
-    return named and scene.colour in COLOURS and scene.colour in said
+    return names_object(scene) and scene.colour in COLOURS and names_colour(scene)
 
 
 def vocabulary() -> list[str]:
     """Everything that training prompts are put together of, but colours and places."""
     listed = [*TRAINED.first, *TRAINED.last, *TRAINED.before, *TRAINED.says, *TRAINED.said]
     listed += [name for names in (*NAMES.values(), *HOLDERS.values()) for name in names]
-    return [*listed, *THINGS, *_ARTICLES, "at in"]
+    return [*listed, *AFTER, *THINGS, *_ARTICLES, "at in"]
+
+
+@cache
+def any_words() -> tuple[str, ...]:
+    """Words of a dictionary for `{any}`: what a prompt says beside object, colour and word, and
+    that a picture need not show; none that names an object or a colour."""
+    said = " ".join(
+        [
+            *COLOURS,
+            *SHADES,
+            *(n for kinds in (NAMES, HELD_NAMES) for ns in kinds.values() for n in ns),
+        ]
+    ).upper()
+    known = set(re.findall("[A-Z]+", said))
+    listed = (w for w in dictionary() if 3 <= len(w) <= 9 and w not in known)
+    return tuple(sorted(word.lower() for word in listed))
 
 
 def colour(rng: np.random.Generator) -> str:
@@ -207,12 +258,20 @@ def wording(
             of the prompt is short. named: whether the prompt surely names object and colour, so
             that a picture can be judged by them; with `held` it always does.
     """
-    named = named or bool(held)
+    while True:
+        text = _wording(rng, scene, held, named or bool(held))
+        if len(text.replace(" ", "")) <= LONGEST:
+            return text
 
+
+def _wording(rng: np.random.Generator, scene: Scene, held: Sequence[str], named: bool) -> str:
     def pick(kind: str) -> str:
         listed = getattr(HELD if kind in held else TRAINED, kind)
         listed = listed[scene.object] if kind == "names" else listed
-        return str(listed[rng.integers(len(listed))])
+        picked = str(listed[rng.integers(len(listed))])
+        while "{any}" in picked:
+            picked = picked.replace("{any}", any_words()[rng.integers(len(any_words()))], 1)
+        return picked
 
     def often(kind: str, share: float) -> bool:
         return kind in held or (not held and bool(rng.random() < share))
@@ -220,10 +279,13 @@ def wording(
     name = pick("names")
     if not named and rng.random() < 0.05:
         name = str(rng.choice(THINGS))
-    words = [name]
+    words, after = [name], ""
     if named or rng.random() < 0.8 or scene.colour not in COLOURS:
-        words.insert(0, scene.colour)
-    if often("before", 0.12):
+        if not held and rng.random() < 0.12:
+            after = str(rng.choice(AFTER)).replace("{colour}", scene.colour)
+        else:
+            words.insert(0, scene.colour)
+    if often("before", 0.3):
         words.insert(int(rng.integers(len(words))), pick("before"))
     bare = " ".join(words)
     article = rng.choice(
@@ -238,15 +300,20 @@ def wording(
     place = "" if scene.position == "middle" else f" at the {scene.position}"
     face = "" if scene.typeface == "sans" else f" in {scene.typeface}"
     if "said" in held or ("says" not in held and rng.random() < 0.25):
-        text = pick("said").replace("{what}", what + place).replace("{bare}", bare + place)
+        text = pick("said").replace("{what}", what + place + after)
+        text = text.replace("{bare}", bare + place + after)
     else:
         said = pick("says")
-        text = f"{what}{place}{'' if said[0] in ':,' else ' '}{said}"
+        text = f"{what}{place}{after}{'' if said[0] in ':,' else ' '}{said}"
     if often("first", 0.3):
         text = f"{pick('first')} {text}"
     text += face
-    if often("last", 0.35):
+    if often("last", 0.45):
         text += pick("last")
-    if not held and rng.random() < _CURLY:
-        text = text.replace('"{word}"', "\u201c{word}\u201d")
+    if not held:
+        marks = rng.random()
+        if marks < _CURLY:
+            text = text.replace('"{word}"', "\u201c{word}\u201d")
+        elif marks < _CURLY + _SINGLE:
+            text = text.replace('"{word}"', "'{word}'")
     return text

@@ -40,8 +40,8 @@ def read_list(path: Path) -> list[str]:
 
 
 @cache
-def held_out() -> frozenset[str]:
-    """Words that training must not draw: the English dictionary and the project's lists.
+def dictionary() -> frozenset[str]:
+    """The words of an English dictionary, upper-cased.
 
     Raises:
         PromptError: the package `english-words` is not installed.
@@ -52,11 +52,19 @@ def held_out() -> frozenset[str]:
         raise PromptError(
             "training filters real words out and needs a dictionary: pip install english-words"
         ) from error
-    words = {w.upper() for w in get_english_words_set(["web2", "gcide"], alpha=True)}
-    for path in sorted(WORDS.glob("*.txt")):
-        words.update(read_list(path))
+    return frozenset(w.upper() for w in get_english_words_set(["web2", "gcide"], alpha=True))
+
+
+@cache
+def held_out() -> frozenset[str]:
+    """Words that training must not draw: the dictionary and the project's lists.
+
+    Raises:
+        PromptError: the package `english-words` is not installed.
+    """
+    listed = [word for path in sorted(WORDS.glob("*.txt")) for word in read_list(path)]
     # of two letters the dictionary holds half of all strings: only the project's lists count there
-    return frozenset(w for w in words if len(w) > 2)
+    return frozenset(w for w in dictionary().union(listed) if len(w) > 2)
 
 
 def sample(rng: np.random.Generator, longest: int = 6) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from textloc.scenes import rendering, wording, words
+from textloc.tiny import coupling
 from textloc.tiny.codec import PATCH, Codec, Pixels, to_tensor
 from textloc.tiny.recipes import RECIPES
 
@@ -37,7 +38,7 @@ ANY_COLOUR = 0.4
 UNCONDITIONAL = 0.1
 """Share of samples trained on what an unset negative prompt gives: zero states or an empty text."""
 
-TEXT_WEIGHT = 12.0
+TEXT_WEIGHT = 8.0
 """Weight in the loss of the patches that the word touches; the others weigh 1."""
 
 
@@ -141,7 +142,8 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """code (N, C, h, w), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
-        weight (N, 8, 8), labels of the auxiliary heads, and where there is a teacher taught
+        weight (N, 8, 8), open (N, AXES), parts of the noise that tell what the prompt leaves open
+        (`coupling.told`), labels of the auxiliary heads, and where there is a teacher taught
         (N, M), its tokens of the plainest prompt of the scene, and told (N,) bool, whether the
         prompt says all that this one does."""
         rng = np.random.default_rng((self.settings.seed, step))
@@ -163,7 +165,10 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             plain = [replace(s, wording=rendering.WORDINGS[0]).prompt for s in drawn]
             more["taught"] = self.taught(plain)
             more["told"] = torch.tensor([wording.names_all(s) for s in drawn])
+        left = np.stack([coupling.told(s, rng) for s in drawn])
+        left[(t < coupling.SURE) & (rng.random(len(drawn)) > coupling.BELOW)] = np.nan
         return more | {
+            "open": torch.from_numpy(left).float(),
             "code": self.codec.encode(pictures),
             "tokens": tokens,
             "t": torch.from_numpy(t).float(),

@@ -42,7 +42,7 @@ from torch.nn import functional
 from textloc.errors import CheckpointError
 from textloc.paths import WORDS
 from textloc.scenes import words
-from textloc.tiny import warm
+from textloc.tiny import coupling, warm
 from textloc.tiny.codec import Codec, Pixels, fit
 from textloc.tiny.data import BLANK, PLACES, STRIPS, Batches, Settings
 from textloc.tiny.denormals import flushed
@@ -301,6 +301,7 @@ class Trainer:
                 break
             batch = {k: v.to(self.device) for k, v in next(loader).items()}
             noise = self.noise(self.step, batch["code"].shape)
+            noise = coupling.coupled(noise, batch.pop("open"))
             taught, told = batch.pop("taught", None), batch.pop("told", None)
             target = self._target(taught, told, batch, noise)
             for group in self.optimizer.param_groups:
