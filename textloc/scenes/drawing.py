@@ -166,10 +166,10 @@ def _box(pen: Pen, cy: int, width: float, height: float) -> Box:
     return (cx - w, cy * pen.scale - h, cx + w, cy * pen.scale + h)
 
 
-def _sign(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
+def _sign(pen: Pen, cy: int, fill: Colour) -> None:
     draw, s = pen.draw, pen.scale
     cx = pen.side // 2 * s
-    box = _box(pen, cy, 60, 20 + grow)
+    box = _box(pen, cy, 60, 20)
     pole = (cx - 2 * s, cy * s, cx + 2 * s, pen.side * s)
     if pen.fine:
         pen.shadow(lambda mask: mask.rectangle(pole, 255))
@@ -189,9 +189,9 @@ def _sign(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
                 draw.ellipse((x - 0.4 * s, y - 0.5 * s, x + 0.3 * s, y + 0.2 * s), (214, 214, 218))
 
 
-def _book(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
+def _book(pen: Pen, cy: int, fill: Colour) -> None:
     draw, s = pen.draw, pen.scale
-    x0, y0, x1, y1 = _box(pen, cy, 58, 36 + grow)
+    x0, y0, x1, y1 = _box(pen, cy, 58, 36)
     pages = (x0 + 2 * s, y0 + 2 * s, x1 + 2 * s, y1 + 2 * s)
     if pen.fine:
         pen.shadow(lambda mask: mask.rectangle(pages, 255))
@@ -210,10 +210,10 @@ def _book(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
             draw.line((x0 + 6 * s, y, x1 - 3 * s, y), _lit(fill), line)
 
 
-def _shirt(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
+def _shirt(pen: Pen, cy: int, fill: Colour) -> None:
     draw, s = pen.draw, pen.scale
     cx, y = pen.side // 2 * s, cy * s
-    top, bottom = y - (16 + grow) * s, y + 18 * s
+    top, bottom = y - 16 * s, y + 18 * s
     half = [(-9, top), (-22, top), (-32, top + 12 * s), (-27, top + 17 * s), (-27, bottom)]
     shape = [(cx + x * s, at) for x, at in half]
     shape += [(2 * cx - x, at) for x, at in reversed(shape)]
@@ -234,9 +234,9 @@ def _shirt(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
         draw.line((cx - 26 * s, bottom - 2 * s, cx + 26 * s, bottom - 2 * s), _lit(fill), line)
 
 
-def _poster(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
+def _poster(pen: Pen, cy: int, fill: Colour) -> None:
     draw, s = pen.draw, pen.scale
-    x0, y0, x1, y1 = _box(pen, cy, 60, 42 + grow)
+    x0, y0, x1, y1 = _box(pen, cy, 60, 42)
     if pen.fine:
         pen.shadow(lambda mask: mask.rectangle((x0, y0, x1, y1), 255))
     draw.rectangle((x0, y0, x1, y1), (252, 250, 244), (120, 120, 120), s)
@@ -253,9 +253,9 @@ def _poster(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
             draw.ellipse((x - 1.2 * s, y0 + 0.7 * s, x + 0.2 * s, y0 + 2 * s), (236, 140, 130))
 
 
-def _mug(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
+def _mug(pen: Pen, cy: int, fill: Colour) -> None:
     draw, s = pen.draw, pen.scale
-    x0, y0, x1, y1 = _box(pen, cy, 54, 32 + grow)
+    x0, y0, x1, y1 = _box(pen, cy, 54, 32)
     y = cy * s
     if pen.fine:
         pen.shadow(lambda mask: mask.rounded_rectangle((x0, y0, x1, y1), 6 * s, 255))
@@ -277,10 +277,10 @@ def _mug(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
         draw.arc(rim, 0, 180, _lit(fill, 50), max(1, s // 2))
 
 
-def _letter(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
+def _letter(pen: Pen, cy: int, fill: Colour) -> None:
     draw, s = pen.draw, pen.scale
     cx = pen.side // 2 * s
-    x0, y0, x1, y1 = _box(pen, cy, 60, 34 + grow)
+    x0, y0, x1, y1 = _box(pen, cy, 60, 34)
     if pen.fine:
         pen.shadow(lambda mask: mask.rectangle((x0, y0, x1, y1), 255))
     draw.rectangle((x0, y0, x1, y1), fill, edge(fill), s)
@@ -295,7 +295,7 @@ def _letter(pen: Pen, cy: int, grow: int, fill: Colour) -> None:
     draw.line((x1, y1, x1 - 9 * s, y1 - 8 * s), edge(fill), s)
 
 
-OBJECTS: dict[str, Callable[[Pen, int, int, Colour], None]] = {
+OBJECTS: dict[str, Callable[[Pen, int, Colour], None]] = {
     "sign": _sign,
     "book": _book,
     "shirt": _shirt,
@@ -303,4 +303,4 @@ OBJECTS: dict[str, Callable[[Pen, int, int, Colour], None]] = {
     "mug": _mug,
     "letter": _letter,
 }
-"""How each object is drawn: with a pen, around the middle of a row, so much larger, in a colour."""
+"""How each object is drawn: with a pen, around the middle of a row, in a colour."""

@@ -207,12 +207,11 @@ class Left:
     """What no prompt says, all equally likely.
 
     background: index of `BACKGROUNDS`. shade: -12 to 12, added to the colour's red, green and blue.
-    grow: -1 to 2, pixels by which the object is larger. variant: 0 to 2, the background's tone.
+    variant: 0 to 2, the background's tone.
     """
 
     background: int
     shade: tuple[int, int, int]
-    grow: int
     variant: int
 
 
@@ -221,7 +220,7 @@ def left_open(seed: int) -> Left:
     rng = np.random.default_rng(seed)
     background = int(rng.integers(len(BACKGROUNDS)))
     red, green, blue = rng.integers(-12, 13, 3).tolist()
-    return Left(background, (red, green, blue), int(rng.integers(-1, 3)), int(rng.integers(3)))
+    return Left(background, (red, green, blue), int(rng.integers(3)))
 
 
 def render(scene: Scene, size: int = SIZE) -> Image.Image:
@@ -241,7 +240,7 @@ def render(scene: Scene, size: int = SIZE) -> Image.Image:
     fill = tuple(int(c) for c in np.clip(named + left.shade, 0, 255))
     background = BACKGROUNDS[left.background]
     pen = drawing.Pen.on(background, left.variant, SIZE, times * reduced, fine=times > 1)
-    drawing.OBJECTS[scene.object](pen, SIZE // 2 + POSITIONS[scene.position], left.grow, fill)
+    drawing.OBJECTS[scene.object](pen, SIZE // 2 + POSITIONS[scene.position], fill)
     dark = np.dot(named, (0.299, 0.587, 0.114)) < 140
     ink = (255, 255, 255) if dark else (10, 10, 10)
     font = _font(scene.typeface, scene.word, pen.scale)

@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from textloc.scenes.rendering import COLOURS, SHADES, Scene
+from textloc.scenes.rendering import COLOURS, OBJECTS, SHADES, Scene
 from textloc.scenes.words import dictionary
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -79,7 +79,7 @@ THINGS = (
     "scroll", "map", "globe", "camera", "radio", "television", "monitor", "keyboard", "mouse",
     "chair", "sofa", "bed", "mirror", "vase", "spoon", "fork", "knife", "fridge", "oven",
 )  # fmt: skip
-"""Things that are none of the objects: any object will do, drawn cleanly."""
+"""Things that are none of the objects: what can be drawn then is a sign."""
 
 HOLDERS: dict[str, tuple[str, ...]] = {
     "sign": ("a man holding", "a woman holding", "a cat holding", "a dog with", "a robot holding",
@@ -277,7 +277,7 @@ def _wording(rng: np.random.Generator, scene: Scene, held: Sequence[str], named:
         return kind in held or (not held and bool(rng.random() < share))
 
     name = pick("names")
-    if not named and rng.random() < 0.05:
+    if not named and scene.object == OBJECTS[0] and rng.random() < 0.25:
         name = str(rng.choice(THINGS))
     words, after = [name], ""
     if named or rng.random() < 0.8 or scene.colour not in COLOURS:

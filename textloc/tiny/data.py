@@ -142,7 +142,7 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """code (N, C, h, w), tokens (N, L), t (N,) in (0, 1], drop and hide (N,) bool,
-        weight (N, 8, 8), open (N, AXES), parts of the noise that tell what the prompt leaves open
+        weight (N, 8, 8), open (N, K), parts of the noise that tell what the prompt leaves open
         (`coupling.told`), labels of the auxiliary heads, and where there is a teacher taught
         (N, M), its tokens of the plainest prompt of the scene, and told (N,) bool, whether the
         prompt says all that this one does."""
@@ -165,10 +165,10 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             plain = [replace(s, wording=rendering.WORDINGS[0]).prompt for s in drawn]
             more["taught"] = self.taught(plain)
             more["told"] = torch.tensor([wording.names_all(s) for s in drawn])
-        left = np.stack([coupling.told(s, rng) for s in drawn])
-        left[(t < coupling.SURE) & (rng.random(len(drawn)) > coupling.BELOW)] = np.nan
+        left = coupling.told(drawn, rng)
+        left[(t < coupling.SURE) & (rng.random(len(drawn)) > coupling.BELOW)] = torch.nan
         return more | {
-            "open": torch.from_numpy(left).float(),
+            "open": left,
             "code": self.codec.encode(pictures),
             "tokens": tokens,
             "t": torch.from_numpy(t).float(),

@@ -210,6 +210,7 @@ class Trainer:
         if self.teacher is not None and not codec_file.exists():
             _keep_code(self.teacher.codec, codec_file)
         self.codec = self._code(codec_file)
+        self.axes = coupling.axes(self.codec)
         self.model = Model(self.recipe, self.parts, self.codec).to(self.device)
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averaged = {k: v.detach().clone() for k, v in self.model.named_parameters()}
@@ -301,7 +302,7 @@ class Trainer:
                 break
             batch = {k: v.to(self.device) for k, v in next(loader).items()}
             noise = self.noise(self.step, batch["code"].shape)
-            noise = coupling.coupled(noise, batch.pop("open"))
+            noise = coupling.coupled(noise, batch.pop("open"), self.axes)
             taught, told = batch.pop("taught", None), batch.pop("told", None)
             target = self._target(taught, told, batch, noise)
             for group in self.optimizer.param_groups:
