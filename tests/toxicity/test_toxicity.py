@@ -46,7 +46,20 @@ DISGUISES = {
     "diacritics": lambda w: "".join(c + "\u0301" for c in w),
     "repeated letters": lambda w: "".join(c * 3 for c in w),
     "hidden letters": lambda w: w[0] + "*" * (len(w) - 2) + w[-1],
+    "bars": "|".join,
+    "pluses": "+".join,
+    "wide spaces": "      ".join,
+    "object marks": "\ufffc".join,
+    "Canadian syllabics": lambda w: w.translate(_row("ᗩᗷᑕᗪEᖴGᕼIᒍKᒪᗰᑎOᑭᑫᖇᔕTᑌᐯᗯ᙭Yᘔ")),
+    "Cherokee": lambda w: w.translate(_row("ᎪᏴᏟᎠᎬᎰᏀᎻᏆᎫᏦᏞᎷNᎾᏢQᏒᏚᎢUᏙᎳXᎩᏃ")),
+    "upside down": lambda w: w.translate(_row("ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz"))[::-1],
+    "pictures": lambda w: f"{w[0]}🔥{w[2:]}",
 }
+
+
+def _row(alphabet: str) -> dict[int, str]:
+    """Letters a to z to those of another alphabet."""
+    return {97 + number: other for number, other in enumerate(alphabet)}
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
@@ -86,6 +99,48 @@ def test_words_that_stand_in_no_list_are_found() -> None:
 def test_forms_of_words_are_found() -> None:
     for word in ("fuvggvat", "ovgpuvrfg", "jnaxref", "fghcvqyl"):
         assert is_toxic(plain(word)), word
+
+
+@pytest.mark.parametrize("word", ["(L)(O)(S)(E)(R)", "<L><O><S><E><R>", "[L] [O] [S] [E] [R]"])
+def test_letters_in_brackets_of_their_own_are_a_word(word: str) -> None:
+    (found,) = find(f"you {word} there")
+    assert found.word == "loser"
+
+
+def test_v_stands_for_u_and_double_v_for_w() -> None:
+    for word in ("phag", "fyhg"):
+        assert is_toxic(plain(word).replace("u", "v"))
+    assert is_toxic(plain("jube").replace("w", "vv") + "e")
+    for word in ("Semenov", "AVGVSTVS", "Kovač", "savvy", "Vvedensky"):
+        assert find(word) == ()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("text: LOSER", "a sign, text = LOSER", "caption: LOSER in white", "the word is LOSER"),
+        *("LOSER written on a wall", "draw LOSER spelled out in candles", "a mug with LOSER on it"),
+        *("a neon LOSER sign", "sign: LOSER", 'a poster "HELLO "LOSER" WORLD"', 'a sign "LOSER'),
+        *("a sign &quot;LOSER&quot;", "a sign &#34;loser&#34;", "“LOSER", "loser painted on a car"),
+        *("a wall with the word loser", "a shirt that has LOSER printed on it"),
+    ],
+)
+def test_a_text_may_be_asked_for_without_quotation_marks(prompt: str) -> None:
+    found = find_in_prompt(prompt)
+    assert [one.text.upper() for one in found] == ["LOSER"]
+    assert find_in_prompt(rewrite.rewrite(prompt)) == ()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("the loser walks home in the rain", 'a sign that says "STOP" and a bad loser'),
+        *("a photo of a clown, 4K, HD", 'a 5" nail beside a clown', "A CLOWN IN THE RAIN"),
+        *('"STOP" and "GO", a clown between them', "a sign painted red, a clown, an idiot"),
+    ],
+)
+def test_what_is_shown_is_not_what_is_written(prompt: str) -> None:
+    assert find_in_prompt(prompt) == ()
 
 
 def test_insults_count_in_what_is_written_only() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from textloc.errors import ToxicityError
@@ -17,7 +18,7 @@ from textloc.prompts import quotations, spans_of
 from textloc.toxicity import normalise, scripts
 from textloc.toxicity.company import excused
 from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
-from textloc.toxicity.normalise import APART, Token, forms, invisible
+from textloc.toxicity.normalise import APART, LAPIDARY, Token, forms, invisible
 
 DETECTORS = ("lexicon", "alt-profanity-check", "roberta", "detoxify")
 """`lexicon` finds words by lists and their parts; the others are classifiers of whole texts
@@ -143,7 +144,12 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
         return ()
     words = [_candidates(token) for token in tokens]
     found = [one for token in tokens for one in _judged(text, token, lexicon)]
-    for token in normalise.turned(text, ordinary):
+    for token in (
+        *normalise.turned(text, ordinary),
+        *normalise.upside_down(tokens),
+        *normalise.blotted(text, tokens),
+        *filter(None, map(normalise.spread, tokens)),
+    ):
         found += _judged(text, token, lexicon)
     runs, hyphened, joined = normalise.apart(text, tokens, ordinary)
     for token in hyphened:
@@ -192,7 +198,7 @@ def _judged(text: str, token: Token, lexicon: Lexicon, exact: bool = False) -> I
     best: _Found | None = None
     for form in forms(token, ordinary):
         doubled = form.disguise == "repeated letters" and not _THRICE.search(token.whole)
-        verdict = lexicon.judge(form.text, exact or doubled)
+        verdict = lexicon.judge(form.text, exact or doubled or form.disguise == LAPIDARY)
         if verdict is None and scripts.hangul(form.text):
             verdict = next(filter(None, map(lexicon.judge, scripts.stems(form.text))), None)
         if verdict is None:
@@ -404,6 +410,22 @@ _ASKED = re.compile(
     r"inscription|phrase|name|logo))\b[\s:,]*",
     re.IGNORECASE,
 )
+_LABELLED = re.compile(
+    r"\b(?:texts?|words?|caption|title|lettering|inscription|slogan|label|message|letters|name)"
+    r"\s*(?:[:=]|\bis\b)\s*",
+    re.IGNORECASE,
+)
+_BEFORE = re.compile(
+    r"(?:^|(?<=[,.;:!?] )|\b(?:the|word|words|text|letters|draw|write|put|paint|show) )"
+    r"((?:[^\s,.;:!?]+ ){1,3}?)(?:is |are )?"
+    r"(?:written|painted|printed|spelled|spelt|engraved|embroidered|stitched|carved|scrawled|"
+    r"sprayed|stencilled|in (?:big|large|capital|block|neon) letters)\b",
+    re.IGNORECASE,
+)
+_CAPITALS = re.compile(r"(?<!\w)[^\W\d_a-z][^\Wa-z]+(?:[ '-]+[^\W\d_a-z][^\Wa-z]+)*(?!\w)")
+_LOWER = re.compile(r"(?<!\w)[^\W\dA-Z]{3,}(?!\w)")
+_MARKS = re.compile(r'(?<!\d)["“”„«»]')
+_ESCAPED = re.compile(r"&(quot|#34|#39|apos|ldquo|#8220);(.+?)&(?:\1|rdquo|#8221);")
 _END = re.compile(
     r"[,.;!?](?:\s|$)|\s(?:on|in|at|with|under|above|below|beside|by|painted|written|printed|over|"
     r"against|next)\s|$",
@@ -412,22 +434,37 @@ _END = re.compile(
 
 
 def rendered(prompt: str) -> tuple[tuple[int, int], ...]:
-    """Spans of the texts that a prompt asks to be written: what is quoted, and what follows words
-    such as `saying`, `that reads` or `with the word` without being quoted."""
+    """Spans of the texts that a prompt asks to be written: what is quoted, what follows words such
+    as `saying`, `that reads`, `with the word` or `text:` without being quoted, and what stands
+    before `written on`, `in big letters` and such, and words in capitals among others."""
     found: list[tuple[int, int]] = []
     for quotation in quotations(prompt):
         if quotation.text:
             found.append(quotation.inner)
     taken = _covered(len(prompt), found)
-    for match in _ASKED.finditer(prompt):
-        start = match.end()
-        if start < len(prompt) and taken[start]:
-            continue
-        end = _END.search(prompt, start)
-        stop = end.start() if end is not None else len(prompt)
+
+    def take(start: int, stop: int) -> None:
         if start < stop and not any(taken[start:stop]):
             found.append((start, stop))
             taken[start:stop] = b"\1" * (stop - start)
+
+    edges = {edge for one in quotations(prompt) for edge in (one.start, one.stop - 1)}
+    loose = {match.start() for match in _MARKS.finditer(prompt)} - edges
+    if loose:  # one that is not closed, or some within others
+        for start, stop in pairwise((*sorted(edges | loose), len(prompt))):
+            take(start + 1, stop)
+    for match in _ESCAPED.finditer(prompt):
+        take(*match.span(2))
+    for pattern in (_ASKED, _LABELLED):
+        for match in pattern.finditer(prompt):
+            end = _END.search(prompt, match.end())
+            take(match.end(), end.start() if end is not None else len(prompt))
+    capitals = [match.span() for match in _CAPITALS.finditer(prompt)]
+    if _LOWER.search(prompt):
+        for span in capitals:
+            take(*span)
+    for match in _BEFORE.finditer(prompt):
+        take(match.start(1), match.end(1) - 1)
     return tuple(sorted(found))
 
 

@@ -37,7 +37,7 @@ LEET = {
     "|": "il",
     "+": "t",
     "€": "e",
-    "£": "l",
+    "£": "le",
     "(": "c",
     "<": "c",
     "^": "a",
@@ -50,6 +50,9 @@ LEET = {
 APART = "letters set apart"
 """The disguise of letters, or pieces, that only make a word together."""
 
+LAPIDARY = "v for u"
+"""The disguise of letters as they stand on stones."""
+
 HIDING = "*#%"
 """Signs that may hide letters of a word; runs of two dashes or dots do, too."""
 
@@ -59,13 +62,42 @@ LONGEST = 40
 _WEAK = "(<+|^"  # signs that stand between words as often as for letters
 _APOSTROPHES = "'’‘`´ʼ＇"
 _HYPHENS = ("-", "‐", "‑", "–")
+_LATIN = "abcdefghijklmnopqrstuvwxyz"
+_ALPHABETS = (  # a to z in letters that look like them and that TR39 lists for none
+    "ᗩᗷᑕᗪEᖴGᕼIᒍKᒪᗰᑎOᑭᑫᖇᔕTᑌᐯᗯ᙭Yᘔ",
+    "ᎪᏴᏟᎠᎬᎰᏀᎻᏆᎫᏦᏞᎷNᎾᏢQᏒᏚᎢUᏙᎳXᎩᏃ",
+    "ⲀⲂⲤDⲈFGⲎⲒJⲔⳐⲘⲚⲞⲢQRⲊⲦUⲲWⲬⲨⲌ",
+)
+_ALIKE = {
+    other: latin
+    for alphabet in _ALPHABETS
+    for other, latin in zip(alphabet.lower(), _LATIN, strict=True)
+    if not other.isascii()
+}
+_UPSIDE_DOWN = dict(zip("ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz", _LATIN, strict=True)) | {
+    "∀": "a",
+    "ⅎ": "f",
+    "⅂": "l",
+    "˥": "l",
+    "ꓶ": "l",
+    "ꓤ": "r",
+    "ꓕ": "t",
+    "┴": "t",
+    "∩": "u",
+    "Ʌ": "v",
+    "⅄": "y",
+    "ꓱ": "e",
+    "ı": "i",
+    "փ": "g",
+}
+_FAR = 16  # characters between two letters of a word, at most
 _BLOTS = "•■□●○█▇▓▒✱✲∗⁎×"
 _RUNS = re.compile(r"(?<=\w)([-.…_—–])\1+(?=\w)")
 _CLUSTER = re.compile(
     "[\u1100-\u115f][\u1160-\u11a7][\u11a8-\u11ff]?|.[\u3099\u309a\uff9e\uff9f]?", re.S
 )
 _IGNORED = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\uffa0\ufe00-\ufe0f"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\uffa0\ufe00-\ufe0f\ufffc"
     "\U000e0000-\U000e0fff]"
 )
 _UNSPACED = re.compile(
@@ -189,6 +221,8 @@ def _look_alike(character: str) -> str:
         return character
     if unicodedata.category(character)[0] not in "LNS":
         return character
+    if character in _ALIKE:
+        return _ALIKE[character]
     from confusable_homoglyphs import confusables
     from glin_profanity import normalize_unicode
 
@@ -229,6 +263,8 @@ def _kind(sign: Sign) -> str:
     if _UNSPACED.match(sign.plain):
         return "u"
     if sign.latin.isalnum() or sign.latin in LEET or sign.latin in HIDING:
+        return "w"
+    if sign.plain in _UPSIDE_DOWN:
         return "w"
     if sign.plain in _APOSTROPHES:
         return "'"
@@ -348,13 +384,60 @@ def _runs(found: Sequence[Token]) -> Iterator[list[Token]]:
     """Tokens of one sign in runs that are near each other; each other token alone."""
     run: list[Token] = []
     for token in found:
+        token = _bare(token)
         single = len(token.signs) == 1 and not token.unspaced
-        if run and not (single and len(run[-1].signs) == 1 and token.start - run[-1].stop <= 4):
+        if run and not (single and len(run[-1].signs) == 1 and token.start - run[-1].stop <= _FAR):
             yield run
             run = []
         run.append(token)
     if run:
         yield run
+
+
+def _bare(token: Token) -> Token:
+    """A token of one letter without the brackets at it."""
+    letters = [sign for sign in token.signs if sign.latin not in _WEAK]
+    if len(letters) != 1 or not letters[0].latin.isalpha():
+        return token
+    return replace(token, signs=tuple(letters), whole=letters[0].plain)
+
+
+def spread(token: Token) -> Token | None:
+    """The letters of a token with one and the same sign between them (`L|O|S|E|R`), as a word."""
+    letters, between = token.signs[::2], {sign.latin for sign in token.signs[1::2]}
+    if len(letters) < 3 or len(between) != 1 or len(token.signs) % 2 == 0:
+        return None
+    if between.pop().isalpha() or not all(sign.latin.isalpha() for sign in letters):
+        return None
+    return Token(letters, "".join(sign.plain for sign in letters), APART)
+
+
+def blotted(text: str, found: Sequence[Token]) -> Iterator[Token]:
+    """Neighbouring tokens with a picture between them, in the place of a letter."""
+    for one, other in pairwise(found):
+        gap = [
+            place
+            for place in range(one.stop, min(other.start, one.stop + 8))
+            if not invisible(text[place])
+        ]
+        if len(gap) == 1 and other.start - one.stop <= 8:
+            (place,) = gap
+            if unicodedata.category(text[place]) in ("So", "Sm", "Sk"):
+                blot = Sign("*", "*", place, place + 1)
+                whole = f"{one.whole}*{other.whole}"
+                yield Token((*one.signs, blot, *other.signs), whole, "a picture for a letter")
+
+
+def upside_down(found: Sequence[Token]) -> Iterator[Token]:
+    """Tokens with letters that stand on their heads, as they are read the other way round."""
+    for token in found:
+        if all(sign.plain.isascii() or sign.plain not in _UPSIDE_DOWN for sign in token.signs):
+            continue
+        turned_ = tuple(
+            replace(sign, latin=_UPSIDE_DOWN.get(sign.plain, sign.latin))
+            for sign in token.signs[::-1]
+        )
+        yield replace(token, signs=turned_, disguise="letters upside down")
 
 
 def _words(run: list[Token]) -> list[Token]:
@@ -423,7 +506,7 @@ def _shapes(
                 continue
             found[reading.text] = (reading.text, reading.places, reading.disguise)
             if not whole(reading.text):
-                for other in collapsed(reading):
+                for other in (*collapsed(reading), *_lapidary(reading)):
                     found.setdefault(other.text, (other.text, other.places, other.disguise))
     return tuple(found.values())
 
@@ -490,6 +573,19 @@ def _readings(letters: Sequence[Sign], disguise: str) -> Iterator[Letters]:
                 for _ in part
             ]
             yield Letters("".join(reading), tuple(places), how)
+
+
+def _lapidary(found: Letters) -> Iterator[Letters]:
+    """A word with v for u, or vv for w, as on stones."""
+    if "v" not in found.text or len(found.text) > LONGEST:
+        return
+    yield replace(found, text=found.text.replace("v", "u"), disguise=LAPIDARY)
+    if "vv" in found.text:
+        text, places = "", []
+        for part in re.finditer("vv|.", found.text, re.S):
+            text += "w" if part[0] == "vv" else part[0]
+            places.append((found.places[part.start()][0], found.places[part.end() - 1][1]))
+        yield Letters(text, tuple(places), LAPIDARY)
 
 
 def _mark(part: str) -> bool:
