@@ -84,7 +84,7 @@ THINGS = (
 HOLDERS: dict[str, tuple[str, ...]] = {
     "sign": ("a man holding", "a woman holding", "a cat holding", "a dog with", "a robot holding",
              "a person holding up", "a bear with", "a shop with"),
-    "book": ("a girl reading", "a boy with", "a student holding", "a shelf with"),
+    "book": ("a girl reading", "a boy with", "a student holding", "a library with"),
     "shirt": ("a man wearing", "a woman wearing", "a boy in", "a girl in", "a cat wearing",
               "a person in", "a model wearing", "a player in"),
     "poster": ("a room with", "a wall with", "a girl holding", "a street with"),
@@ -230,14 +230,10 @@ def vocabulary() -> list[str]:
 @cache
 def any_words() -> tuple[str, ...]:
     """Words of a dictionary for `{any}`: what a prompt says beside object, colour and word, and
-    that a picture need not show; none that names an object or a colour."""
-    said = " ".join(
-        [
-            *COLOURS,
-            *SHADES,
-            *(n for kinds in (NAMES, HELD_NAMES) for ns in kinds.values() for n in ns),
-        ]
-    ).upper()
+    that a picture need not show; none that names an object or a colour, or is held out."""
+    names = [name for kinds in (NAMES, HELD_NAMES) for listed in kinds.values() for name in listed]
+    held = [*HELD_FIRST, *HELD_LAST, *HELD_BEFORE, *HELD_SAYS, *HELD_SAID]
+    said = " ".join([*COLOURS, *SHADES, *names, *held]).upper()
     known = set(re.findall("[A-Z]+", said))
     listed = (w for w in dictionary() if 3 <= len(w) <= 9 and w not in known)
     return tuple(sorted(word.lower() for word in listed))

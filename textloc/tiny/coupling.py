@@ -59,13 +59,13 @@ def axes(code: Codec | Pixels) -> Tensor:
     changes = [bit * outside for bit in bits] + [outside.expand(3, -1, -1)]
     changes += [inside * torch.eye(3)[channel][:, None, None] for channel in range(3)]
     still = code.encode(torch.zeros(1, 3, rendering.SIZE, rendering.SIZE))
-    rows = (code.encode(torch.stack(changes)) - still).flatten(1)
+    rows = (code.encode(torch.stack(changes)) - still).flatten(1).double()
     made: list[Tensor] = []
     for row in rows:  # Gram-Schmidt
         for one in made:
             row = row - (row @ one) * one
         made.append(row / row.norm())
-    stacked: Tensor = torch.stack(made).unflatten(1, still.shape[1:])
+    stacked: Tensor = torch.stack(made).float().unflatten(1, still.shape[1:])
     return stacked
 
 
