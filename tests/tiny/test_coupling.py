@@ -35,8 +35,8 @@ def _scenes(count: int, named: bool = True) -> Iterator[rendering.Scene]:
 
 
 def test_the_axes_are_orthonormal(code: Codec | Pixels) -> None:
-    axes = coupling.axes(code).flatten(1)
-    torch.testing.assert_close(axes @ axes.T, torch.eye(len(axes)), atol=1e-5, rtol=0)
+    axes = coupling.axes(code).flatten(1).double()
+    torch.testing.assert_close(axes @ axes.T, torch.eye(len(axes)).double(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("named", [True, False])
