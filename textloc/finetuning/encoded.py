@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -180,8 +181,12 @@ def _region(sample: data.Sample, fitted: Image.Image, which: Filter) -> Any:
     """Where the text of the fitted picture is, bool (H, W)."""
     if sample.region is not None:
         known = sample.region()
-        if known.shape == fitted.size[::-1]:
-            return known
+        width, height = fitted.size
+        if known.shape[0] * width == known.shape[1] * height:  # nothing was cut off
+            sized = Image.fromarray(known.astype(np.uint8) * 255).resize(
+                fitted.size, Image.Resampling.BOX
+            )
+            return np.asarray(sized) > 0
     return ocr.text_mask(ocr.read([fitted], which.engine)[0], fitted.size, _MARGIN)
 
 

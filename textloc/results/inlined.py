@@ -8,9 +8,9 @@ from PIL import Image, ImageChops, ImageOps
 
 from textloc.errors import StoreError
 
-PANEL, STRIP = 512, 96
-"""Longest side, in pixels, of a picture beside the others and of one in the strip."""
-SMALL = 256
+PANEL, THUMB, STRIP = 512, 192, 96
+"""Longest side, in pixels, of a picture beside the others, of a card and of one in the strip."""
+SMALL = 128
 """Pictures up to this many pixels a side are sent as they are and enlarged without smoothing."""
 
 _ANY = 0  # in place of a side: a small picture is the same at every one
@@ -77,6 +77,6 @@ def encoded(picture: Image.Image, side: int = PANEL) -> tuple[str, bool]:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     kind = "PNG" if small else "JPEG"
-    picture.save(file, kind, quality=90)
+    picture.save(file, kind, quality=90, subsampling=0)  # letters have edges of colour
     text = base64.b64encode(file.getvalue()).decode()
     return f"data:image/{kind.lower()};base64,{text}", small

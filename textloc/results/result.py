@@ -17,6 +17,7 @@ from textloc.errors import StoreError
 from textloc.files import replace_file, write_new
 from textloc.pictures import address, png
 from textloc.results import export, places, sentences, store
+from textloc.results.inlined import SMALL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,10 +186,11 @@ class Result:
         reads = {read["image"]: read for read in _reads(self.document)}
         for key in list(self.images)[:_SHOWN]:
             said = escape(str(reads.get(key, {}).get("text", "")))
+            grown = ";image-rendering:pixelated" if max(self.images[key].size) <= SMALL else ""
             lines.append(
                 '<figure style="display:inline-block;margin:4px;text-align:center">'
                 f'<img src="{address(self.images[key])}" alt="{said or escape(key)}" '
-                'style="height:128px;image-rendering:pixelated">'
+                f'style="height:128px{grown}">'
                 f"<figcaption><code>{escape(key)}</code><br>{said or '&nbsp;'}</figcaption>"
                 "</figure>"
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 from textloc.results import store
 from textloc.results.facts import lora_of
-from textloc.results.inlined import SMALL
+from textloc.results.inlined import THUMB
 from textloc.results.sentences import headline
 from textloc.ui import stored
 from textloc.ui.edit import picks as edit_picks
@@ -267,7 +267,7 @@ def _figure(card: Card, picture: Picture, imported: View | None) -> str:
     if imported is None:
         source = f"gradio_api/textloc/{card.id}/{picture.key}.small.png"
     else:
-        address = imported.pictures.address(picture.key, SMALL)
+        address = imported.pictures.address(picture.key, THUMB)
         if address is None:
             return (
                 f'<figure><span class="tl-none">no picture</span><figcaption>{below}</figcaption>'

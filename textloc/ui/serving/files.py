@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from textloc.errors import StoreError
 from textloc.pictures import png
 from textloc.results import export, opening, report, store
-from textloc.results.inlined import SMALL, encoded
+from textloc.results.inlined import THUMB, encoded
 from textloc.ui.endpoints.plain import without_paths
 from textloc.ui.serving import made, preview
 
@@ -102,7 +102,7 @@ def _small(result_id: str, key: str) -> Response:
 @lru_cache(maxsize=512)
 def _thumbnail(path: Path, _changed: int) -> tuple[bytes, str]:
     image = store.Stored({}, path.parent.parent).image(path.stem)
-    address, _ = encoded(image, SMALL)
+    address, _ = encoded(image, THUMB)
     kind, _, text = address.removeprefix("data:").partition(";base64,")
     return base64.b64decode(text), kind
 
