@@ -70,7 +70,7 @@ def stage(step: int) -> Stage:
     return Stage(
         longest=min(max(words.LENGTHS), 2 + step // 200),
         variety=ramp(200, 2200),
-        high=1 - 0.75 * ramp(600, 2400),
+        high=1 - 0.65 * ramp(600, 2400),
         middle=0.35 * ramp(600, 2400),
     )
 
