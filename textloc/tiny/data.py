@@ -21,6 +21,10 @@ PLACES = 1 + max(words.LENGTHS)
 STRIPS = 2
 """Letters are told apart in upright strips, so many to a patch."""
 
+OBJECTS = rendering.OBJECTS
+COLOURS = (*rendering.COLOURS, *rendering.SHADES)
+"""Classes of what a prompt names."""
+
 BLANK = 26
 """Class of a strip without a letter; the others are those of A to Z."""
 
@@ -177,7 +181,16 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             "weight": 1 + (TEXT_WEIGHT - 1) * region.float(),
             "places": self.recipe.places(self.tokenizers, tokens),
             "letters": torch.from_numpy(np.stack([_letters(s) for s in drawn])),
+            "named": torch.tensor([_named(s) for s in drawn]),
         }
+
+
+def _named(scene: rendering.Scene) -> tuple[int, int]:
+    """The numbers of the object and the colour that the prompt names, -100 for none."""
+    return (
+        OBJECTS.index(scene.object) if wording.names_object(scene) else -100,
+        COLOURS.index(scene.colour) if wording.names_colour(scene) else -100,
+    )
 
 
 def _letters(scene: rendering.Scene) -> np.ndarray:

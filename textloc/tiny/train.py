@@ -13,10 +13,11 @@ all scenes, not one letter was learned from ten times as many pictures. The patc
 touches weigh more in the loss (`data.TEXT_WEIGHT`): what the prompt leaves open, such as the
 background, cannot be predicted from noise and would drown the letters' share of the gradient.
 
-Two auxiliary heads, which are not part of the checkpoint, say directly what is to be learned: one
-reads from the text states of a letter its place in the word, the other reads from the U-Net's last
-features which letter stands at each place. Without them the letters are found only after some
-hundred thousand pictures; their weight is `AUXILIARY`.
+Three auxiliary heads, which are not part of the checkpoint, say directly what is to be learned: one
+reads from the text states of a letter its place in the word, one from all text states which object
+and which colour the prompt names, and one from the U-Net's last features which letter stands at
+each place. Without them the letters are found only after some hundred thousand pictures; their
+weight is `AUXILIARY`.
 
 Batches are pairs of prompts that share the scene and not the word. Each prompt takes the *pooled*
 text state of its partner, so the pooled path learns the scene and leaves the letters to
@@ -44,7 +45,7 @@ from textloc.paths import WORDS
 from textloc.scenes import words
 from textloc.tiny import coupling, warm
 from textloc.tiny.codec import Codec, Pixels, fit
-from textloc.tiny.data import BLANK, PLACES, STRIPS, Batches, Settings
+from textloc.tiny.data import BLANK, COLOURS, OBJECTS, PLACES, STRIPS, Batches, Settings
 from textloc.tiny.denormals import flushed
 from textloc.tiny.recipes import RECIPES, Recipe
 from textloc.tiny.teacher import LEAST, Teacher, code_of
@@ -86,6 +87,7 @@ class Model(torch.nn.Module):
         self.place_head = torch.nn.Linear(recipe.states, PLACES)
         module, channels = recipe.features
         self.letter_head = torch.nn.Conv2d(channels, STRIPS * (BLANK + 1), 1)
+        self.named_head = torch.nn.Linear(recipe.states, len(OBJECTS) + len(COLOURS))
         self._features = torch.empty(0)
         self.get_submodule(module).register_forward_hook(self._keep)
         self._unseen: tuple[Tensor, Tensor] | None = None  # rows dropped and hidden, in training
@@ -146,10 +148,12 @@ class Model(torch.nn.Module):
         noise: Tensor,
         places: Tensor,
         letters: Tensor,
+        named: Tensor,
         target: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x0 loss per sample (N,), weighted by patch and by 1 / max(sigma^2, 0.1); and the mean
-        cross-entropies of places and letters, the latter over conditioned samples with t >= 0.6.
+        cross-entropies of places, of letters, over conditioned samples with t >= 0.6, and of what
+        is named.
 
         target: what to predict instead of `code`, (N, C, h, w).
         """
@@ -164,7 +168,18 @@ class Model(torch.nn.Module):
             judged >= 0
         ).sum().clamp(1)
         scale = self.recipe.level(self.parts, t)[1].square().clamp(min=LEAST_VARIANCE)
-        return (error * weight).mean((1, 2)) / scale, place, letter
+        return (error * weight).mean((1, 2)) / scale, place, letter, self._named(states, named)
+
+    def _named(self, states: Tensor, named: Tensor) -> Tensor:
+        """Mean cross-entropy of objects and colours (N, 2), of which some token of a prompt, with
+        states (N, L, D), has to tell."""
+        told = self.named_head(states).logsumexp(1).split((len(OBJECTS), len(COLOURS)), 1)
+        losses = [
+            functional.cross_entropy(logits, named[:, kind], reduction="sum")
+            for kind, logits in enumerate(told)
+        ]
+        loss: Tensor = sum(losses, torch.zeros(())) / (named >= 0).sum().clamp(1)
+        return loss
 
 
 def letter_ratio(model: Model, batch: dict[str, Tensor], noise: Tensor) -> float:
@@ -176,7 +191,7 @@ def letter_ratio(model: Model, batch: dict[str, Tensor], noise: Tensor) -> float
     keep = torch.zeros_like(batch["drop"])
     with torch.no_grad():
         rest = {"t": ones, "drop": keep, "hide": keep, "weight": batch["weight"] - 1}
-        rest |= {"noise": noise, "places": batch["places"], "letters": batch["letters"]}
+        rest |= {"noise": noise, **{k: batch[k] for k in ("places", "letters", "named")}}
         right = model.loss(batch["code"], batch["tokens"], **rest)[0].mean()
         wrong = model.loss(batch["code"], swap_partners(batch["tokens"]), **rest)[0].mean()
     return float(wrong / right)
@@ -245,10 +260,12 @@ class Trainer:
                 f"{self.out} holds a run of {state['settings']['family']}; choose another --out"
             )
         self.model.load_state_dict(state["model"], strict=False)  # without derived buffers
+        # a run of an older version has fewer auxiliary heads, which are last
+        state["optimizer"]["param_groups"][0]["params"] = list(range(len(self.weights)))
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
             group["betas"], group["fused"] = BETAS, True
-        self.averaged = state["averaged"]
+        self.averaged |= state["averaged"]
         self.step = state["step"]
 
     def save(self) -> None:
@@ -295,7 +312,7 @@ class Trainer:
         began = saved = time.monotonic()
         loader = self._batches()
         bar = tqdm(total=steps, initial=self.step, unit="step", mininterval=5)
-        mean, seen = torch.zeros(3), 0
+        mean, seen = torch.zeros(4), 0
         while steps is None or self.step < steps:
             now = time.monotonic()
             if minutes is not None and now - began > minutes * 60:
@@ -310,24 +327,25 @@ class Trainer:
             # the tails of sharp attention: 1.6 times as fast without; onnxruntime, which reads the
             # samples, switches it off
             torch.set_flush_denormal(True)
-            losses, place, letter = self.model.loss(noise=noise, target=target, **batch)
+            losses, *others = self.model.loss(noise=noise, target=target, **batch)
             loss = losses.mean()
             self.optimizer.zero_grad(set_to_none=True)
-            (loss + AUXILIARY * (place + letter)).backward()
+            (loss + AUXILIARY * sum(others)).backward()
             self._clip()
             self.optimizer.step()
             self._average()
             self.step += 1
-            mean += torch.stack([loss, place, letter]).detach().cpu()
+            mean += torch.stack([loss, *others]).detach().cpu()
             seen += 1
             bar.update()
             if self.step % report == 0:
                 ratio = letter_ratio(self.model, batch, noise)
-                values = dict(zip(("loss", "place", "letter"), (mean / seen).tolist(), strict=True))
+                names = ("loss", "place", "letter", "named")
+                values = dict(zip(names, (mean / seen).tolist(), strict=True))
                 values["ratio"] = ratio
                 self._log(**values, seconds=time.monotonic() - began)
                 bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
-                mean, seen = torch.zeros(3), 0
+                mean, seen = torch.zeros(4), 0
             if self.step % sample == 0:
                 score = self.sample()
                 tqdm.write(f"step {self.step}: exact match {score:.2f}")
