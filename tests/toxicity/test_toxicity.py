@@ -123,6 +123,9 @@ def test_v_stands_for_u_and_double_v_for_w() -> None:
         *("a neon LOSER sign", "sign: LOSER", 'a poster "HELLO "LOSER" WORLD"', 'a sign "LOSER'),
         *("a sign &quot;LOSER&quot;", "a sign &#34;loser&#34;", "“LOSER", "loser painted on a car"),
         *("a wall with the word loser", "a shirt that has LOSER printed on it"),
+        *('a sign saying loser "hi"', 'a sign saying loser and "hi"', "headline: loser"),
+        *("write loser on a wall", "a cake with loser written in icing", "a sign bearing loser"),
+        *("a box inscribed with loser", "text - loser", "text in red: loser", "文字：loser"),
     ],
 )
 def test_a_text_may_be_asked_for_without_quotation_marks(prompt: str) -> None:
@@ -132,8 +135,51 @@ def test_a_text_may_be_asked_for_without_quotation_marks(prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "word"),
+    [
+        ("a neon SH!T sign", "shit"),
+        ("a neon FU🔥CK sign", "fuck"),
+        ("this BULL$HIT sign", "bullshit"),
+        ("text: f, u, c, k", "fuck"),
+        ("f, u, c, k written on a wall", "fuck"),
+        ("a neon 'f' 'u' 'c' 'k' sign", "fuck"),
+        ('"L" "O" "S" "E" "R"', "loser"),
+        ("a neon LO$ER sign", "loser"),
+        ("a neon L O S E R sign", "loser"),
+        ("a L|O|S|E|R sign", "loser"),
+        ('a sign "L | O | S | E | R"', "loser"),
+        ('a sign "L||O||S||E||R"', "loser"),
+        ('a sign "f(u)ck"', "fuck"),
+        ('a sign "lo^ser"', "loser"),
+        ('a sign "l🔥🔥er"', "loser"),
+        ('a sign "ᴚƎSO⅂"', "loser"),
+        ('a sign "ɹ ǝ s o l"', "loser"),
+        ('a sign "&#108;&#111;&#115;&#101;&#114;"', "loser"),
+        ('a sign "lo&shy;ser"', "loser"),
+    ],
+)
+def test_a_disguise_is_seen_in_any_way_of_asking(prompt: str, word: str) -> None:
+    (found,) = find_in_prompt(prompt)
+    assert prompt[found.start : found.stop] == found.text
+    assert rewrite.toxicity.meant(found.word) == word
+    made = rewrite.rewrite(prompt)
+    assert find_in_prompt(made) == ()
+    assert made.startswith(prompt[: found.start])
+    assert made.endswith(prompt[found.stop :])
+    assert " " not in made[found.start : len(made) - len(prompt) + found.stop]  # one word
+
+
+@pytest.mark.parametrize(
     "prompt",
     [
+        *("(CREEPY:1.3), horror", "a JUNK food ad", "4K, ULTRA HD, CREEPY atmosphere"),
+        *("a GARBAGE truck", "a KILLER whale", "a JERK chicken stand", "a SEXY red sports car"),
+        *("an INSANE waterfall", "THE FOOL tarot card", "DICK'S Sporting Goods", "CUM laude"),
+        *("HELL'S KITCHEN tv show", "a fantasy THIEF, RPG, D&D", "negative: UGLY, deformed"),
+        *("a clown painted on velvet", "the pig painted in oil", "a thug sprayed with water"),
+        *("a clown embroidered on a jacket", "name: Gaylord Focker", "the label is ugly"),
+        *("a clown » pig", 'a "smart" clown with a 3 " nail and a pig', "CVM LAVDE diploma"),
+        *("NASA rocket, USA, HD", "a DJ at a party, text: HELLO", "AC/DC poster", "list a|b|c"),
         *("the loser walks home in the rain", 'a sign that says "STOP" and a bad loser'),
         *("a photo of a clown, 4K, HD", 'a 5" nail beside a clown', "A CLOWN IN THE RAIN"),
         *('"STOP" and "GO", a clown between them', "a sign painted red, a clown, an idiot"),

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 from textloc.errors import ToxicityError
-from textloc.prompts import quotations, spans_of
-from textloc.toxicity import normalise, scripts
+from textloc.prompts import spans_of
+from textloc.toxicity import asked, normalise, scripts
+from textloc.toxicity.asked import rendered as rendered
 from textloc.toxicity.company import excused
 from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
 from textloc.toxicity.normalise import APART, LAPIDARY, Token, forms, invisible
@@ -52,6 +52,11 @@ class Finding:
     detector: str
     severity: str = "vulgar"
     doubtful: bool = False
+
+    @property
+    def disguised(self) -> bool:
+        """Whether it is not written as `word` is."""
+        return "written with" in self.reason or "hidden" in self.reason
 
 
 def several(words: str | Sequence[str]) -> tuple[str, ...]:
@@ -151,17 +156,23 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
         *filter(None, map(normalise.spread, tokens)),
     ):
         found += _judged(text, token, lexicon)
+    for token in filter(None, map(normalise.bracketed, tokens)):
+        found += _judged(text, token, lexicon, exact=True)
     runs, hyphened, joined = normalise.apart(text, tokens, ordinary)
     for token in hyphened:
         found += _judged(text, token, lexicon)
     for run in runs:
         whole = normalise.together(run)
         found += _judged(text, whole, lexicon)
+        for token in normalise.upside_down([whole]):
+            found += _judged(text, token, lexicon)
         if len(run) > 1:
             for token in run:
                 found += _judged(text, token, lexicon)
             found += _phrases(text, run, [_candidates(token) for token in run], lexicon, APART)
     for token in joined:
+        found += _judged(text, token, lexicon, exact=True)
+    for token in filter(None, map(normalise.bracketed, joined)):
         found += _judged(text, token, lexicon, exact=True)
     found += _phrases(text, tokens, words, lexicon)
     found += _literal(text, seen, tokens, lexicon)
@@ -365,7 +376,7 @@ def masked(text: str, findings: Sequence[Finding] | None = None, **options: Any)
 
 def veiled(word: str) -> str:
     """A word masked but for its first letter."""
-    return word[:1] + "".join("*" if sign.isalnum() else sign for sign in word[1:])
+    return word[:1] + "".join(sign if sign.isspace() else "*" for sign in word[1:])
 
 
 def meant(word: str) -> str:
@@ -404,100 +415,62 @@ def same(read: str, word: str, instead: str = "") -> bool:
 
 # ---------------------------------------------------------------------------- prompts
 
-_ASKED = re.compile(
-    r"\b(?:saying|says|said|say|reads?|reading|spell(?:s|ing)?|titled|named|captioned|labell?ed|"
-    r"(?:with|of|for|the|a)\s+(?:the\s+)?(?:words?|text|letters|lettering|caption|title|slogan|"
-    r"inscription|phrase|name|logo))\b[\s:,]*",
-    re.IGNORECASE,
-)
-_LABELLED = re.compile(
-    r"\b(?:texts?|words?|caption|title|lettering|inscription|slogan|label|message|letters|name)"
-    r"\s*(?:[:=]|\bis\b)\s*",
-    re.IGNORECASE,
-)
-_BEFORE = re.compile(
-    r"(?:^|(?<=[,.;:!?] )|\b(?:the|word|words|text|letters|draw|write|put|paint|show) )"
-    r"((?:[^\s,.;:!?]+ ){1,3}?)(?:is |are )?"
-    r"(?:written|painted|printed|spelled|spelt|engraved|embroidered|stitched|carved|scrawled|"
-    r"sprayed|stencilled|in (?:big|large|capital|block|neon) letters)\b",
-    re.IGNORECASE,
-)
-_CAPITALS = re.compile(r"(?<!\w)[^\W\d_a-z][^\Wa-z]+(?:[ '-]+[^\W\d_a-z][^\Wa-z]+)*(?!\w)")
-_LOWER = re.compile(r"(?<!\w)[^\W\dA-Z]{3,}(?!\w)")
-_MARKS = re.compile(r'(?<!\d)["“”„«»]')
-_ESCAPED = re.compile(r"&(quot|#34|#39|apos|ldquo|#8220);(.+?)&(?:\1|rdquo|#8221);")
-_END = re.compile(
-    r"[,.;!?](?:\s|$)|\s(?:on|in|at|with|under|above|below|beside|by|painted|written|printed|over|"
-    r"against|next)\s|$",
-    re.IGNORECASE,
-)
-
-
-def rendered(prompt: str) -> tuple[tuple[int, int], ...]:
-    """Spans of the texts that a prompt asks to be written: what is quoted, what follows words such
-    as `saying`, `that reads`, `with the word` or `text:` without being quoted, and what stands
-    before `written on`, `in big letters` and such, and words in capitals among others."""
-    found: list[tuple[int, int]] = []
-    for quotation in quotations(prompt):
-        if quotation.text:
-            found.append(quotation.inner)
-    taken = _covered(len(prompt), found)
-
-    def take(start: int, stop: int) -> None:
-        if start < stop and not any(taken[start:stop]):
-            found.append((start, stop))
-            taken[start:stop] = b"\1" * (stop - start)
-
-    edges = {edge for one in quotations(prompt) for edge in (one.start, one.stop - 1)}
-    loose = {match.start() for match in _MARKS.finditer(prompt)} - edges
-    if loose:  # one that is not closed, or some within others
-        for start, stop in pairwise((*sorted(edges | loose), len(prompt))):
-            take(start + 1, stop)
-    for match in _ESCAPED.finditer(prompt):
-        take(*match.span(2))
-    for pattern in (_ASKED, _LABELLED):
-        for match in pattern.finditer(prompt):
-            end = _END.search(prompt, match.end())
-            take(match.end(), end.start() if end is not None else len(prompt))
-    capitals = [match.span() for match in _CAPITALS.finditer(prompt)]
-    if _LOWER.search(prompt):
-        for span in capitals:
-            take(*span)
-    for match in _BEFORE.finditer(prompt):
-        take(match.start(1), match.end(1) - 1)
-    return tuple(sorted(found))
-
 
 def find_in_prompt(
     prompt: str, *, everywhere: bool = True, quoted: Sequence[str] = (), **options: Any
 ) -> tuple[Finding, ...]:
     """What is toxic in a prompt.
 
+    What the prompt asks to be written (`asked`) is looked at for itself. Of the prompt as a whole
+    count slurs and vulgar words that are no doubtful ones (`OUTSIDE`), those that are given, and
+    all that touches what is asked for and is more (`"L" "O" "S" "E" "R"`).
+
     Args:
-        prompt: of a text-to-image model.
+        prompt: of a text-to-image model. References of HTML (`&quot;`) are read as what they mean.
         everywhere: also outside of the texts that it asks to be written, for models write words
-            that nobody quoted: there slurs and vulgar words that are no doubtful ones (`OUTSIDE`),
-            and those that are given.
+            that nobody quoted.
         quoted: patterns of what is asked to be written beside `rendered`, those of the family of
             the model (`Family.QUOTED`).
         options: of `find`.
     """
-    found: list[Finding] = []
+    text, places = asked.unescaped(prompt)
     if options.get("languages") is None:
-        options["languages"] = ("english", *scripts.languages(prompt))
-    asked = rendered(prompt)
-    asked += tuple(span for span in spans_of(prompt, quoted) if span not in asked)
-    taken = bytearray(len(prompt))
-    for start, stop in asked:
-        for one in find(prompt[start:stop], **options):
-            moved = replaced(one, start=one.start + start, stop=one.stop + start)
-            if not any(taken[moved.start : moved.stop]):
-                taken[moved.start : moved.stop] = b"\1" * (moved.stop - moved.start)
-                found.append(moved)
-    if everywhere:
-        inside = _covered(len(prompt), asked)
-        for one in find(prompt, **{**options, "detector": "lexicon"}):
-            sure = one.score >= OUTSIDE and not one.doubtful
-            if sure and not any(inside[one.start : one.stop]):
-                found.append(one)
+        options["languages"] = ("english", *scripts.languages(text))
+    wanted = asked.texts(text)
+    own = [span for span in spans_of(text, quoted) if span not in wanted.quoted]
+    marked = _covered(len(text), (*wanted.quoted, *own, *wanted.said, *wanted.meant))
+    taken = bytearray(len(text))
+    found: list[Finding] = []
+
+    def take(one: Finding) -> None:
+        if not any(taken[one.start : one.stop]):
+            taken[one.start : one.stop] = b"\1" * (one.stop - one.start)
+            found.append(one)
+
+    alone = [*wanted.quoted, *own, *wanted.said, *wanted.meant]
+    for start, stop in alone:
+        for one in find(text[start:stop], **options):
+            take(replaced(one, start=one.start + start, stop=one.stop + start))
+    inside = _numbered(len(text), (*wanted.quoted, *own))
+    for one in find(text, **{**options, "detector": "lexicon"}):
+        within = {*inside[one.start : one.stop]}
+        if len(within) == 1 and 0 not in within:
+            continue  # it is all in one quotation, which was looked at
+        sure = one.score >= OUTSIDE and not one.doubtful
+        if (sure and everywhere) or any(marked[one.start : one.stop]):
+            take(one)
+    if text != prompt:
+        found = [
+            replaced(one, start=start, stop=stop, text=prompt[start:stop])
+            for one in found
+            for start, stop in [(places[one.start][0], places[one.stop - 1][1])]
+        ]
     return tuple(sorted(found, key=lambda finding: finding.start))
+
+
+def _numbered(length: int, spans: Iterable[tuple[int, int]]) -> list[int]:
+    """For each place of a text the number of the span that covers it, from 1; 0 for none."""
+    found = [0] * length
+    for number, (start, stop) in enumerate(spans, 1):
+        found[start:stop] = [number] * (stop - start)
+    return found

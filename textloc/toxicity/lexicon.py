@@ -187,6 +187,7 @@ class Lexicon:
     words: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     _known: dict[str, Verdict | None] = field(default_factory=dict, compare=False, repr=False)
+    _fits: dict[str, str | None] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for language in self.languages:
@@ -252,7 +253,7 @@ class Lexicon:
             return self._told(word, "", "contains a toxic stem", 0.9)
         if self._compound(word):
             return self._told(word, "", "made up of a toxic stem and other words", 0.8)
-        if any(insult in inner for insult in insults if len(insult) > 4):
+        if any(len(insult) > 4 for insult in within(inner, insults)):
             return self._told(word, "", "contains an insult", 0.6)
         return self._misspelt(word)
 
@@ -279,12 +280,12 @@ class Lexicon:
             doubt = "friendly"
         return Verdict(reason, score, severity, doubt)
 
-    def _contains(self, word: str, stems: Iterable[str]) -> bool:
+    def _contains(self, word: str, stems: frozenset[str]) -> bool:
         """Whether a toxic stem stands in a word: one that is a syllable of names only where the
         rest is known."""
         syllables = read_words("syllables.txt")
         return any(
-            stem not in syllables or self._rest_known(word, stem) for stem in stems if stem in word
+            stem not in syllables or self._rest_known(word, stem) for stem in within(word, stems)
         )
 
     def _rest_known(self, word: str, stem: str) -> bool:
@@ -342,18 +343,26 @@ class Lexicon:
     def _insults_by_length(self) -> dict[tuple[str, int], list[str]]:
         return _indexed(read_words("insults.txt"))
 
-    def hidden(self, pattern: re.Pattern[str], seen: int) -> tuple[str, Verdict] | None:
+    def hidden(self, pattern: str, seen: int, hidden: int) -> tuple[str, Verdict] | None:
         """A toxic word that a pattern of hidden letters fits, and why.
 
-        Where more is hidden than seen, only the words that are usually hidden so are thought of.
+        Args:
+            pattern: of letters a to z, the first of which is seen. seen, hidden: how many letters.
+                Where more is hidden than seen, only the words that are usually hidden so are
+                thought of.
         """
-        most = 2 * seen < seen + pattern.pattern.count("[a-z]?")
-        for word in (self._hidden if most else self._forms).get(pattern.pattern[0], ()):
-            if pattern.fullmatch(word):
-                verdict = self.judge(word)
-                severity = verdict.severity if verdict is not None else "vulgar"
-                return word, Verdict("letters of a listed word are hidden", 0.85, severity)
-        return None
+        if pattern not in self._fits:
+            if len(self._fits) > 10_000:
+                self._fits.clear()
+            words = self._hidden if hidden > seen else self._forms
+            fits = re.compile(pattern).fullmatch
+            self._fits[pattern] = next(filter(fits, words.get(pattern[0], ())), None)
+        word = self._fits[pattern]
+        if word is None:
+            return None
+        verdict = self.judge(word)
+        severity = verdict.severity if verdict is not None else "vulgar"
+        return word, Verdict("letters of a listed word are hidden", 0.85, severity)
 
     @cached_property
     def _forms(self) -> dict[str, list[str]]:
@@ -460,10 +469,10 @@ class Lexicon:
         return frozenset(one.literal for one in made if one is not None and one.unspaced)
 
     @cached_property
-    def _strong(self) -> tuple[str, ...]:
+    def _strong(self) -> frozenset[str]:
         own = (word for word in self._own if word.isalpha())
         inside = [w for w in (*read_words("strong.txt"), *own) if len(w) >= _LEAST_STEM]
-        return tuple(sorted(inside))
+        return frozenset(inside)
 
     @cached_property
     def _toxic_parts(self) -> frozenset[str]:
@@ -552,6 +561,22 @@ def _expressions() -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
     for sequence in _sequences(read_words("expressions.txt")):
         found.setdefault(sequence[0], []).append((sequence, _FINE))
     return found
+
+
+@lru_cache(maxsize=16)
+def _lengths(words: frozenset[str]) -> tuple[int, ...]:
+    """How long words are."""
+    return tuple(sorted({len(word) for word in words} - {0}))
+
+
+def within(word: str, words: frozenset[str]) -> Iterator[str]:
+    """Those of the words that stand in a word."""
+    for start in range(len(word)):
+        for length in _lengths(words):
+            if start + length > len(word):
+                break
+            if (part := word[start : start + length]) in words:
+                yield part
 
 
 def _indexed(words: Iterable[str]) -> dict[tuple[str, int], list[str]]:

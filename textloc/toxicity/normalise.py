@@ -89,7 +89,15 @@ _UPSIDE_DOWN = dict(zip("ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz", _LATIN, st
     "ꓱ": "e",
     "ı": "i",
     "փ": "g",
+    "ᴚ": "r",
+    "ᗡ": "d",
+    "ԁ": "p",
+    "ꓘ": "k",
+    "ן": "l",
+    "ɓ": "g",
+    "ɔ": "c",
 }
+_ANY = "[a-z]?"  # a letter that is hidden, or none
 _FAR = 16  # characters between two letters of a word, at most
 _BLOTS = "•■□●○█▇▓▒✱✲∗⁎×"
 _RUNS = re.compile(r"(?<=\w)([-.…_—–])\1+(?=\w)")
@@ -109,7 +117,9 @@ _NAMED = re.compile(
     r"(?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?"
 )
 _TURNED = re.compile("\u202e([^\u202c\n]+)")
-_MOST = 64  # readings of one word
+_MOST = 64  # readings of one word; of one with many signs for letters
+_FEW = 8
+_MOST_FORMS = 120  # of one token
 _ENDS = ("s", "t", "m", "d", "ll", "re", "ve", "em", "all")  # of contractions
 _BEGINNINGS = ("o", "d", "l", "j", "c", "qu", "y", "n")
 
@@ -385,6 +395,8 @@ def _runs(found: Sequence[Token]) -> Iterator[list[Token]]:
     run: list[Token] = []
     for token in found:
         token = _bare(token)
+        if len(token.signs) == 1 and token.signs[0].latin in _WEAK and run:
+            continue  # it stands between
         single = len(token.signs) == 1 and not token.unspaced
         if run and not (single and len(run[-1].signs) == 1 and token.start - run[-1].stop <= _FAR):
             yield run
@@ -403,29 +415,42 @@ def _bare(token: Token) -> Token:
 
 
 def spread(token: Token) -> Token | None:
-    """The letters of a token with one and the same sign between them (`L|O|S|E|R`), as a word."""
-    letters, between = token.signs[::2], {sign.latin for sign in token.signs[1::2]}
-    if len(letters) < 3 or len(between) != 1 or len(token.signs) % 2 == 0:
+    """The letters of a token with signs between every two (`L|O||S|E|R`), or one and the same digit
+    (`L1O1S1E1R`), as a word."""
+    letters = tuple(sign for sign in token.signs if sign.latin.isalpha())
+    groups = [key for key, _ in groupby(token.signs, lambda sign: sign.latin.isalpha())]
+    between = {sign.latin for sign in token.signs if not sign.latin.isalpha()}
+    if len(letters) < 3 or sum(groups) != len(letters) or len(token.signs) > 3 * LONGEST:
         return None
-    if between.pop().isalpha() or not all(sign.latin.isalpha() for sign in letters):
+    if any(one.isalnum() for one in between) and len(between) > 1:
         return None
     return Token(letters, "".join(sign.plain for sign in letters), APART)
 
 
+def bracketed(token: Token) -> Token | None:
+    """A token without signs that stand within its letters (`f(u`, `lo|ser`)."""
+    signs_ = token.signs
+    kept = [
+        sign
+        for place, sign in enumerate(signs_)
+        if sign.latin not in _WEAK or place in (0, len(signs_) - 1)
+    ]
+    if len(kept) == len(signs_) or not all(sign.latin.isalpha() for sign in kept):
+        return None
+    return replace(token, signs=tuple(kept), whole="".join(sign.plain for sign in kept))
+
+
 def blotted(text: str, found: Sequence[Token]) -> Iterator[Token]:
-    """Neighbouring tokens with a picture between them, in the place of a letter."""
+    """Neighbouring tokens with one to three pictures between them, in the place of letters."""
     for one, other in pairwise(found):
-        gap = [
-            place
-            for place in range(one.stop, min(other.start, one.stop + 8))
-            if not invisible(text[place])
-        ]
-        if len(gap) == 1 and other.start - one.stop <= 8:
-            (place,) = gap
-            if unicodedata.category(text[place]) in ("So", "Sm", "Sk"):
-                blot = Sign("*", "*", place, place + 1)
-                whole = f"{one.whole}*{other.whole}"
-                yield Token((*one.signs, blot, *other.signs), whole, "a picture for a letter")
+        if not 0 < other.start - one.stop <= 12:
+            continue
+        gap = [place for place in range(one.stop, other.start) if not invisible(text[place])]
+        kinds = [unicodedata.category(text[place]) for place in gap]
+        if 0 < len(gap) <= 3 and {*kinds} <= {"So", "Sm", "Sk"}:
+            blots = tuple(Sign("*", "*", place, place + 1) for place in gap)
+            whole = f"{one.whole}{'*' * len(gap)}{other.whole}"
+            yield Token((*one.signs, *blots, *other.signs), whole, "a picture for a letter")
 
 
 def upside_down(found: Sequence[Token]) -> Iterator[Token]:
@@ -504,6 +529,8 @@ def _shapes(
         for reading in _readings(letters[start:stop], disguise):
             if reading.text in found:
                 continue
+            if len(found) >= _MOST_FORMS:
+                return tuple(found.values())
             found[reading.text] = (reading.text, reading.places, reading.disguise)
             if not whole(reading.text):
                 for other in (*collapsed(reading), *_lapidary(reading)):
@@ -563,7 +590,8 @@ def _readings(letters: Sequence[Sign], disguise: str) -> Iterator[Letters]:
     for way in ways:
         options = [LEET.get(part, (part,)) for part in way]
         signed = any(part in LEET for part in way)
-        for reading in islice(product(*options), most):
+        few = sum(part in LEET for part in way) > 5
+        for reading in islice(product(*options), _FEW if few else most):
             if not all(part.isalpha() or _mark(part) for part in reading):
                 continue
             how = "signs for letters" if signed and disguise != APART else disguise
@@ -624,26 +652,30 @@ def collapsed(found: Letters) -> Iterator[Letters]:
         yield Letters(text, tuple(places), found.disguise or "repeated letters")
 
 
-def hidden(token: Token) -> tuple[re.Pattern[str], int] | None:
-    """A token in which letters are hidden (`b*g`): a pattern of what it may be, and how many
-    letters are seen; None where none are hidden, or hardly any are seen."""
+def hidden(token: Token) -> tuple[str, int, int] | None:
+    """A token in which letters are hidden (`b*g`): a pattern of what it may be, how many letters
+    are seen, and how many may be hidden; None where none are hidden, or hardly any are seen."""
     letters = token.signs
     while letters and letters[-1].latin == "%":
         letters = letters[:-1]
     marks = [sign.latin in HIDING for sign in letters]
     if not any(marks) or marks[0] or len(letters) > 20:
         return None
-    options = [_option(sign) for sign in letters]
-    seen = sum(option != "[a-z]?" for option in options)
-    if "" in options or not any(sign.latin.isalpha() for sign in letters):
+    if not any(sign.latin.isalpha() for sign in letters):
         return None
-    return re.compile("".join(options)), seen
+    pattern = ""
+    for option, group in groupby(map(_option, letters)):
+        count = len(list(group))
+        if not option:
+            return None
+        pattern += option * count if option != _ANY else f"[a-z]{{0,{count}}}"
+    return pattern, len(marks) - sum(marks), sum(marks)
 
 
 def _option(sign: Sign) -> str:
     """What one sign may be, as a pattern; nothing where it can be no letter."""
     if sign.latin in HIDING:
-        return "[a-z]?"
+        return _ANY
     if sign.latin in LEET:
         return f"[{LEET[sign.latin]}]"
     return sign.latin if sign.latin.isascii() and sign.latin.isalpha() else ""

@@ -36,12 +36,13 @@ def benign(
     *,
     replacements: Mapping[str, str] | None = None,
     model: Model | None = None,
+    meant: str = "",
     **options: Any,
 ) -> str:
     """A benign text in the place of a toxic one.
 
     Args:
-        text: a word or some words.
+        text: a word or some words. meant: what it says where that is disguised (`L O S E R`).
         replacements: toxic → benign, whatever the case; taken as they are.
         model: a language model (`language_model`); what it answers is checked, and where it is no
             single benign line of about that length, the table and the rule are taken.
@@ -64,7 +65,8 @@ def benign(
         def replaced(word: re.Match[str], choice: int = choice) -> str:
             return _cased(_word(word[0], choice, options), word[0])
 
-        made = re.sub(r"\S+", replaced, text)
+        made = re.sub(r"\S+", replaced, meant or text)
+        made = _cased(made, text) if meant else made
         if not toxicity.is_toxic(made, **options):
             return made
     raise ToxicityError("no benign text is left by your lists; allow some, or give a replacement")
@@ -113,7 +115,8 @@ def _replaced(
             if toxic.casefold() == finding.word:
                 given[finding.text] = given[toxic]
         made += text[end : finding.start]
-        made += benign(finding.text, replacements=given, model=model, **options)
+        meant = finding.word if finding.disguised else ""
+        made += benign(finding.text, replacements=given, model=model, meant=meant, **options)
         end = finding.stop
     return made + text[end:]
 
