@@ -42,7 +42,7 @@ ANY_COLOUR = 0.4
 UNCONDITIONAL = 0.1
 """Share of samples trained on what an unset negative prompt gives: zero states or an empty text."""
 
-TEXT_WEIGHT = 4.0
+TEXT_WEIGHT = 8.0
 """Weight in the loss of the patches that the word touches; the others weigh 1."""
 
 
