@@ -7,11 +7,13 @@ begun with a random one, all that the denoiser knows about letters is lost befor
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from textloc.errors import CheckpointError
 from textloc.tiny.codec import Codec, Pixels
@@ -20,6 +22,8 @@ from textloc.tiny.denormals import flushed
 from textloc.tiny.recipes import RECIPES
 from textloc.tiny.teacher import Texts
 
+_BLOCK = re.compile(r"transformer_blocks\.(\d+)\.")
+_MODULATION = re.compile(r"\.norm1(?:_context)?\.linear\.(?:weight|bias)$")
 _EMBEDDINGS = ("token_embedding.weight", "shared.weight", "embed_tokens.weight")
 
 
@@ -32,6 +36,32 @@ def _vocabulary(parts: dict[str, Any], name: str, start: Path) -> list[tuple[int
     tokenizer, folder = parts[reader], start / reader
     old = type(tokenizer).from_pretrained(folder).get_vocab()
     return [(row, old[token]) for token, row in tokenizer.get_vocab().items() if token in old]
+
+
+def _deeper(own: dict[str, Tensor], old: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a transformer of fewer blocks for one of more: the last block stays the last,
+    and the blocks before it that are new change nothing yet (their modulation is zero)."""
+
+    def last(state: dict[str, Tensor]) -> int:
+        return max((int(m[1]) for m in map(_BLOCK.match, state) if m), default=0)
+
+    end, new_end = last(old), last(own)
+    if new_end <= end:
+        return old
+    moved = {
+        _BLOCK.sub(f"transformer_blocks.{new_end}.", k) if _block(k) == end else k: v
+        for k, v in old.items()
+    }
+    for key, value in own.items():
+        if _MODULATION.search(key) and end <= _block(key) < new_end:
+            moved[key] = torch.zeros_like(value)
+    return moved
+
+
+def _block(name: str) -> int:
+    """The number of the transformer block that a weight is of, -1 for none."""
+    found = _BLOCK.match(name)
+    return int(found[1]) if found else -1
 
 
 def take(parts: dict[str, Any], start: Path) -> set[str]:
@@ -47,6 +77,7 @@ def take(parts: dict[str, Any], start: Path) -> set[str]:
         cls: Any = type(part)
         old = cls.from_pretrained(start / name, torch_dtype=torch.float32).state_dict()
         own = part.state_dict()
+        old = _deeper(own, old)
         fits = {k: v for k, v in old.items() if k in own and v.shape == own[k].shape}
         known = _vocabulary(parts, name, start)
         for key in own.keys() & old.keys():

@@ -29,7 +29,8 @@ class SD3:
     empty = True
     states = 128
     pooled_module: str | None = None
-    features = ("transformer.transformer_blocks.7", 128)
+    _blocks = 12
+    features = (f"transformer.transformer_blocks.{_blocks - 1}", 128)
     _clip, _pooled = 64, 32
 
     def components(self, seed: int) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class SD3:
             patch_size=1,
             in_channels=codec.CHANNELS,
             out_channels=codec.CHANNELS,
-            num_layers=8,
+            num_layers=self._blocks,
             attention_head_dim=32,
             num_attention_heads=width // 32,
             joint_attention_dim=self.states,
