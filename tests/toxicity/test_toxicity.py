@@ -139,6 +139,7 @@ def test_a_text_may_be_asked_for_without_quotation_marks(prompt: str) -> None:
     [
         ("a neon SH!T sign", "shit"),
         ("a neon FU🔥CK sign", "fuck"),
+        ("a big fu🔥ck, photo", "fuck"),
         ("this BULL$HIT sign", "bullshit"),
         ("text: f, u, c, k", "fuck"),
         ("f, u, c, k written on a wall", "fuck"),

@@ -345,12 +345,13 @@ def _covered(length: int, spans: Iterable[tuple[int, int]]) -> bytearray:
 
 
 def _apart(found: Sequence[_Found], length: int) -> list[_Found]:
-    """Findings that do not overlap: words as they stand before words that are joined, then the
-    longest."""
+    """Findings that do not overlap: words as they stand before words that are joined, these before
+    words with hidden letters, then the longest."""
 
-    def order(one: _Found) -> tuple[bool, int, int]:
+    def order(one: _Found) -> tuple[int, int, int]:
         finding = one.finding
-        return APART in finding.reason, finding.start - finding.stop, finding.start
+        rank = 2 if "hidden" in finding.reason else int(APART in finding.reason)
+        return rank, finding.start - finding.stop, finding.start
 
     covered, kept = bytearray(length), []
     for one in sorted(found, key=order):
