@@ -183,7 +183,14 @@ def report(
     lines = [f"{len(usable)} words, {len(words) - len(usable)} left out"]
     last: list[str] = []
     for condition in sorted(conditions, key=CONDITIONS.index, reverse=True):
-        spelled, pictures = spell(model, ask(usable, condition), engine, on_image)
+        asked = ask(usable, condition)
+        readable = [scene for scene in asked if _is_read(model, scene.prompt)]
+        kind = _CALLED.get(condition, f"unseen {condition}")
+        if left := len(asked) - len(readable):
+            lines.append(f"{kind}: {left} of {len(asked)} prompts have too many tokens, left out")
+        if not readable:
+            continue
+        spelled, pictures = spell(model, readable, engine, on_image)
         wrong = [f"{s.scene.word}:{s.read or '-'}" for s in spelled if not s.exact]
         scores = [
             line("scene and colour right", [s.scene_right for s in spelled]),
@@ -199,9 +206,17 @@ def report(
                 lines.append(line(f"exact match of {length} letters ({len(of_length)})", of_length))
             last = scores
         else:
-            kind = _CALLED.get(condition, f"unseen {condition}")
             lines += [f"{kind}: {score}" for score in scores]
     return lines + last
+
+
+def _is_read(model: Model, prompt: str) -> bool:
+    """Whether a checkpoint reads the whole of a prompt."""
+    try:
+        model.check_length(prompt, model.defaults)
+    except PromptError:
+        return False
+    return True
 
 
 def sheet(pictures: Sequence[Image.Image], columns: int = 12, zoom: int = 2) -> Image.Image:
