@@ -10,8 +10,8 @@ ignores the word.
 Two more things make the letters come sooner. Training begins with one plain scene and words of two
 letters, where a letter has nearly a fixed place, and grows from there (`data.stage`); begun with
 all scenes, not one letter was learned from ten times as many pictures. The patches that the word
-touches weigh more in the loss (`data.TEXT_WEIGHT`): what the prompt leaves open, such as the
-background, cannot be predicted from noise and would drown the letters' share of the gradient.
+touches weigh more in the loss (`data.TEXT_WEIGHT`): the background would drown the letters' share
+of the gradient. What the prompt leaves open is told by the noise (`coupling`).
 
 Three auxiliary heads, which are not part of the checkpoint, say directly what is to be learned: one
 reads from the text states of a letter its place in the word, one from all text states which object

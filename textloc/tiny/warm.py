@@ -42,10 +42,7 @@ def _deeper(own: dict[str, Tensor], old: dict[str, Tensor]) -> dict[str, Tensor]
     """The weights of a transformer of fewer blocks for one of more: the last block stays the last,
     and the blocks before it that are new change nothing yet (their modulation is zero)."""
 
-    def last(state: dict[str, Tensor]) -> int:
-        return max((int(m[1]) for m in map(_BLOCK.match, state) if m), default=0)
-
-    end, new_end = last(old), last(own)
+    end, new_end = (max(map(_block, state), default=-1) for state in (old, own))
     if new_end <= end:
         return old
     moved = {

@@ -15,6 +15,7 @@ from typing import Any
 from textloc.errors import ToxicityError
 from textloc.prompts import spans_of
 from textloc.toxicity import asked, normalise, scripts
+from textloc.toxicity.asked import covered
 from textloc.toxicity.asked import rendered as rendered
 from textloc.toxicity.company import excused
 from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
@@ -156,8 +157,6 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
         *filter(None, map(normalise.spread, tokens)),
     ):
         found += _judged(text, token, lexicon)
-    for token in filter(None, map(normalise.bracketed, tokens)):
-        found += _judged(text, token, lexicon, exact=True)
     runs, hyphened, joined = normalise.apart(text, tokens, ordinary)
     for token in hyphened:
         found += _judged(text, token, lexicon)
@@ -170,15 +169,14 @@ def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]
             for token in run:
                 found += _judged(text, token, lexicon)
             found += _phrases(text, run, [_candidates(token) for token in run], lexicon, APART)
-    for token in joined:
-        found += _judged(text, token, lexicon, exact=True)
-    for token in filter(None, map(normalise.bracketed, joined)):
+    bare = filter(None, map(normalise.bracketed, (*tokens, *joined)))
+    for token in (*joined, *bare):
         found += _judged(text, token, lexicon, exact=True)
     found += _phrases(text, tokens, words, lexicon)
     found += _literal(text, seen, tokens, lexicon)
     if not found:
         return ()
-    harmless = _covered(len(text), _harmless(seen, tokens, words, lexicon))
+    harmless = covered(len(text), _harmless(seen, tokens, words, lexicon))
     found = [one for one in found if not all(harmless[one.finding.start : one.finding.stop])]
     kept = _apart(found, len(text))
     if strictness != "strict":
@@ -336,14 +334,6 @@ def _told(
     return _Found(finding, verdict)
 
 
-def _covered(length: int, spans: Iterable[tuple[int, int]]) -> bytearray:
-    """For each place of a text whether a span covers it."""
-    covered = bytearray(length)
-    for start, stop in spans:
-        covered[start:stop] = b"\1" * (stop - start)
-    return covered
-
-
 def _apart(found: Sequence[_Found], length: int) -> list[_Found]:
     """Findings that do not overlap: words as they stand before words that are joined, these before
     words with hidden letters, then the longest."""
@@ -439,7 +429,7 @@ def find_in_prompt(
         options["languages"] = ("english", *scripts.languages(text))
     wanted = asked.texts(text)
     own = [span for span in spans_of(text, quoted) if span not in wanted.quoted]
-    marked = _covered(len(text), (*wanted.quoted, *own, *wanted.said, *wanted.meant))
+    marked = covered(len(text), (*wanted.quoted, *own, *wanted.said, *wanted.meant))
     taken = bytearray(len(text))
     found: list[Finding] = []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -109,9 +109,7 @@ def texts(prompt: str) -> Asked:
     """What a prompt asks to be written."""
     marks = quotations(prompt)
     quoted = [one.inner for one in marks if one.text]
-    taken = bytearray(len(prompt) + 1)
-    for mark in marks:
-        taken[mark.start : mark.stop] = b"\1" * (mark.stop - mark.start)
+    taken = covered(len(prompt) + 1, ((mark.start, mark.stop) for mark in marks))
     ends = [match.start() for match in _END.finditer(prompt)] + [len(prompt)]
     said: list[Span] = []
     for pattern in (_ASKED, _LABELLED, _SHOWN):
@@ -165,6 +163,14 @@ def unescaped(prompt: str) -> tuple[str, list[Span]]:
         places += [(n, n + 1) for n in range(at, match.start())] + [match.span()] * len(meant)
         at = match.end()
     return text + prompt[at:], places + [(n, n + 1) for n in range(at, len(prompt))]
+
+
+def covered(length: int, spans: Iterable[Span]) -> bytearray:
+    """For each place of a text whether a span covers it."""
+    found = bytearray(length)
+    for start, stop in spans:
+        found[start:stop] = b"\1" * (stop - start)
+    return found
 
 
 def _free(taken: bytearray, start: int, stop: int) -> list[Span]:
