@@ -594,7 +594,7 @@ def compare(first: ResultLike, second: ResultLike) -> Result:
     """Two localizations side by side: has the writing of words moved to other layers?
 
     Example:
-        textloc.compare("cf97009f631e14f0", textloc.localize("tiny-sdxl", source, target))
+        textloc.compare("96d48fecb3545304", textloc.localize("tiny-sdxl", source, target))
 
     Args:
         first, second: results, or what `load` takes.
@@ -616,7 +616,7 @@ def load(where: str | PathLike[str]) -> Result:
     """Open a stored result.
 
     Example:
-        textloc.load("cf97009f631e14f0").figure().show()
+        textloc.load("96d48fecb3545304").figure().show()
 
     Args:
         where: an ID, the folder of a result, a ZIP file of one, or a link with `?r=<id>`; what a

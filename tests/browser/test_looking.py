@@ -97,7 +97,7 @@ def test_moving_over_layers_shows_them_without_the_server(served: Served, visit:
 @pytest.fixture
 def shares(results: Path) -> Iterator[str]:
     """ID of a localization with its shares, stored for one test."""
-    folder = SHIPPED_RESULTS / "aa038195f2dafabf"
+    folder = SHIPPED_RESULTS / "b2deb6b7d5a62d05"
     shutil.copytree(folder, results / folder.name)
     yield folder.name
     shutil.rmtree(results / folder.name)

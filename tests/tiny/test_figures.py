@@ -233,8 +233,8 @@ def test_an_evaluation_without_a_score_is_told() -> None:
 
 
 def test_code_is_not_broken_over_lines() -> None:
-    said = text.paragraph("x " * 50, "`python -m textloc show cf97009f631e14f0`", "end.")
-    assert "`python -m textloc show cf97009f631e14f0`" in said
+    said = text.paragraph("x " * 50, "`python -m textloc show 96d48fecb3545304`", "end.")
+    assert "`python -m textloc show 96d48fecb3545304`" in said
     assert max(map(len, said.splitlines())) <= text.WIDTH
 
 

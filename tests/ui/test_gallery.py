@@ -235,12 +235,12 @@ def test_two_edits_and_two_trainings_side_by_side(ids: dict[str, str]) -> None:
 
 def test_shares_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(store.RESULTS_VARIABLE, str(SHIPPED_RESULTS))
-    views = [stored.stored_view(i) for i in ("cf64cd31fc9a1997", "978e129fb56c38ce")]
+    views = [stored.stored_view(i) for i in ("357c6e8bcd0972b3", "978e129fb56c38ce")]
     text, _ = comparison.beside(*views)
     assert "Layer 9" in text
     assert "0.48" in text
     with pytest.raises(StoreError, match="one job"):
-        comparison.beside(views[0], stored.stored_view("e5945de8ad479182"))
+        comparison.beside(views[0], stored.stored_view("09931635655356fc"))
 
 
 def test_what_cannot_be_compared_is_told(ids: dict[str, str], tab: GalleryTab) -> None:
@@ -354,8 +354,8 @@ def test_what_is_stored_here_is_not_imported_twice(
 
 def test_the_json_of_shares_is_that_which_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(store.RESULTS_VARIABLE, str(SHIPPED_RESULTS))
-    saved = stored.share(stored.stored_view("cf64cd31fc9a1997"))
-    assert json.loads(saved["json"]) == store.load("cf64cd31fc9a1997").document
+    saved = stored.share(stored.stored_view("357c6e8bcd0972b3"))
+    assert json.loads(saved["json"]) == store.load("357c6e8bcd0972b3").document
     assert len(saved["csv"].splitlines()) == 12
 
 

@@ -26,13 +26,14 @@ def draw(lesson: str, number: int) -> rendering.Scene:
 
 
 def picture(scene: rendering.Scene) -> Image.Image:
-    """The scene drawn, `rendering.SIZE` pixels square."""
-    return rendering.render(scene)
+    """The scene drawn, `rendering.LARGE` pixels square."""
+    return rendering.render(scene, rendering.LARGE)
 
 
 def region(scene: rendering.Scene) -> np.ndarray:
-    """Where the word is, bool (H, W)."""
-    return rendering.text_region(scene, 1)
+    """Where the word is, bool (H, W) of the picture."""
+    times = rendering.LARGE // rendering.SIZE
+    return rendering.text_region(scene, 1).repeat(times, 0).repeat(times, 1)
 
 
 def _narrow(rng: np.random.Generator, word: str) -> rendering.Scene:
