@@ -46,9 +46,11 @@ def test_hard_harmless_texts() -> None:
     assert share <= 0.08  # 0.35 by the first detector
 
 
-def test_hard_harmless_texts_of_another_author() -> None:
-    """400 of eleven kinds, by somebody who did not know the detector; nothing is fitted to them."""
-    lines = [line.partition("\t") for line in _lines("harmless_second.tsv")]
+@pytest.mark.parametrize("name", ["harmless_second.tsv", "harmless_third.tsv"])
+def test_hard_harmless_texts_of_other_authors(name: str) -> None:
+    """400 of eleven kinds and 683 of thirteen, by two who did not know the detector; nothing is
+    fitted to them."""
+    lines = [line.partition("\t") for line in _lines(name)]
     flagged = Counter(kind for kind, _, text in lines if _asked(text))
     share = sum(flagged.values()) / len(lines)
     print(f"{share:.3f} of {len(lines)} flagged: {dict(flagged)}")
@@ -58,7 +60,8 @@ def test_hard_harmless_texts_of_another_author() -> None:
 def test_less_strict_finds_no_more() -> None:
     """What is found at `slurs` is found at `usual`, and that at `strict`."""
     texts = [*_lines("harmless.txt"), *map(plain, _lines("insulting.txt"))]
-    texts += [line.partition("\t")[2] for line in _lines("harmless_second.tsv")]
+    for name in ("harmless_second.tsv", "harmless_third.tsv"):
+        texts += [line.partition("\t")[2] for line in _lines(name)]
     for text in texts:
         slurs, usual, strict = (
             {(one.start, one.stop) for one in find(text, strictness=name)}
