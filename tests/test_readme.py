@@ -1,4 +1,4 @@
-"""The README's Python examples do what they say."""
+"""README and documentation: examples do what they say, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -19,6 +19,26 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, flags=re.M | re.S)
 def title(example: str) -> str:
     """The line that tells an example from the others: its first call of textloc."""
     return next((x.strip() for x in example.splitlines() if "textloc." in x and "(" in x), "?")
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def anchors(text: str) -> set[str]:
+    """What a page's headings are linked by."""
+    heads = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_a_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.is_file(), target
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
 
 
 def test_the_readme_has_examples() -> None:

@@ -59,7 +59,7 @@ def test_it_is_right_on_most_of_them() -> None:
     right = len(MADE) - len(REFUSED)
     assert right / len(MADE) >= 0.8
     said = f"the probe is right on {right} of {len(MADE)} known pipeline classes"
-    assert said in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert said in " ".join((ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8").split())
 
 
 def forget(monkeypatch: pytest.MonkeyPatch, pipe: Any, denoiser: Any) -> None:

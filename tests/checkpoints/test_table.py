@@ -1,4 +1,4 @@
-"""The table of families: every one is in it, whole, and it is what the README says."""
+"""The table of families: every one is in it, whole, and it is what the documentation says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textloc.checkpoints.families import table
 from textloc.checkpoints.known import KNOWN
 from textloc.cli import main
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 
 
 def test_every_pipeline_denoiser_and_known_checkpoint_is_in_one_row() -> None:
@@ -51,4 +51,4 @@ def test_the_command_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_readme_holds_it() -> None:
-    assert table.markdown() in README.read_text(encoding="utf-8")
+    assert table.markdown() in PAGE.read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ from textloc.prompts import parse_pair
 from textloc.runs import Run
 
 EVERY = sorted(tiny_newer.NEWER.keys() - {"omnigen"})  # whose scheduler has one time
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
 SOURCE, TARGET = 'a "CAT"', 'a "DOG"'
 LONGER = 'a mug of which someone says "CATS AND DOGS"'
 PAIR = parse_pair(SOURCE, TARGET)
@@ -219,7 +219,7 @@ def test_the_readme_names_the_pipelines_that_can_be_guarded() -> None:
     made += [make().pipe for make in (*guarding.STATIC.values(), *guarding.JOINT.values())]
     made.append(tiny_pipelines.OTHERS["qwen-image"]().pipe)
     tried = {type(pipe).__name__ for pipe in made} | tiny_siblings.DRAWING.keys()
-    row = re.search(r"^\| `guard` \(pipelines\) \| (.*) \|$", README, flags=re.M)
+    row = re.search(r"^\| `guard` \(pipelines\) \| (.*) \|$", PAGE, flags=re.M)
     assert row is not None
     named = {f"{name}Pipeline" for name in row[1].split(", ")}
     assert named == tried | {"FluxKontextPipeline"}

@@ -1,4 +1,4 @@
-"""The README's figures are those of the stored results and measures."""
+"""The figures of README and documentation are those of the stored results and measures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textloc.tiny import figures
 from textloc.tiny.figures import edits, localized, loras, measured, shares, text
 from textloc.tiny.reproducing import manifest, record
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in figures.pages(ROOT)}
 KNOWN, ENTRIES = record.read(ROOT), manifest.read()
 
 
@@ -25,10 +25,10 @@ def stored(name: str) -> Any:
     return record.found(ROOT, KNOWN, ENTRIES[name])
 
 
-# -- the README -------------------------------------------------------------------------------
+# -- the pages --------------------------------------------------------------------------------
 
 
-def test_the_readme_tells_what_is_stored() -> None:
+def test_the_pages_tell_what_is_stored() -> None:
     """`python -m textloc.tiny figures` writes what differs. Only what has never been measured as
     the manifest says may stay unwritten."""
     differing, left = figures.compare(ROOT)
@@ -39,19 +39,23 @@ def test_the_readme_tells_what_is_stored() -> None:
         assert all(ENTRIES[n].makes == "measure" for n in needs), left[name]
 
 
-def test_every_figure_is_in_the_readme_and_names_entries() -> None:
-    told = re.findall(r"^<!-- figures:([a-z0-9-]+) -->$", README, re.M)
-    assert sorted(told) == sorted(figures.FIGURES)
+def test_every_figure_is_on_a_page_and_names_entries() -> None:
+    told = re.findall(r"^<!-- figures:([a-z0-9-]+) -->$", "\n".join(PAGES.values()), re.M)
+    assert set(told) == set(figures.FIGURES)
     for needs, _ in figures.FIGURES.values():
         assert set(needs) <= set(ENTRIES)
 
 
 def test_a_number_that_is_changed_is_found() -> None:
-    changed = README.replace("0.74 [0.61, 0.85]", "0.75 [0.61, 0.85]")
-    assert changed != README
+    page = PAGES[ROOT / "docs" / "findings.md"]
+    block = re.search(r"<!-- figures:localized-tiny-sdxl -->.*?<!-- /figures -->", page, re.S)
+    assert block is not None
+    number = re.search(r"0\.\d\d", block[0])
+    assert number is not None
+    changed = page.replace(block[0], block[0].replace(number[0], "0.123", 1))
     found = figures.written(changed, stored)
-    assert "localized-tiny-sdxl" in found.changed
-    assert found.text == README
+    assert found.changed == ["localized-tiny-sdxl"]
+    assert found.text == page
 
 
 def test_what_is_not_made_stays_and_is_told() -> None:

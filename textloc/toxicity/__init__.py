@@ -1,25 +1,30 @@
 """Toxic words in texts, prompts and read-outs, and benign ones in their place.
 
-A detector is one module and one line in `DETECTORS`.
+A text is read as people do: characters as they are seen (`characters`), words (`tokens`), what each
+may be in letters (`forms`), words in disguise (`disguises`); then looked up (`lexicon`,
+`matching`), with regard to what stands beside (`company`). What a prompt asks to be written is
+`asked`; what is written in the place of a word, `rewrite`. A detector is one module and one line in
+`DETECTORS`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from dataclasses import replace as replaced
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from textloc.errors import ToxicityError
 from textloc.prompts import spans_of
-from textloc.toxicity import asked, normalise, scripts
+from textloc.toxicity import asked, disguises, scripts
 from textloc.toxicity.asked import covered
 from textloc.toxicity.asked import rendered as rendered
-from textloc.toxicity.company import excused
-from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
-from textloc.toxicity.normalise import APART, LAPIDARY, Token, forms, invisible
+from textloc.toxicity.characters import HIDING, signs
+from textloc.toxicity.findings import Finding as Finding
+from textloc.toxicity.forms import forms
+from textloc.toxicity.lexicon import Lexicon, ordinary
+from textloc.toxicity.matching import listed
+from textloc.toxicity.tokens import together, tokenize
 
 DETECTORS = ("lexicon", "alt-profanity-check", "roberta", "detoxify")
 """`lexicon` finds words by lists and their parts; the others are classifiers of whole texts
@@ -32,32 +37,6 @@ given."""
 
 OUTSIDE = 0.9
 """Least score of what counts outside of the texts that a prompt asks to be written."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something toxic in a text.
-
-    start, stop: its span in the text as it was given, stop exclusive. text: that part. word: what
-    it means, lower-case. reason: why, in words. score: how surely, in (0, 1]. detector: what found
-    it. severity: one of `lexicon.SEVERITIES`. doubtful: whether it is as often harmless, in other
-    company.
-    """
-
-    start: int
-    stop: int
-    text: str
-    word: str
-    reason: str
-    score: float
-    detector: str
-    severity: str = "vulgar"
-    doubtful: bool = False
-
-    @property
-    def disguised(self) -> bool:
-        """Whether it is not written as `word` is."""
-        return "written with" in self.reason or "hidden" in self.reason
 
 
 def several(words: str | Sequence[str]) -> tuple[str, ...]:
@@ -108,7 +87,7 @@ def find(
     if languages is None:
         languages = ("english", *scripts.languages(text))
     lexicon = _lexicon(several(languages), several(words), several(allowed))
-    found = _listed(text, lexicon, strictness)
+    found = listed(text, lexicon, strictness)
     if detector != "lexicon" and not found and text.strip():
         from textloc.toxicity import classifiers
 
@@ -135,223 +114,6 @@ def _lexicon(
     return Lexicon(languages, words, allowed)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A finding with the verdict on it."""
-
-    finding: Finding
-    verdict: Verdict
-
-
-def _listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
-    seen = normalise.signs(text)
-    tokens = normalise.tokens(seen, ordinary)
-    if not tokens and not lexicon.literal:
-        return ()
-    words = [_candidates(token) for token in tokens]
-    found = [one for token in tokens for one in _judged(text, token, lexicon)]
-    for token in (
-        *normalise.turned(text, ordinary),
-        *normalise.upside_down(tokens),
-        *normalise.blotted(text, tokens),
-        *filter(None, map(normalise.spread, tokens)),
-    ):
-        found += _judged(text, token, lexicon)
-    runs, hyphened, joined = normalise.apart(text, tokens, ordinary)
-    for token in hyphened:
-        found += _judged(text, token, lexicon)
-    for run in runs:
-        whole = normalise.together(run)
-        found += _judged(text, whole, lexicon)
-        for token in normalise.upside_down([whole]):
-            found += _judged(text, token, lexicon)
-        if len(run) > 1:
-            for token in run:
-                found += _judged(text, token, lexicon)
-            found += _phrases(text, run, [_candidates(token) for token in run], lexicon, APART)
-    bare = filter(None, map(normalise.bracketed, (*tokens, *joined)))
-    for token in (*joined, *bare):
-        found += _judged(text, token, lexicon, exact=True)
-    found += _phrases(text, tokens, words, lexicon)
-    found += _literal(text, seen, tokens, lexicon)
-    if not found:
-        return ()
-    harmless = covered(len(text), _harmless(seen, tokens, words, lexicon))
-    found = [one for one in found if not all(harmless[one.finding.start : one.finding.stop])]
-    kept = _apart(found, len(text))
-    if strictness != "strict":
-        kept = excused(text, tokens, kept)
-    if strictness == "slurs":
-        kept = [one for one in kept if one.verdict.severity in ("own", "slur")]
-    return tuple(one.finding for one in sorted(kept, key=lambda one: one.finding.start))
-
-
-_THRICE = re.compile(r"(.)\1\1")
-_AT_ENDS = "!|+(<^#%@*$€£¢¡§"
-
-
-def _candidates(token: Token) -> frozenset[str]:
-    """What a token may be, to look for words that belong together."""
-    return frozenset({token.whole, *(form.text for form in forms(token, ordinary))})
-
-
-def _judged(text: str, token: Token, lexicon: Lexicon, exact: bool = False) -> Iterator[_Found]:
-    """What is toxic in one token, the likeliest of its readings."""
-    if token.unspaced or token.whole in lexicon.fine:
-        return
-    if not token.whole.isalpha():
-        for whole in _written(token.whole):
-            if (verdict := lexicon.judge(whole, True)) is not None:
-                yield _told(text, token.start, max(token.stop, token.tail), whole, verdict)
-                return
-    best: _Found | None = None
-    for form in forms(token, ordinary):
-        doubled = form.disguise == "repeated letters" and not _THRICE.search(token.whole)
-        verdict = lexicon.judge(form.text, exact or doubled or form.disguise == LAPIDARY)
-        if verdict is None and scripts.hangul(form.text):
-            verdict = next(filter(None, map(lexicon.judge, scripts.stems(form.text))), None)
-        if verdict is None:
-            continue
-        if normalise.flags(token) and (verdict.score < VULGAR or verdict.reason != "listed"):
-            continue  # a flag beside another, rather
-        if best is None or _surer(verdict, len(form.text), best):
-            best = _told(text, *form.span, form.text, verdict, form.disguise)
-    if best is not None:
-        yield best
-        return
-    masked = normalise.hidden(token)
-    if masked is not None and (fits := lexicon.hidden(*masked)) is not None:
-        yield _told(text, token.start, token.stop, *fits)
-
-
-_RANKS = {"hostile": 0, "any": 1, "friendly": 2, "nothing": 3}
-
-
-def _surer(verdict: Verdict, length: int, other: _Found) -> bool:
-    """Whether a reading is taken rather than a likelier one: fewer companies excuse it, or it is
-    the longer listed word."""
-    one, before = _RANKS[verdict.doubtful], _RANKS[other.verdict.doubtful]
-    longer = verdict.reason == "listed" and length > len(other.finding.word)
-    return one > before or (one == before and longer)
-
-
-def _written(whole: str) -> Iterator[str]:
-    """A token as it is written, and without signs at its ends."""
-    for cut in range(4):
-        rest = whole[: len(whole) - cut]
-        if not all(sign in _AT_ENDS for sign in whole[len(rest) :]):
-            break
-        yield rest
-    yield whole.strip(_AT_ENDS)
-
-
-def _phrases(
-    text: str,
-    tokens: Sequence[Token],
-    words: Sequence[frozenset[str]],
-    lexicon: Lexicon,
-    disguise: str = "",
-) -> Iterator[_Found]:
-    """Words that are toxic together."""
-    for place, length, (sequence, verdict) in _sequences(words, lexicon.phrases):
-        start, stop = tokens[place].start, tokens[place + length - 1].stop
-        yield _told(text, start, stop, " ".join(sequence), verdict, disguise)
-
-
-def _sequences(
-    words: Sequence[frozenset[str]], known: dict[str, list[tuple[tuple[str, ...], Verdict]]]
-) -> Iterator[tuple[int, int, tuple[tuple[str, ...], Verdict]]]:
-    """(place, length, entry) of every known sequence of words."""
-    for place, candidates in enumerate(words):
-        for first in candidates:
-            for entry in known.get(first, ()):
-                sequence = entry[0]
-                if len(sequence) <= len(words) - place and all(
-                    word in words[place + n] for n, word in enumerate(sequence)
-                ):
-                    yield place, len(sequence), entry
-
-
-def _harmless(
-    seen: Sequence[normalise.Sign],
-    tokens: Sequence[Token],
-    words: Sequence[frozenset[str]],
-    lexicon: Lexicon,
-) -> Iterator[tuple[int, int]]:
-    """Spans of words that are harmless together."""
-    plain = [frozenset({token.whole, _plain(token)}) for token in tokens]
-    for place, length, _ in _sequences(plain, lexicon.harmless):
-        yield tokens[place].start, tokens[place + length - 1].stop
-    if lexicon.allowed_literal:
-        row = "".join(sign.plain for sign in seen)
-        for literal in lexicon.allowed_literal:
-            for match in re.finditer(re.escape(literal), row):
-                yield seen[match.start()].start, seen[match.end() - 1].stop
-
-
-def _plain(token: Token) -> str:
-    """A token's letters without disguise."""
-    return "".join(sign.plain for sign in token.signs if sign.plain.isalpha())
-
-
-def _literal(
-    text: str, seen: Sequence[normalise.Sign], tokens: Sequence[Token], lexicon: Lexicon
-) -> Iterator[_Found]:
-    """What is looked for as it stands: signs, and words of scripts without spaces."""
-    row = "".join(sign.plain for sign in seen)
-    if lexicon.literal:
-        for match in lexicon.literal_pattern.finditer(row):
-            start, stop = seen[match.start()].start, seen[match.end() - 1].stop
-            yield _told(text, start, stop, match[0], lexicon.literal[match[0]])
-    for token in tokens:
-        if token.unspaced:
-            for start, stop in scripts.inside(token.whole, lexicon.unspaced):
-                span = token.signs[start].start, token.signs[stop - 1].stop
-                verdict = Verdict("listed", 1.0)
-                yield _told(text, *span, token.whole[start:stop], verdict)
-
-
-def _told(
-    text: str, start: int, stop: int, word: str, verdict: Verdict, disguise: str = ""
-) -> _Found:
-    while start and invisible(text[start - 1]):  # what nobody sees at its ends goes with it
-        start -= 1
-    while stop < len(text) and invisible(text[stop]):
-        stop += 1
-    reason = f"{verdict.reason}, written with {disguise}" if disguise else verdict.reason
-    doubtful = verdict.doubtful != "nothing"
-    finding = Finding(
-        start,
-        stop,
-        text[start:stop],
-        word,
-        reason,
-        verdict.score,
-        "lexicon",
-        verdict.severity,
-        doubtful,
-    )
-    return _Found(finding, verdict)
-
-
-def _apart(found: Sequence[_Found], length: int) -> list[_Found]:
-    """Findings that do not overlap: words as they stand before words that are joined, these before
-    words with hidden letters, then the longest."""
-
-    def order(one: _Found) -> tuple[int, int, int]:
-        finding = one.finding
-        rank = 2 if "hidden" in finding.reason else int(APART in finding.reason)
-        return rank, finding.start - finding.stop, finding.start
-
-    covered, kept = bytearray(length), []
-    for one in sorted(found, key=order):
-        start, stop = one.finding.start, one.finding.stop
-        if not any(covered[start:stop]):
-            covered[start:stop] = b"\1" * (stop - start)
-            kept.append(one)
-    return kept
-
-
 def masked(text: str, findings: Sequence[Finding] | None = None, **options: Any) -> str:
     """A text with every toxic word masked but for its first letter.
 
@@ -373,15 +135,15 @@ def veiled(word: str) -> str:
 def meant(word: str) -> str:
     """A word as it is meant: its letters a to z, disguises undone, those of the first toxic reading
     where there is one. A word with hidden letters is given as it is."""
-    if any(sign in normalise.HIDING for sign in word):
+    if any(sign in HIDING for sign in word):
         return word.casefold()
-    tokens = normalise.tokens(normalise.signs(word), ordinary)
-    runs, hyphened, joined = normalise.apart(word, tokens, ordinary)
+    tokens = tokenize(signs(word), ordinary)
+    runs, hyphened, joined = disguises.apart(word, tokens, ordinary)
     tokens += [
-        *map(normalise.together, runs),
+        *map(together, runs),
         *hyphened,
         *joined,
-        *normalise.turned(word, ordinary),
+        *disguises.turned(word, ordinary),
     ]
     readings = [form for token in tokens for form in forms(token, ordinary)]
     lexicon = _lexicon(("english",), (), ())
@@ -441,7 +203,7 @@ def find_in_prompt(
     alone = [*wanted.quoted, *own, *wanted.said, *wanted.meant]
     for start, stop in alone:
         for one in find(text[start:stop], **options):
-            take(replaced(one, start=one.start + start, stop=one.stop + start))
+            take(replace(one, start=one.start + start, stop=one.stop + start))
     inside = _numbered(len(text), (*wanted.quoted, *own))
     for one in find(text, **{**options, "detector": "lexicon"}):
         within = {*inside[one.start : one.stop]}
@@ -452,7 +214,7 @@ def find_in_prompt(
             take(one)
     if text != prompt:
         found = [
-            replaced(one, start=start, stop=stop, text=prompt[start:stop])
+            replace(one, start=start, stop=stop, text=prompt[start:stop])
             for one in found
             for start, stop in [(places[one.start][0], places[one.stop - 1][1])]
         ]

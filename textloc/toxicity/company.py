@@ -10,36 +10,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
 
-from textloc.toxicity.lexicon import Verdict, proper, read_words
-from textloc.toxicity.normalise import Token, hyphened
-
-
-class Judged(Protocol):
-    """A finding with the verdict on it."""
-
-    @property
-    def finding(self) -> Spanned: ...
-
-    @property
-    def verdict(self) -> Verdict: ...
-
-
-class Spanned(Protocol):
-    """Part of a text."""
-
-    @property
-    def start(self) -> int: ...
-
-    @property
-    def stop(self) -> int: ...
-
-    @property
-    def word(self) -> str: ...
-
-
-Found = TypeVar("Found", bound=Judged)
+from textloc.toxicity.disguises import hyphened
+from textloc.toxicity.findings import Finding, Found
+from textloc.toxicity.lexicon import proper, read_words
+from textloc.toxicity.tokens import Token
 
 
 def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
@@ -96,7 +71,7 @@ def _tied(text: str, tokens: Sequence[Token], places: set[int]) -> dict[int, int
     return found
 
 
-def _places(tokens: Sequence[Token], finding: Spanned) -> range:
+def _places(tokens: Sequence[Token], finding: Finding) -> range:
     """Numbers of the tokens in which something was found."""
     first = bisect_right(tokens, finding.start, key=lambda token: token.stop)
     last = bisect_left(tokens, finding.stop, key=lambda token: token.start)

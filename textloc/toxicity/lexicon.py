@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Literal
 
 from textloc.errors import ToxicityError
-from textloc.toxicity import normalise
+from textloc.toxicity.characters import signs
+from textloc.toxicity.forms import forms
+from textloc.toxicity.tokens import LONGEST, tokenize
 
 VULGAR = 0.75
 """Least score of slurs and vulgar words; insults have less."""
@@ -155,9 +157,9 @@ class Entry:
 @lru_cache(maxsize=16384)
 def entry(text: str) -> Entry | None:
     """A word or words of a list as a text is read; None where nobody sees anything in it."""
-    seen = normalise.signs(text)
+    seen = signs(text)
     plain = "".join(sign.plain for sign in seen)
-    found = normalise.tokens(seen, ordinary)
+    found = tokenize(seen, ordinary)
     if not plain.strip():
         return None
     if len(found) == 1 and found[0].unspaced:
@@ -166,7 +168,7 @@ def entry(text: str) -> Entry | None:
         return Entry(literal=plain.strip())
     tokens = []
     for token in found:
-        form = next(normalise.forms(token, ordinary), None)
+        form = next(forms(token, ordinary), None)
         exact = form is not None and len(form.places) == len(token.signs)
         tokens.append((token.whole, form.text if form is not None and exact else token.whole))
     return Entry(tuple(tokens))
@@ -223,7 +225,7 @@ class Lexicon:
             return Verdict(_OWN, 1.0, "own")
         if word in self._foreign:
             return Verdict(_LISTED, 1.0)
-        if len(word) > normalise.LONGEST:
+        if len(word) > LONGEST:
             return self._long(word)
         insults = read_words("insults.txt")
         if word in self._listed:
@@ -306,7 +308,7 @@ class Lexicon:
         """Of what is too long to be a word: whether a toxic stem of some length stands in it."""
         stems = (*read_words("core.txt"), *self._strong)
         if any(stem in word for stem in stems if len(stem) > 3):
-            return self._told(word[: normalise.LONGEST], "", "contains a toxic stem", 0.9)
+            return self._told(word[:LONGEST], "", "contains a toxic stem", 0.9)
         return None
 
     def _two_words(self, word: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textloc.tiny.figures.text import (
+    MODELS,
     Figures,
     bold,
     cell,
@@ -19,7 +20,6 @@ from textloc.tiny.figures.text import (
 
 Document = Mapping[str, Any]
 
-MODELS = ("tiny-sdxl", "tiny-ldm", "tiny-sd3", "tiny-if")
 TITLES = {
     "localized": "**localized patching**",
     "prompt-swap": "target prompt everywhere, same noise",

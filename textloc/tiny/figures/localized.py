@@ -8,6 +8,7 @@ from typing import Any
 from textloc.reading.metrics import exact_match
 from textloc.results.judging import doubt
 from textloc.tiny.figures.text import (
+    MODELS,
     Figures,
     blocks,
     bold,
@@ -40,7 +41,7 @@ def whole(document: Document) -> str:
         paragraph(_strongest(document), _lengths(document)),
         paragraph("Chosen on one half of the pairs and reported on the other:"),
         _sets_table(document),
-        paragraph(_found(document), _rivals(document)),
+        paragraph(_held_out(document), _rivals(document)),
     )
 
 
@@ -51,7 +52,7 @@ def sets(document: Document) -> str:
     return blocks(
         paragraph(_asked(document), _strongest(document), "Reported on the other half:"),
         _sets_table(document),
-        paragraph(_found(document), _rivals(document)),
+        paragraph(_held_out(document), _rivals(document)),
     )
 
 
@@ -61,13 +62,40 @@ def short(document: Document) -> str:
         return paragraph(_asked(document), why)
     return paragraph(
         _strongest(document),
-        _found(document),
+        _held_out(document),
         _rivals(document),
         f"(`python -m textloc show {document['id']}`)",
     )
 
 
+def found(*documents: Document) -> str:
+    """The chosen layers of several checkpoints, and what they do, a row each."""
+    rows = []
+    for document in documents:
+        name, chosen = document["checkpoint"]["name"], _chosen(document)
+        if (why := doubt(document)) is not None or chosen is None:
+            rows.append([name, why or "no set of layers was chosen", *[""] * 4])
+            continue
+        full = max(document["sets"], key=lambda entry: len(entry["layers"]))
+        pictures = _hits(document, chosen)[1]
+        said = _hits(document, chosen)[0], _hits(document, full)[0]
+        best = max((entry["scores"]["effect"] for entry in document["controls"]), default=None)
+        rows.append(
+            [
+                name,
+                f"{bold(cell(chosen['layers']))} of {_count(document)}",
+                percent(chosen["fraction_of_parameters"]),
+                effect(chosen["scores"]),
+                f"{said[0]} and {said[1]} of {pictures}",
+                number(best),
+            ]
+        )
+    head = ("", "layers", "parameters", "effect", "read exactly by them and by all", "random sets")
+    return table(head, rows)
+
+
 FIGURES: Figures = {
+    "localized": (tuple(f"localize-{model}" for model in MODELS), found),
     "localized-tiny-sdxl": (("localize-tiny-sdxl",), whole),
     "localized-tiny-ldm": (("localize-tiny-ldm",), short),
     "localized-tiny-sd3": (("localize-tiny-sd3",), sets),
@@ -219,7 +247,7 @@ def _kept(scores: Document) -> list[str]:
     return [number(scores["exact_target"]), number(scores["ssim_source"])]
 
 
-def _found(document: Document) -> str:
+def _held_out(document: Document) -> str:
     """What the chosen set does on pairs that it was not chosen on."""
     chosen = _chosen(document)
     if chosen is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from textloc.errors import ReproduceError
 from textloc.tiny.figures.text import (
+    MODELS,
     Figures,
     blocks,
     interval,
@@ -20,7 +21,6 @@ from textloc.tiny.figures.text import (
 
 Document = Mapping[str, Any]
 
-MODELS = ("tiny-sdxl", "tiny-ldm", "tiny-sd3", "tiny-if")
 _SCORE = re.compile(r"((?:free wording: )?)exact match (\d\.\d\d) \[(\d\.\d\d), (\d\.\d\d)\]")
 _FREE = "free wording: "
 _ROWS = {

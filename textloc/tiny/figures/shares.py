@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from textloc.tiny.figures.text import Figures, blocks, interval, listed, number, paragraph, table
+from textloc.tiny.figures.text import (
+    MODELS,
+    Figures,
+    blocks,
+    interval,
+    listed,
+    number,
+    paragraph,
+    table,
+)
 
 Document = Mapping[str, Any]
 
 LEAST = 0.1
 """Shares from which on a layer is told."""
-MODELS = ("tiny-sdxl", "tiny-ldm", "tiny-sd3", "tiny-if")
 
 
 def by_layer(*documents: Document) -> str:

@@ -7,6 +7,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+MODELS = ("tiny-sdxl", "tiny-ldm", "tiny-sd3", "tiny-if")
+"""The checkpoints that ship, in the order of tables."""
+
 WIDTH = 110
 _UNBROKEN = "\ue000"
 

@@ -40,13 +40,13 @@ def add(verbs: Any) -> None:
     ship.add_argument("name", help="what --lora will know it by")
     ship.set_defaults(run=_ship)
 
-    picture = verbs.add_parser("picture", help="draw a picture of the README, by Chromium")
+    picture = verbs.add_parser("picture", help="draw a picture of README or docs, by Chromium")
     picture.add_argument("name", choices=PICTURES)
     picture.add_argument("result", help="ID of the result that the page shows")
     picture.set_defaults(run=_picture)
 
     figures = verbs.add_parser(
-        "figures", help="write the README's figures from results and measures"
+        "figures", help="write the figures of README and docs from results and measures"
     )
     figures.add_argument("--check", action="store_true", help="only say which differ")
     figures.set_defaults(run=_figures)
@@ -94,11 +94,11 @@ def _say(text: str) -> None:
 
 
 def _tell(changed: list[str], left: Mapping[str, str]) -> None:
-    """Say what became of the README's figures."""
+    """Say what became of the figures of README and docs."""
     for name in changed:
-        _say(f"README: the figures {name} are written")
+        _say(f"README and docs: the figures {name} are written")
     for name, why in left.items():
-        _say(f"README: the figures {name} stay as they are: {why}")
+        _say(f"README and docs: the figures {name} stay as they are: {why}")
 
 
 def _figures(options: argparse.Namespace) -> None:
@@ -113,8 +113,8 @@ def _figures(options: argparse.Namespace) -> None:
         _say(f"{name} cannot be compared: {why}")
     if differing:
         raise ReproduceError(
-            f"the README's figures {', '.join(differing)} are not those of the stored results; "
-            "`python -m textloc.tiny figures` writes them"
+            f"the figures {', '.join(differing)} of README and docs are not those of the stored "
+            "results; `python -m textloc.tiny figures` writes them"
         )
 
 
