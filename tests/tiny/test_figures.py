@@ -267,3 +267,22 @@ def test_what_rounds_to_nothing_has_no_sign() -> None:
         "1.6 %",
         "0.44 %",
     ]
+
+
+def test_both_searches_are_told() -> None:
+    summary = {
+        "pairs": 20,
+        "no_larger": 20,
+        "no_less_exact": 19,
+        "ranking_rows": 103.0,
+        "sweep_rows": 948.0,
+        "attribution_rows": 377.0,
+        "sweep_size": 2.6,
+        "attribution_size": 2.05,
+        "sweep_held_out": 0.58,
+        "attribution_held_out": 0.57,
+    }
+    said = measured.search({"summary": summary, "model": "tiny-sdxl", "layers": 11})
+    assert "2.05 layers where the sweep's has 2.60" in " ".join(said.split())
+    assert "377 row-passes" in " ".join(said.split())
+    assert "a factor of 2.5 on 11 layers" in " ".join(said.split())

@@ -44,7 +44,7 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
 
 
 def test_all_reasons_at_once() -> None:
-    said = typed.reasons("tiny-sdxl", 'a hoodie "A1"', 'a hoodie "TOOLONGWORD"')
+    said = typed.reasons("tiny-sdxl", 'a spaceship "A1"', 'a spaceship "TOOLONGWORD"')
     assert len(said) == 3
     assert any("'1'" in one for one in said)
     assert any("11" in one for one in said)
@@ -82,11 +82,12 @@ def test_examples_are_known_to_work() -> None:
         ('a red sign that says "STOP"', "object:mug", 'a red mug that says "STOP"'),
         ('a red sign that says "STOP"', "colour:orange", 'an orange sign that says "STOP"'),
         ('a crimson cup, "TOOLONGWORD"', "object:book", 'a crimson book that says "TOOLONGWORD"'),
+        ('a mauve cup that says "TEA"', "object:book", 'a red book that says "TEA"'),
         ("", "colour:blue", 'a blue sign that says "LOVE"'),
     ],
 )
 def test_chips_build_the_prompt(prompt: str, pick: str, made: str) -> None:
-    assert typed.chosen("tiny-sdxl", prompt, pick) == made.replace("crimson", "red")
+    assert typed.chosen("tiny-sdxl", prompt, pick) == made
 
 
 @pytest.mark.parametrize("pick", ["object:submarine", "colour:sign", "0", "", "x:y", "object:"])

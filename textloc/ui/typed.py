@@ -13,6 +13,7 @@ from textloc.paths import CHECKPOINTS
 from textloc.prompts import parse_pair, quoted
 
 _WORDS = (("STOP", "LOVE"), ("TEA", "RAIN"), ("OPEN", "CLOSED"), ("HOPE", "LUCK"))
+_FREE = ("HAPPY", "PARTY")  # in a prompt that names no colour, and the object by another name
 _MOST = 2000  # characters of a prompt that are looked at
 _SAID = re.compile(
     r"\b(?:say|says|saying|read|reads|reading|text|word|words|titled|labelled|labeled)\s+"
@@ -124,6 +125,9 @@ def examples(model: str | None) -> list[tuple[str, str]]:
         colour = known.colours[number * 3 % len(known.colours)]
         article = "an" if colour[0] in "aeiou" else "a"
         found.append((f'{article} {colour} {thing} that says "{word}"', other))
+    names = known.names.get(known.objects[-1])
+    if names and known.colourless:
+        found[-1] = (f'a {names[0]} saying "{_FREE[0]}"', _FREE[1])
     return found
 
 

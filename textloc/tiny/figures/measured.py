@@ -111,7 +111,25 @@ def encoders(rows: Sequence[Document]) -> str:
     )
 
 
+def search(measure: Document) -> str:
+    """The set that the search by shares finds of each pair alone, beside the sweep's."""
+    found = measure["summary"]
+    rows = [found[f"{name}_rows"] for name in ("sweep", "attribution")]
+    sizes = [number(found[f"{name}_size"]) for name in ("sweep", "attribution")]
+    exact = [number(found[f"{name}_held_out"]) for name in ("sweep", "attribution")]
+    return paragraph(
+        f"Each of {found['pairs']} pairs alone on {measure['model']} (`bench search`): its set has "
+        f"{sizes[1]} layers where the sweep's has {sizes[0]}, and is at most one layer larger in "
+        f"{found['no_larger']} of {found['pairs']}; patched on the others it is no less exact, "
+        f"within the interval, in {found['no_less_exact']} ({exact[1]} of words against "
+        f"{exact[0]}). It takes {rows[1]:.0f} row-passes of the denoiser where the sweep takes "
+        f"{rows[0]:.0f}, {found['ranking_rows']:.0f} of them for the ranking: a factor of "
+        f"{rows[0] / rows[1]:.1f} on {measure['layers']} layers."
+    )
+
+
 FIGURES: Figures = {
+    "search": (("search-tiny-sdxl",), search),
     "spelled": (tuple(f"spells-{model}" for model in MODELS), spelled),
     "toxic": ((*(f"toxic-{model}" for model in MODELS), "toxic-all-tiny-sd3"), toxic),
     "edit-cost": (tuple(f"cost-{model}" for model in MODELS), edit_cost),
