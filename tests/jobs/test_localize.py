@@ -111,6 +111,41 @@ def test_the_set_grows_until_words_are_exact(model: Model) -> None:
     assert grown(model, {1}, whole=frozenset({1, 2})).selected == (1, 2)
 
 
+class Halves(MadeUp):
+    """Words of the pairs 1 and 3, which no set is chosen on, need more layers."""
+
+    more: frozenset[int] = frozenset()
+
+    def f1(self, what: Any, pairs: Any) -> float:
+        needed = self.needed | self.more if {1, 3} & set(pairs) else self.needed
+        layers = (
+            {"source": frozenset(), "all": needed}.get(what) if what in ("source", "all") else what
+        )
+        return 0.2 + 0.8 * len(needed & set(layers or ())) / len(needed)
+
+
+@pytest.mark.parametrize(
+    ("more", "used"),
+    [
+        (set(), (1,)),
+        ({2}, (1, 2)),
+        ({2, 3, 4}, (1, 2, 3, 4)),
+        ({2, 3, 4, 5}, (1,)),  # it would take too many
+    ],
+)
+def test_a_set_that_falls_short_on_all_pairs_is_grown_for_use(
+    model: Model, monkeypatch: pytest.MonkeyPatch, more: set[int], used: tuple[int, ...]
+) -> None:
+    sweep = grown(model, {1})
+    monkeypatch.setattr(sweep, "pairs", (PAIR,) * 4)
+    monkeypatch.setattr(sweep, "patched", lambda *_: iter(()))
+    sweep.pool = list(range(7))
+    sweep.scores = Halves((PAIR,) * 4, (0,), len(model.layers), {}, {})
+    sweep.scores.needed, sweep.scores.more = frozenset({1}), frozenset(more)
+    assert list(sweep.suffice()) == []
+    assert (sweep.selected, sweep.used) == ((1,), used)
+
+
 def test_the_best_set_is_named_where_none_reaches_the_share(model: Model) -> None:
     far = grown(model, {1, len(model.layers) + 5})
     assert not far.reached

@@ -17,6 +17,15 @@ def test_a_found_set_is_told_with_its_counts() -> None:
     assert "8 of 8 pictures read the target" in text
 
 
+def test_layers_for_use_are_told_where_the_set_falls_short() -> None:
+    found = DOCUMENTS["tiny"]
+    grown = {**found, "selection": {**found["selection"], "used": [6, 7, 8, 9]}}
+    assert describe(grown) == (
+        f"{describe(found)} On all pairs together they fall short of 90 %, so edits, guards and "
+        "training use layers 6, 7, 8 and 9, which do not."
+    )
+
+
 def test_an_edit_is_told_with_its_start_step() -> None:
     edited, _ = edit_document()
     text = describe_edit(edited)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ def layers_known(
     """The localized layers of a checkpoint and where they come from.
 
     Those of a stored localization with the same weights, kept here or else shipped: the one with
-    most pictures among those that reach the share asked for, or among all where none does. Where
-    there is none, the published ones of its name; else those of a published checkpoint of the same
-    architecture.
+    most pictures among those that reach the share asked for, or among all where none does (`used`).
+    Where there is none, the published ones of its name; else those of a published checkpoint of the
+    same architecture.
 
     Args:
         name: known name, folder or Hub name. digest: `weights.digest` of its weights, or None.
@@ -76,8 +76,14 @@ def _stored(digest: str | None, root: Path | None = None) -> tuple[tuple[int, ..
         pictures = len(request["pairs"]) * len(request["seeds"])
         worth = (bool(document["selection"]["reached"]), pictures)
         if best is None or worth > best[0]:
-            best = (worth, tuple(document["selected"]), f"stored:{summary.id}")
+            best = (worth, used(document), f"stored:{summary.id}")
     return best[1:] if best is not None else None
+
+
+def used(localization: Mapping[str, Any]) -> tuple[int, ...]:
+    """The layers of a localization that other jobs use: the selected ones, or those that were grown
+    from them where they fell short on all pairs (`Sweep.suffice`)."""
+    return tuple(localization["selection"].get("used") or localization["selected"])
 
 
 def told(layers: Sequence[int], origin: str) -> str:
@@ -145,4 +151,4 @@ def choose(
             f"no small set of layers of {model.name} changes the words of {pairs[0].source!r}; "
             "try another pair, or name the layers"
         )
-    return tuple(event.document["selected"]), "localized"
+    return used(event.document), "localized"

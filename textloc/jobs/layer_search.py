@@ -76,6 +76,11 @@ class SearchByShares(Sweep):
         if self.alone:
             self.message = "patching one layer at a time"
             yield from self.patched("alone", [(layer,) for layer in self.alone], every)
+        yield from self.suffice()
+
+    def beside(self, chosen: tuple[int, ...]) -> list[int]:
+        """The layer with the largest share outside of a chosen set."""
+        return [layer for layer in self.order if layer not in chosen][:1]
 
     def find(self) -> Iterator[Event]:
         every = tuple(range(len(self.pairs)))

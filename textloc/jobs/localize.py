@@ -168,6 +168,7 @@ class Sweep(Job):
     sets: list[tuple[int, ...]] = field(default_factory=list)
     controls: list[tuple[int, ...]] = field(default_factory=list)
     selected: tuple[int, ...] = ()
+    used: tuple[int, ...] = ()
     reached: bool = False
     pool: list[int] = field(default_factory=list)
 
@@ -184,6 +185,33 @@ class Sweep(Job):
         self.controls = self.random_sets()
         _, reported_on = self.halves()
         yield from self.patched("report", [*self.sets[1:], *self.controls], reported_on)
+        yield from self.suffice()
+
+    def suffice(self) -> Iterator[Event]:
+        """Where the set falls short on all pairs together, grow it until it does not: the set that
+        other jobs use. What is reported of the set on pairs it was not chosen on stays."""
+        self.used = self.selected
+        every = tuple(range(len(self.pairs)))
+        if not self.reached or self.halves()[0] == every:
+            return
+        self.message = "looking whether the set is enough for all pairs"
+        score_of, exact_of = self.scores.f1, self.scores.exact
+        current = self.selected
+        for _ in range(growing.PATIENCE):
+            if self.reaches(current, every):
+                break
+            grown = [tuple(sorted((*current, layer))) for layer in self.beside(current)]
+            if not grown:
+                return
+            yield from self.patched("sets", grown, every)
+            current = max(grown, key=lambda s: (score_of(s, every), exact_of(s, every)))
+        if self.reaches(current, every):
+            self.used = current
+
+    def beside(self, chosen: tuple[int, ...]) -> list[int]:
+        """Layers that a chosen set may grow by."""
+        near = growing.neighbours(chosen, self.layers)
+        return [n for n in dict.fromkeys((*self.pool, *near)) if n not in chosen]
 
     def find(self) -> Iterator[Event]:
         """Find the set."""
@@ -220,8 +248,7 @@ class Sweep(Job):
             self.sets.append(current)
             self.reached = self.reaches(current, pairs)
             best.see(current, score_of(current, pairs), exact_of(current, pairs))
-            beside = growing.neighbours(current, self.layers)
-            rest = [n for n in dict.fromkeys((*self.pool, *beside)) if n not in current]
+            rest = self.beside(current)
             if self.reached or not rest or best.idle == growing.PATIENCE:
                 break
             grown = [tuple(sorted((*current, layer))) for layer in rest]
@@ -292,7 +319,7 @@ class Sweep(Job):
             if scores.any(name, every)
         }
         full = tuple(range(len(self.model.layers)))
-        shown = [*self.sets, *([full] if full not in self.sets else [])] if complete else []
+        shown = list(dict.fromkeys([*self.sets, self.used, full])) if complete else []
         controls = self.controls if complete else []
         asked = {"pairs": [vars(pair) for pair in self.pairs]}
         judged = doubt({"references": references, "request": asked}) is None
@@ -321,6 +348,7 @@ class Sweep(Job):
                 "reported_on": list(reported_on),
                 "split": chosen_on != reported_on,
                 "candidates": len(self.pool),
+                **({"used": list(self.used)} if selected and self.used != selected else {}),
             },
             "selected": list(selected),
             "fraction_of_parameters": weights(selected) / self.model.parameters,

@@ -46,7 +46,20 @@ def describe(document: Document) -> str:
     entry = next((e for e in document["sets"] if sorted(e["layers"]) == selected), None)
     if entry is None:
         return f"{_listed(selected)} of {_of(document)} selected; their joint effect is unknown."
-    return f"{_claim(document, entry)} {_evidence(document, entry)}"
+    return f"{_claim(document, entry)} {_evidence(document, entry)}{_used(document)}"
+
+
+def _used(document: Document) -> str:
+    """What other jobs use, where the set falls short on all pairs together."""
+    layers = document["selection"].get("used")
+    if not layers:
+        return ""
+    name = _listed(sorted(layers))
+    falls = "it falls" if len(document["selected"]) == 1 else "they fall"
+    return (
+        f" On all pairs together {falls} short of {100 * document['selection']['share']:.0f} %, "
+        f"so edits, guards and training use {name[0].lower()}{name[1:]}, which do not."
+    )
 
 
 def _total(document: Document) -> int:

@@ -235,6 +235,8 @@ def _sets_table(document: Document) -> str:
         said = "1" if full else effect(scores)
         if own and not full:
             name = f"{bold(name)} ({percent(entry['fraction_of_parameters'])} of the parameters)"
+        if list(entry["layers"]) == document["selection"].get("used"):
+            name = f"{name} (grown on all pairs, for use)"
         rows.append([name, bold(said, own), *_kept(scores)])
     shown = sorted(document["controls"], key=lambda e: -e["scores"]["effect"])[:FEW_SETS]
     for entry in shown:
