@@ -9,6 +9,9 @@ from pathlib import Path
 # threads. Give another number to try one; programs that tests start have the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Threads that wait do not spin, which more of them than cores would do at each other's cost.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # A processor without AVX-512 has no AMX either, and PyTorch packs bfloat16 for AMX by asking the
 # processor, not this variable: the two are set alike.
 if os.environ.get("ATEN_CPU_CAPABILITY") in ("default", "avx2"):
