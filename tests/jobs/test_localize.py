@@ -63,10 +63,14 @@ class MadeUp(Readings):
         layers = self.whole if what == "all" else set(what)
         return float(self.whole <= layers)
 
+    def needs(self, pairs: Any) -> frozenset[int]:
+        return self.needed
+
     def f1(self, what: Any, pairs: Any) -> float:
-        named = {"source": frozenset(), "all": self.needed}
+        needed = self.needs(pairs)
+        named = {"source": frozenset(), "all": needed}
         layers = named[what] if isinstance(what, str) else set(what)
-        return 0.2 + 0.8 * len(self.needed & layers) / len(self.needed)
+        return 0.2 + 0.8 * len(needed & layers) / len(needed)
 
     def change(self, what: Any, pairs: Any) -> float:
         return float(sum(10 - abs(layer - 1.5) for layer in what))
@@ -116,12 +120,8 @@ class Halves(MadeUp):
 
     more: frozenset[int] = frozenset()
 
-    def f1(self, what: Any, pairs: Any) -> float:
-        needed = self.needed | self.more if {1, 3} & set(pairs) else self.needed
-        layers = (
-            {"source": frozenset(), "all": needed}.get(what) if what in ("source", "all") else what
-        )
-        return 0.2 + 0.8 * len(needed & set(layers or ())) / len(needed)
+    def needs(self, pairs: Any) -> frozenset[int]:
+        return self.needed | self.more if {1, 3} & set(pairs) else self.needed
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,10 @@ class SearchByShares(Sweep):
             yield from self.patched("alone", [(layer,) for layer in self.alone], every)
         yield from self.suffice()
 
-    def beside(self, chosen: tuple[int, ...]) -> list[int]:
-        """The layer with the largest share outside of a chosen set."""
-        return [layer for layer in self.order if layer not in chosen][:1]
+    def larger(self, chosen: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """A chosen set with the layer of the largest share outside of it."""
+        rest = [layer for layer in self.order if layer not in chosen]
+        return [tuple(sorted((*chosen, layer))) for layer in rest[:1]]
 
     def find(self) -> Iterator[Event]:
         every = tuple(range(len(self.pairs)))

@@ -197,21 +197,19 @@ class Sweep(Job):
         self.message = "looking whether the set is enough for all pairs"
         score_of, exact_of = self.scores.f1, self.scores.exact
         current = self.selected
-        for _ in range(growing.PATIENCE):
-            if self.reaches(current, every):
-                break
-            grown = [tuple(sorted((*current, layer))) for layer in self.beside(current)]
-            if not grown:
+        while not self.reaches(current, every):
+            grown = self.larger(current)
+            if not grown or len(current) == len(self.selected) + growing.PATIENCE:
                 return
             yield from self.patched("sets", grown, every)
             current = max(grown, key=lambda s: (score_of(s, every), exact_of(s, every)))
-        if self.reaches(current, every):
-            self.used = current
+        self.used = current
 
-    def beside(self, chosen: tuple[int, ...]) -> list[int]:
-        """Layers that a chosen set may grow by."""
+    def larger(self, chosen: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Sets that a chosen one may grow to, one layer larger."""
         near = growing.neighbours(chosen, self.layers)
-        return [n for n in dict.fromkeys((*self.pool, *near)) if n not in chosen]
+        rest = [n for n in dict.fromkeys((*self.pool, *near)) if n not in chosen]
+        return [tuple(sorted((*chosen, layer))) for layer in rest]
 
     def find(self) -> Iterator[Event]:
         """Find the set."""
@@ -248,10 +246,9 @@ class Sweep(Job):
             self.sets.append(current)
             self.reached = self.reaches(current, pairs)
             best.see(current, score_of(current, pairs), exact_of(current, pairs))
-            rest = self.beside(current)
-            if self.reached or not rest or best.idle == growing.PATIENCE:
+            grown = self.larger(current)
+            if self.reached or not grown or best.idle == growing.PATIENCE:
                 break
-            grown = [tuple(sorted((*current, layer))) for layer in rest]
             yield grown
             current = max(
                 grown,

@@ -54,11 +54,10 @@ def _used(document: Document) -> str:
     layers = document["selection"].get("used")
     if not layers:
         return ""
-    name = _listed(sorted(layers))
     falls = "it falls" if len(document["selected"]) == 1 else "they fall"
     return (
         f" On all pairs together {falls} short of {100 * document['selection']['share']:.0f} %, "
-        f"so edits, guards and training use {name[0].lower()}{name[1:]}, which do not."
+        f"so edits, guards and training use {_within(layers)}, which do not."
     )
 
 
@@ -86,8 +85,14 @@ def _describe_none(document: Document, total: int) -> str:
     best = max(known, key=lambda entry: float(entry["scores"]["effect"]))
     if best["scores"]["effect"] <= 0:
         return f"{text}: none had any."
-    name, effect = _listed(sorted(best["layers"])), 100 * best["scores"]["effect"]
-    return f"{text}: the best, {name[0].lower()}{name[1:]}, had {effect:.0f} %."
+    effect = 100 * best["scores"]["effect"]
+    return f"{text}: the best, {_within(best['layers'])}, had {effect:.0f} %."
+
+
+def _within(layers: Sequence[int]) -> str:
+    """Layers within a sentence."""
+    name = _listed(sorted(layers))
+    return f"{name[0].lower()}{name[1:]}"
 
 
 def _describe_partial(layers: Sequence[Document], total: int) -> str:

@@ -31,9 +31,8 @@ def picture(scene: rendering.Scene) -> Image.Image:
 
 
 def region(scene: rendering.Scene) -> np.ndarray:
-    """Where the word is, bool (H, W) of the picture."""
-    times = rendering.LARGE // rendering.SIZE
-    return rendering.text_region(scene, 1).repeat(times, 0).repeat(times, 1)
+    """Where the word is, bool (`rendering.SIZE`, `rendering.SIZE`), whatever the picture's size."""
+    return rendering.text_region(scene, 1)
 
 
 def _narrow(rng: np.random.Generator, word: str) -> rendering.Scene:

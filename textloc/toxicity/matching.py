@@ -16,6 +16,7 @@ from textloc.toxicity.tokens import APART, Token, flags, together, tokenize
 
 
 def listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
+    """What a lexicon knows of a text, in order, without overlaps; `strictness` as of `find`."""
     seen = characters.signs(text)
     tokens = tokenize(seen, ordinary)
     if not tokens and not lexicon.literal:
