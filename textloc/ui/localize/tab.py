@@ -224,15 +224,15 @@ class LocalizeTab(Tab):
             looks.append(component.input(self.look_elsewhere, place, looked, **LOOKING))
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
-        typed_in = [self.model, self.source, self.target]
         said = [self.hint, self.estimate]
-        # one listener for all: answers of several would cross
-        gr.on([one.input for one in typed_in], self.look_at_form, self.form, said, **LOOKING)
+        prompts = [self.source, self.target]
+        # one listener for all: answers of several would cross. And `change`: a field that a
+        # listener wrote passes over the `input` of a paste over all of it
+        typed_in = [self.model.input, *(prompt.change for prompt in prompts)]
+        gr.on(typed_in, self.look_at_form, self.form, said, **LOOKING)
         self._wire_estimate([self.seeds.input, self.start.input, self.layers.input])
         self.model.change(typed.offered, self.model, self.examples, **QUIET)
-        self.examples.pick(
-            self.take_example, typed_in, [self.source, self.target, self.hint], **QUIET
-        ).then(self.foresee, self.form, self.estimate, **QUIET)
+        self.examples.pick(self.take_example, [self.model, *prompts], prompts, **QUIET)
         self._wire_common([self.source.submit, self.target.submit])
 
     @property
@@ -276,11 +276,10 @@ class LocalizeTab(Tab):
         pairs, number = typed.examples(model), str(event._data.get("custom"))
         if (changed := typed.chosen(model, source, number)) is not None:
             other = typed.chosen(model, target, number) if target else None
-            said = typed.hint(model, changed, other or target)
-            return [changed, gr.skip() if other is None else other, said]
+            return [changed, gr.skip() if other is None else other]
         if not number.isdecimal() or int(number) >= len(pairs):
-            return skips(3)
-        return [*pairs[int(number)], ""]
+            return skips(2)
+        return list(pairs[int(number)])
 
     def _nothing(self) -> str:
         return replay.nothing()
