@@ -116,9 +116,10 @@ def guard(
     }
     toxicity.find("", **detect)  # a detector that is not there is told of now
     denoiser = _denoiser(pipe)
-    judge = Judge(_replacements(replacements), detect, families.of_denoiser(denoiser).QUOTED)
+    family = families.of_denoiser(denoiser)
+    judge = Judge(_replacements(replacements), detect, family.QUOTED)
     with ExitStack() as undo:
-        job = _Job(pipe, denoiser, judge, check, fallback, ocr)
+        job = _Job(pipe, denoiser, family, judge, check, fallback, ocr)
         taken = "this pipeline is guarded already; give all words to one guard"
         undo.enter_context(standing_in(pipe, job.methods, alone=taken))
         undo.enter_context(listened(pipe))
@@ -144,12 +145,13 @@ class _Job:
         self,
         pipe: Any,
         denoiser: Any,
+        family: families.Family,
         judge: Judge,
         check: bool,
         fallback: Fallback,
         ocr: str,
     ) -> None:
-        self._pipe, self._denoiser, self._judge = pipe, denoiser, judge
+        self._pipe, self._denoiser, self._family, self._judge = pipe, denoiser, family, judge
         self._check, self._fallback, self._ocr = check, fallback, ocr
         self._layers: tuple[TextLayer, ...] = ()
         self._parts = _parts(pipe)
@@ -217,7 +219,7 @@ class _Job:
     ) -> tuple[Any, Call]:
         """What the call gives with the benign texts in these layers, or in the place of the
         prompts."""
-        call = Call(self, self._judge, swapped, families.of_denoiser(self._denoiser))
+        call = Call(self, self._judge, swapped, self._family)
         known = self._layers, layers, call.words
         with injected(self._denoiser, *known, strict=True, every=_EVERY) as state:
             if not self._open:

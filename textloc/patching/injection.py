@@ -116,11 +116,11 @@ def injected(
     reader: _Reader | _Carrier | _Beside
     with _gate(denoiser) as gate, gate.turn():
         if all(layer.static for layer in layers):
-            reader = _Reader(denoiser, layers, chosen, rows)
+            reader = _Reader(denoiser, family, layers, chosen, rows)
         elif family.BESIDE:
-            reader = _Beside(denoiser, layers, chosen, rows)
+            reader = _Beside(denoiser, family, layers, chosen, rows)
         else:
-            reader = _Carrier(denoiser, layers, chosen, rows, every)
+            reader = _Carrier(denoiser, family, layers, chosen, rows, every)
         with reader.hooked():
             gate.reader = reader
             try:
@@ -430,10 +430,15 @@ class _Beside:
     """Runs the other text as a row beside each row that reads it."""
 
     def __init__(
-        self, denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int], rows: _Rows
+        self,
+        denoiser: Any,
+        family: families.Family,
+        layers: Sequence[TextLayer],
+        chosen: Sequence[int],
+        rows: _Rows,
     ) -> None:
         self._denoiser, self._layers, self._rows = denoiser, layers, rows
-        self._family = families.of_denoiser(denoiser)
+        self._family = family
         self._chosen = tuple(sorted(set(chosen)))
         self._signature = inspect.signature(own_class(denoiser).forward)
 
@@ -488,10 +493,15 @@ class _Reader:
     """Has projections of cross-attention read the other words."""
 
     def __init__(
-        self, denoiser: Any, layers: Sequence[TextLayer], chosen: Sequence[int], rows: _Rows
+        self,
+        denoiser: Any,
+        family: families.Family,
+        layers: Sequence[TextLayer],
+        chosen: Sequence[int],
+        rows: _Rows,
     ) -> None:
         self._denoiser, self._rows = denoiser, rows
-        self._family = families.of_denoiser(denoiser)
+        self._family = family
         self._signature = inspect.signature(own_class(denoiser).forward)
         self._places = _places(denoiser, layers, chosen)
         self._masked = [layers[index] for index in set(chosen) if layers[index].mask is not None]
@@ -628,13 +638,14 @@ class _Carrier(TorchFunctionMode):
     def __init__(
         self,
         denoiser: Any,
+        family: families.Family,
         layers: Sequence[TextLayer],
         chosen: Sequence[int],
         rows: _Rows,
         every: int,
     ) -> None:
         super().__init__()
-        self._text_first = bool(families.of_denoiser(denoiser).TEXT_FIRST)  # type: ignore[attr-defined]
+        self._text_first = bool(family.TEXT_FIRST)  # type: ignore[attr-defined]
         self._denoiser, self._layers, self._rows = denoiser, layers, rows
         self._signature = inspect.signature(own_class(denoiser).forward)
         self._chosen, self._last = frozenset(chosen), max(chosen)
