@@ -6,6 +6,7 @@ import copy
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -86,13 +87,17 @@ def test_a_comparison_is_trained_measured_and_stored(
     prompts: Path,
     tmp_path: Path,
     results: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
+    looked = mock.Mock(side_effect=lora.Bench._look, autospec=True)
+    monkeypatch.setattr(lora.Bench, "_look", lambda *args: looked(*args))
     seen: list[tuple[str, Progress]] = list(bench(folder, prompts, out).run())
     names = list(dict.fromkeys(name for name, _ in seen))
     assert names == [
         f"{n}-{s}" for s in (0, 1) for n in ("localized", "text", "attention", "random")
     ]
+    assert looked.call_count == 1 + 2 * len(names)  # the base once, each run at 2 and 4 steps
     again = bench(folder, prompts, out)
     assert list(again.run()) == []
     document, images = again.result()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,6 +46,8 @@ TITLES = {
 }
 SHOWN = 12
 """Prompts whose pictures are kept with the result."""
+
+_EXAMINED = "examined-{:07d}"
 
 _REFERENCE = 10_000  # first seed of the pictures of the base that others are compared with
 
@@ -158,7 +161,23 @@ class Bench:
 
     def _examine(self, folder: Path, model: Model, step: int) -> dict[str, float]:
         """Draw all prompts, read the words, compare the variety with the base's; rows and pictures
-        are kept in `examined-<step>`."""
+        are kept in `examined-<step>`. An untrained LoRA changes nothing: step 0 of all runs is
+        looked at once."""
+        place = folder / _EXAMINED.format(step)
+        known = None if step else next(self.out.glob(f"*/{place.name}"), None)
+        with new_folder(place) as new:
+            if known is None:
+                self._look(new, model)
+            else:
+                shutil.copytree(known, new, dirs_exist_ok=True)
+        found = json.loads((place / "rows.json").read_text(encoding="utf-8"))
+        said = {
+            f"exact {group}": value for group, value in _by_group(found["rows"], _exact).items()
+        }
+        return said | {name: float(np.mean(found[name])) for name in ("precision", "recall")}
+
+    def _look(self, folder: Path, model: Model) -> None:
+        """Draw and read everything once, into `rows.json` and pictures."""
         sampling = adapter.size(model.defaults, self.settings.resolution)
         worded = [one for one in self.prompts if one.group != VARIETY]
         pictures = drawn(model, [(n, one.prompt) for n, one in enumerate(worded)], sampling)
@@ -183,12 +202,9 @@ class Bench:
             "features": what,
             **{name: [int(one) for one in value] for name, value in inside.items()},
         }
-        with new_folder(folder / f"examined-{step:07d}") as new:
-            (new / "rows.json").write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
-            for place in _shown(worded):
-                pictures[place].save(new / f"p{place}.png")
-        said = {f"exact {group}": value for group, value in _by_group(rows, _exact).items()}
-        return said | {name: float(np.mean(value)) for name, value in inside.items()}
+        (folder / "rows.json").write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+        for place in _shown(worded):
+            pictures[place].save(folder / f"p{place}.png")
 
     def _varied(self, model: Model, first: int) -> list[Image.Image]:
         """The pictures of the variety prompts, with seeds from `first` on."""
