@@ -69,13 +69,16 @@ def model(request: pytest.FixtureRequest) -> Model:
 def pictures(
     model: Model, runs: list[Run], steps: int = 3, guidance: float = 2.0, share: bool = True
 ) -> tuple[np.ndarray, Patching]:
-    """Float pictures (row, H, W, 3) in [0, 1] of one pipeline call, and what patching counted."""
+    """Float pictures (row, H, W, 3) in [0, 1] of one pipeline call, and what patching counted. Of a
+    trained checkpoint with an autoencoder its latents, about as large in numbers: 256 pixels are
+    decoded in double precision for three quarters of the time, by no part that is patched."""
+    trained = model.name != "random" and getattr(model.pipe, "vae", None) is not None
     sampling = replace(model.defaults, steps=steps, guidance=guidance)
     with torch.no_grad(), patched(model.denoiser, model.layers, runs, share) as state:
         out = model.pipe(
             **model.family.arguments(model.pipe, runs, sampling),
             generator=[torch.Generator().manual_seed(run.seed) for run in runs],
-            output_type="np",
+            output_type="latent" if trained else "np",
         )
     images = out.image if hasattr(out, "image") else out.images  # Kandinsky 5 says `image`
     return np.asarray(images), state
