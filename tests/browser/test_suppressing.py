@@ -41,7 +41,7 @@ def test_a_prompt_is_looked_at_as_it_is_written(served: Served, visit: Any) -> N
     expect(page.locator("#suppress-found")).to_contain_text("L****: an insult")
     expect(page.locator("#suppress-replacement textarea")).not_to_have_value("")
     page.locator("#suppress-prompt textarea").fill('a red sign that says "LOVE"')
-    expect(page.locator("#suppress-found")).to_contain_text("No toxic word")
+    expect(page.locator("#suppress-found")).to_contain_text("No toxic word is found")
     page.locator("#suppress-prompt textarea").fill("")
     page.locator("#suppress-run").click()
     expect(page.locator("#suppress-trouble [role=alert]")).to_contain_text("prompt is empty")

@@ -244,6 +244,49 @@ def test_the_script_tells_the_language() -> None:
         assert find(text) == ()
 
 
+def test_common_words_of_other_scripts_are_found_without_naming_the_language() -> None:
+    missed = []
+    for line in sorted(lexicon.read_words("foreign.txt")):
+        _language, _, words = line.partition("\t")
+        for word in map(str.strip, words.split(",")):
+            prompts = f'a sign that says "{word}"', f'a sign that says "{word.upper()}"'
+            missed += [prompt for prompt in prompts if not find_in_prompt(prompt)]
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("сукно", "барсука видно", "команда", "мандарин", "рубля", "хлеб", "требует", "загадка"),
+        *("книга", "страховка", "скука", "лохматый", "небо", "дурачок", "помогите"),
+        *("そればかりです", "はやくそうじする", "アホウドリ", "バカンス", "ここしばらく"),
+        *("ブスッと", "バカロレア", "マヌカハニー", "金玉满堂", "废物回收", "智障人士", "土人"),
+        *("가게", "불이 꺼져", "바보상자", "กะเพราควาย", "แกงกะหรี่", "خراسان", "گوهرشاد", "احمقانه"),
+    ],
+)
+def test_words_that_contain_those_of_other_scripts_stay(text: str) -> None:
+    assert find_in_prompt(f'a sign that says "{text}"') == ()
+
+
+def test_what_calls_for_harm_to_people_is_found() -> None:
+    for text in ("I HATE JEWS", "Death to all Muslims", "WHY WE HATE   WOMEN", "gas the jews"):
+        (found,) = find(text, strictness="slurs")
+        assert found.severity == "slur"
+    for text in ("STOP HATE", "JEWS FOR PEACE", "I HATE MONDAYS", "KILL THE LIGHTS", "GIRLS RULE"):
+        assert find(text) == ()
+
+
+@pytest.mark.parametrize("between", [" ", " and ", ", then ", "\n"])
+def test_quotations_side_by_side_are_read_as_one_text(between: str) -> None:
+    word = plain("shpx")
+    prompt = f'a poster with "{word[:2]}"{between}"{word[2:]}" on it'
+    (found,) = find_in_prompt(prompt)
+    assert found.word == word
+    assert prompt[found.start : found.stop] == f'{word[:2]}"{between}"{word[2:]}'
+    assert find_in_prompt('"GRAPES" and "HIT"') == ()
+    assert find_in_prompt(f'"{word[:2]}" is far away from "{word[2:]}"') == ()
+
+
 def test_a_listed_word_counts_where_words_begin_and_end() -> None:
     assert list(scripts.inside("我爱北京天安门", frozenset({"京天", "北京"}))) == [(2, 4)]
 

@@ -47,6 +47,11 @@ def test_a_rewritten_prompt_is_never_toxic(word: str, disguise: str, rest: str) 
     assert find_in_prompt(made) == ()
 
 
+def test_a_call_for_harm_becomes_its_contrary() -> None:
+    assert rewrite.rewrite('a sign "WE HATE  WOMEN"') == 'a sign "WE LOVE WOMEN"'
+    assert rewrite.rewrite('a sign "Death to Arabs"') == 'a sign "Peace to arabs"'
+
+
 def test_a_language_model_is_checked() -> None:
     word = TOXIC[0].upper()
     assert rewrite.benign(word, model=lambda _: ' "Kind" ') == "KIND"

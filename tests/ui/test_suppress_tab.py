@@ -120,19 +120,32 @@ def test_prompts_are_looked_at_as_they_are_written() -> None:
     assert "STOP" not in told
     assert len(benign) == 4
     assert replay.found('a sign "LOVE"')[1] == ""
-    assert "No toxic word" in replay.found('a sign "LOVE"')[0]
+    assert "No toxic word is found" in replay.found('a sign "LOVE"')[0]
     assert replay.found("") == ("", "")
     assert "<b>x" not in replay.found('a sign "<b>x"', words=("<b>x",))[0]
+
+
+def test_a_replacement_of_ones_own_is_what_is_shown() -> None:
+    prompt = 'a sign that says "S H I T"'
+    told, benign = replay.found(prompt)
+    assert benign == "SHIP"  # of the word that is meant
+    assert "→ <span translate=\"no\">SHIP" in told
+    told, _ = replay.found(prompt, " MOON ")
+    assert "→ <span translate=\"no\">MOON" in told
+    assert "SHIP" not in told
+    told, benign = replay.found(prompt, "CRAP")
+    assert "toxic itself" in told
+    assert benign == ""
 
 
 def test_how_strict_and_in_which_languages_one_looks() -> None:
     loser, jerk = 'a sign that says "LOSER"', 'a sign that says "JERK CHICKEN"'
     assert "severity: insult" in replay.found(loser)[0]
-    assert "No toxic word" in replay.found(loser, strictness="slurs")[0]
-    assert "No toxic word" in replay.found(jerk)[0]
+    assert "No toxic word is found" in replay.found(loser, strictness="slurs")[0]
+    assert "No toxic word is found" in replay.found(jerk)[0]
     assert "J***" in replay.found(jerk, strictness="strict")[0]
     polish = 'a sign that says "DUPA"'
-    assert "No toxic word" in replay.found(polish)[0]
+    assert "No toxic word is found" in replay.found(polish)[0]
     assert "severity: vulgar" in replay.found(polish, languages=("polish",))[0]
 
 

@@ -9,6 +9,7 @@ may be in letters (`forms`), words in disguise (`disguises`); then looked up (`l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -176,7 +177,8 @@ def find_in_prompt(
 
     What the prompt asks to be written (`asked`) is looked at for itself. Of the prompt as a whole
     count slurs and vulgar words that are no doubtful ones (`OUTSIDE`), those that are given, and
-    all that touches what is asked for and is more (`"L" "O" "S" "E" "R"`).
+    all that touches what is asked for and is more (`"L" "O" "S" "E" "R"`); quotations side by side
+    are read as one text, too (`"FU" and "CK"`).
 
     Args:
         prompt: of a text-to-image model. References of HTML (`&quot;`) are read as what they mean.
@@ -204,6 +206,13 @@ def find_in_prompt(
     for start, stop in alone:
         for one in find(text[start:stop], **options):
             take(replace(one, start=one.start + start, stop=one.stop + start))
+    for places_ in _beside(text, sorted({*wanted.quoted, *own})):
+        joined = " ".join(text[start:stop] for start, stop in places_)
+        at = [n for start, stop in places_ for n in range(start, stop + 1)]
+        for one in find(joined, **{**options, "detector": "lexicon"}):
+            start, stop = at[one.start], at[one.stop - 1] + 1
+            if not any(first <= start and stop <= last for first, last in places_):
+                take(replace(one, start=start, stop=stop, text=text[start:stop]))
     inside = _numbered(len(text), (*wanted.quoted, *own))
     for one in find(text, **{**options, "detector": "lexicon"}):
         within = {*inside[one.start : one.stop]}
@@ -219,6 +228,21 @@ def find_in_prompt(
             for start, stop in [(places[one.start][0], places[one.stop - 1][1])]
         ]
     return tuple(sorted(found, key=lambda finding: finding.start))
+
+
+_BETWEEN = re.compile(r"[\W_]*(?:(?:and|then|next to|beside|over|above)\b)?[\W_]*")
+
+
+def _beside(text: str, spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Of spans in order, the runs of several with at most a word between that sets them side by
+    side: `"SH" and "IT"`."""
+    runs: list[list[tuple[int, int]]] = []
+    for span in spans:
+        if runs and _BETWEEN.fullmatch(text, runs[-1][-1][1], span[0]):
+            runs[-1].append(span)
+        else:
+            runs.append([span])
+    return [run for run in runs if len(run) > 1]
 
 
 def _numbered(length: int, spans: Iterable[tuple[int, int]]) -> list[int]:

@@ -412,6 +412,7 @@ class Lexicon:
         ]
         if "english" in self.languages:
             groups += [
+                (hatred(), Verdict(_TOGETHER, 0.8, "slur")),
                 (read_words("phrases.txt"), Verdict(_TOGETHER, 0.6, "insult", "friendly")),
                 (entries("english"), Verdict(_LISTED, 1.0)),
                 (
@@ -517,7 +518,7 @@ def entries(language: str) -> tuple[str, ...]:
     from glin_profanity.data.dictionary import dictionary as loaded
 
     found = []
-    for word in map(str, loaded.get_words(language)):
+    for word in (*map(str, loaded.get_words(language)), *_added(language)):
         made = entry(word)
         joined = "".join(word.split()).casefold()
         if made is None or joined in read_words("innocent.txt"):
@@ -527,6 +528,20 @@ def entries(language: str) -> tuple[str, ...]:
         if made.literal or any(char.isalpha() for char in joined):
             found.append(word)
     return tuple(found)
+
+
+@cache
+def hatred() -> dict[str, str]:
+    """What calls for harm to a group of people, and what can be written in its place."""
+    groups = read_words("groups.txt")
+    calls = (line.split("\t") for line in read_words("hatred.txt"))
+    return {f"{call} {group}": f"{fine} {group}" for call, fine in calls for group in groups}
+
+
+def _added(language: str) -> list[str]:
+    """Words of ours that a language's list lacks."""
+    lines = (line.partition("\t") for line in sorted(read_words("foreign.txt")))
+    return [word.strip() for of, _, words in lines if of == language for word in words.split(",")]
 
 
 def _singles(texts: Iterable[str]) -> frozenset[str]:

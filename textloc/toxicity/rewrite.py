@@ -17,7 +17,7 @@ from typing import Any
 
 from textloc import toxicity
 from textloc.errors import ToxicityError
-from textloc.toxicity.lexicon import read_words
+from textloc.toxicity.lexicon import hatred, read_words
 
 _CHOICES = 5
 _ROUNDS = 4
@@ -54,12 +54,15 @@ def benign(
     for toxic, given in (replacements or {}).items():
         if toxic.casefold() == text.casefold():
             if toxicity.is_toxic(given, **options):
-                raise ToxicityError("a replacement is toxic itself; give another")
+                raise ToxicityError(f"the replacement {given!r} is toxic itself; give another")
             return given
     if model is not None:
         answer = _answer(model, text, options)
         if answer is not None:
             return _cased(answer, text)
+    together = _table().get(meant or " ".join(text.casefold().split()), "")
+    if " " in together and not toxicity.is_toxic(together, **options):
+        return _cased(together, text)
     for choice in range(_CHOICES):  # words that are benign alone can be toxic side by side
 
         def replaced(word: re.Match[str], choice: int = choice) -> str:
@@ -110,15 +113,26 @@ def _replaced(
     """A text with benign texts in the place of findings."""
     made, end = "", 0
     for finding in findings:
-        given = {**(replacements or {})}
-        for toxic in list(given):  # a replacement of the word that is meant, however it is written
-            if toxic.casefold() == finding.word:
-                given[finding.text] = given[toxic]
         made += text[end : finding.start]
-        meant = finding.word if finding.disguised else ""
-        made += benign(finding.text, replacements=given, model=model, meant=meant, **options)
+        made += instead(finding, replacements=replacements, model=model, **options)
         end = finding.stop
     return made + text[end:]
+
+
+def instead(
+    finding: toxicity.Finding,
+    *,
+    replacements: Mapping[str, str] | None = None,
+    model: Model | None = None,
+    **options: Any,
+) -> str:
+    """What is written in the place of a finding; as `benign`."""
+    given = {**(replacements or {})}
+    for toxic in list(given):  # a replacement of the word that is meant, however it is written
+        if toxic.casefold() == finding.word:
+            given[finding.text] = given[toxic]
+    meant = finding.word if finding.disguised else ""
+    return benign(finding.text, replacements=given, model=model, meant=meant, **options)
 
 
 def read_replacements(path: Path) -> dict[str, str]:
@@ -255,7 +269,8 @@ def _lengths() -> dict[int, list[str]]:
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, str]:
-    return dict(line.split("\t") for line in read_words("rewritten.txt"))
+    """Benign texts by toxic words, or by words that are toxic together."""
+    return {**hatred(), **dict(line.split("\t") for line in read_words("rewritten.txt"))}
 
 
 def _cased(text: str, like: str) -> str:

@@ -29,16 +29,22 @@ from textloc.ui.stored import Document, View
 # ---------------------------------------------------------------------------- words
 
 
-def found(prompt: str, **detect: Any) -> tuple[str, str]:
+def found(prompt: str, replacement: str = "", **detect: Any) -> tuple[str, str]:
     """What is toxic in a prompt, as HTML, and what would be written in its place (`""` for
-    nothing). detect: options of `toxicity.find`."""
+    nothing).
+
+    Args:
+        replacement: what is to be written, where somebody said so. detect: options of
+            `toxicity.find`.
+    """
     if not prompt.strip():
         return "", ""
     try:
         findings = toxicity.find_in_prompt(prompt, **detect)
         if not findings:
-            return '<p class="tl-hint">No toxic word: it is generated as it is.</p>', ""
-        benign = [rewrite.benign(one.text, **detect) for one in findings]
+            return '<p class="tl-hint">No toxic word is found: it is generated as it is.</p>', ""
+        given = {one.text: replacement.strip() for one in findings if replacement.strip()}
+        benign = [rewrite.instead(one, replacements=given, **detect) for one in findings]
     except TextlocError as error:
         return status.notice(str(error)), ""
     items = "".join(

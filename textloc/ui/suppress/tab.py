@@ -4,6 +4,7 @@ What is drawn comes from `suppress_replay`; what is run, from `live`. Nothing is
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar
@@ -145,6 +146,7 @@ class SuppressTab(Tab):
             [self.found, self.replacement, self.estimate],
             **LOOKING,
         )
+        self.replacement.input(self.look_at_replacement, self.form, self.found, **LOOKING)
         changed = [self.model.input, self.replacement.blur, self.methods.input]
         self._wire_estimate([*changed, self.seeds.input, self.layers.input])
         self.save.pick(self.report, session, self.save, **QUIET)
@@ -231,24 +233,27 @@ class SuppressTab(Tab):
         return gr.HTML(file={"name": name, "text": replay.report_of(view), "at": time.time()})
 
     def look_at_form(self, *form: Any) -> list[Any]:
-        """`look_at_prompt`, and how long a run is likely to take."""
+        """What is toxic in the prompt, what is proposed in its place, and how long a run is likely
+        to take."""
         said = dict(zip(self.form, form, strict=True))
-        looked_for = (self.prompt, self.words, self.strictness, self.languages)
-        found = self.look_at_prompt(*(said[field] for field in looked_for))
-        return [*found, self.foresee(*form)]
+        return [*self._look_at_prompt(said), self.foresee(*form)]
 
-    def look_at_prompt(
-        self, prompt: str, words: str, strictness: str, languages: list[str] | None
-    ) -> list[Any]:
-        """What is toxic in the prompt, and what is proposed in its place."""
+    def look_at_replacement(self, *form: Any) -> str:
+        """What is toxic, beside what somebody wants in its place."""
+        said = dict(zip(self.form, form, strict=True))
+        shown: str = self._look_at_prompt(said, str(said[self.replacement] or ""))[0]
+        return shown
+
+    def _look_at_prompt(self, said: Mapping[Any, Any], replacement: str = "") -> list[Any]:
         try:
-            limits.check_texts((prompt, words))
+            limits.check_texts((said[self.prompt], said[self.words], replacement))
         except LimitError as error:
             return [status.notice(str(error)), gr.skip()]
         found = replay.found(
-            prompt or "",
-            words=order.listed(words),
-            strictness=strictness,
-            languages=languages or None,
+            said[self.prompt] or "",
+            replacement,
+            words=order.listed(said[self.words]),
+            strictness=said[self.strictness],
+            languages=said[self.languages] or None,
         )
         return list(found)
