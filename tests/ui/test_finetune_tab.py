@@ -56,8 +56,12 @@ def test_nothing_is_claimed_where_intervals_overlap() -> None:
     document, _ = lora_document()
     assert "Variety (recall): base 1.00, localized layers 0.90" in sentences.describe_lora(document)
     for choice in document["choices"]:
-        choice["scores"]["numbers"]["exact"] = [0.1, 0.0, 0.2]
+        choice["scores"]["numbers"] |= {"exact": [0.1, 0.0, 0.2], "characters": [0.3, 0.2, 0.4]}
     assert sentences.describe_lora(document).startswith("No LoRA writes numbers better")
+    document["choices"][1]["scores"]["numbers"]["characters"] = [0.6, 0.5, 0.7]
+    assert sentences.describe_lora(document).startswith(
+        "LoRA on localized layers gets more letters of numbers right than the base, but does not"
+    )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

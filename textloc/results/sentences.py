@@ -257,9 +257,20 @@ def describe_lora(document: Document) -> str:
         f"{choice['title'].lower()} {_share(choice['scores'][group]['exact'])}"
         for choice in trained
     )
+    bare = choices["base"]["scores"][group]["characters"]
+    nearer = [
+        choice["title"].lower()
+        for choice in trained
+        if _apart(bare, found := choice["scores"][group]["characters"]) and found[0] > bare[0]
+    ]
     if _apart(base, best["scores"][group]["exact"]):
         level = f"; within the intervals {_and(better)} may do as well" if better else ""
         first = f"LoRA on {best['title'].lower()} writes {group} best{level}."
+    elif nearer:
+        first = (
+            f"LoRA on {_and(nearer)} gets more letters of {group} right than the base, but does "
+            "not reliably write whole ones."
+        )
     else:
         first = f"No LoRA writes {group} better than the base."
     letters = ", ".join(
