@@ -259,12 +259,13 @@ def test_stop_stops_and_keeps_what_is_there(live: Served, visit: Any) -> None:
     expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
     page.locator("#stop").click()
     expect(page.locator("#progress")).to_contain_text("Stopped: 6 of 14 images")
+    expect(page.locator("#headline h1")).to_contain_text("Stopped before its end")
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator("#stop")).to_be_disabled()
     live.let(5)
     page.wait_for_timeout(1000)  # the next pictures would have come by now
     expect(page.locator("#effect .bars .point")).to_have_count(3)
-    expect(page.locator("#headline h1")).to_contain_text("3 of 11 layers measured so far")
+    expect(page.locator("#headline")).to_contain_text("3 of 11 layers measured so far")
     expect(page.get_by_role("button", name="Copy link")).to_be_disabled()
     expect(page.get_by_role("button", name="Save CSV")).to_be_enabled()
     ask(page, "MOON")  # the device is free again

@@ -4,7 +4,7 @@ import pytest
 
 from tests.documents import DOCUMENTS, WORDS, document, edit_document
 from textloc.reading.metrics import exact_match
-from textloc.results.sentences import describe, describe_compare, describe_edit
+from textloc.results.sentences import describe, describe_compare, describe_edit, parted, told
 
 
 def test_a_found_set_is_told_with_its_counts() -> None:
@@ -113,6 +113,13 @@ def test_partial_documents_promise_nothing() -> None:
     for layer in doc["layers"]:
         layer["scores"]["effect"] = -0.1
     assert describe(doc).endswith("none has brought the words closer to the target.")
+
+
+def test_what_was_stopped_says_so_first() -> None:
+    partial = document() | {"complete": False, "stopped": True}
+    first, rest = parted(told(partial))
+    assert first == "Stopped before its end."
+    assert "layers measured so far" in rest
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

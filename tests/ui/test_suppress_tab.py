@@ -129,9 +129,9 @@ def test_a_replacement_of_ones_own_is_what_is_shown() -> None:
     prompt = 'a sign that says "S H I T"'
     told, benign = replay.found(prompt)
     assert benign == "SHIP"  # of the word that is meant
-    assert "→ <span translate=\"no\">SHIP" in told
+    assert '→ <span translate="no">SHIP' in told
     told, _ = replay.found(prompt, " MOON ")
-    assert "→ <span translate=\"no\">MOON" in told
+    assert '→ <span translate="no">MOON' in told
     assert "SHIP" not in told
     told, benign = replay.found(prompt, "CRAP")
     assert "toxic itself" in told

@@ -25,7 +25,8 @@ def describe(document: Document) -> str:
     if not document["complete"]:
         if document.get("shares") and not layers:
             said = parted(describe_attribute(document))[0]
-            return f"{said} Now sets of layers are patched and read."
+            goes_on = "" if document.get("stopped") else " Now sets of layers are patched and read."
+            return f"{said}{goes_on}"
         return _describe_partial(layers, len(document["request"]["layers"]))
     floor, ceiling = document.get("floor"), document.get("ceiling")
     if floor is None or ceiling is None:
@@ -418,9 +419,15 @@ _DESCRIBE = {
 }
 
 
+STOPPED = "Stopped before its end."
+"""What is said first of what a stopped run left."""
+
+
 def told(document: Document) -> str:
-    """What any result says, in one to three plain sentences."""
-    return _DESCRIBE[str(document["schema"]).partition("/")[0]](document)
+    """What any result says, in one to three plain sentences; of a run that was `stopped` that
+    first."""
+    text = _DESCRIBE[str(document["schema"]).partition("/")[0]](document)
+    return f"{STOPPED} {text}" if document.get("stopped") else text
 
 
 def headline(document: Document) -> str:

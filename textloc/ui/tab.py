@@ -527,7 +527,10 @@ class Tab(ABC):
                 if grown:
                     assert update.document is not None
                     images.update(update.images or {})
-                    view = View(update.document, pictures, stored=False)
+                    document = update.document
+                    if ended and not document["complete"]:
+                        document = {**document, "stopped": True}
+                    view = View(document, pictures, stored=False)
                     if session.view is None or session.view.pictures is not pictures:
                         session.show(view)
                     session.view = view

@@ -13,7 +13,7 @@ from PIL import Image
 from textloc.layers import display_layers
 from textloc.pictures import read_picture, sentences
 from textloc.results.inlined import encoded
-from textloc.results.sentences import describe_edit, parted
+from textloc.results.sentences import parted, told
 from textloc.ui import html
 from textloc.ui.edit.picks import LOCALIZED, Way, entries
 from textloc.ui.figure_data import drawn
@@ -23,7 +23,7 @@ from textloc.ui.stored import Document, View
 
 def headline(document: Document) -> str:
     """The claim as a heading, the evidence for it, and what was asked."""
-    claim, evidence = parted(describe_edit(document))
+    claim, evidence = parted(told(document))
     layers = document["layers"]
     many = f"layer{'s' if len(layers) > 1 else ''} {display_layers(layers)} patched"
     return html.claim(claim, evidence, html.asked(document, many))

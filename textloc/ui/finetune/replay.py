@@ -11,7 +11,7 @@ from typing import Any
 from textloc.results import facts
 from textloc.results.picks.lora import SIDES, Cell, rows
 from textloc.results.picks.lora import is_experiment as is_experiment
-from textloc.results.sentences import describe_beside, describe_lora
+from textloc.results.sentences import told
 from textloc.ui import html
 from textloc.ui.figure_data import drawn
 from textloc.ui.html import number
@@ -40,10 +40,9 @@ def nothing() -> str:
 def headline(document: Document) -> str:
     """What it says, and what was asked."""
     experiment = is_experiment(document)
-    told = facts.trained(document) if experiment else facts.tried(document)
-    said = describe_lora(document) if experiment else describe_beside(document)
-    first, _, rest = said.partition(". ")
-    shown = f'<p class="tl-facts">{" · ".join(map(escape, told))}</p>'
+    asked = facts.trained(document) if experiment else facts.tried(document)
+    first, _, rest = told(document).partition(". ")
+    shown = f'<p class="tl-facts">{" · ".join(map(escape, asked))}</p>'
     return html.claim(first.rstrip(".") + ".", rest, shown)
 
 

@@ -119,6 +119,8 @@ def panel(view: View, pick: str, pair: int, seed: int) -> str:
             '<p class="tl-empty">These are shares alone; no picture was made. Click a cell of the '
             "map to patch it and see what it writes.</p>"
         )
+    if pick not in known and document.get("stopped"):
+        return '<p class="tl-empty">It was stopped before its first picture.</p>'
     if pick not in known:
         return '<p class="tl-empty">The pictures appear here as soon as the first are made.</p>'
     words = document["request"]["pairs"][pair]

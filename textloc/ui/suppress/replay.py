@@ -18,6 +18,7 @@ from textloc.results.picks.suppress import choices as choices
 from textloc.results.picks.suppress import entries as entries
 from textloc.results.picks.suppress import name_of as name_of
 from textloc.results.picks.suppress import usual_pick as usual_pick
+from textloc.results.sentences import STOPPED
 from textloc.toxicity import rewrite
 from textloc.ui import html, status
 from textloc.ui.html import number
@@ -90,6 +91,8 @@ def headline(document: Document) -> str:
         outside = scores.get("ssim_outside_text", [None])[0]
         if outside is not None:
             more += f" Outside the text the picture is kept (SSIM {outside:.2f})."
+    if document.get("stopped"):
+        said, more = STOPPED, f"{said} {more}"
     request = document["request"]
     facts = [request["checkpoint"]["name"], f"{request['steps']} steps"]
     facts.append(f"guidance {request['guidance']:g}")
