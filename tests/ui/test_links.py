@@ -33,7 +33,7 @@ def test_every_pick_comes_back(kind: type[Session]) -> None:
     for pick in looking.PICKS.entries(looking.view.document):
         looking.pick = pick
         again = session(kind)
-        links.look(again, dict(parse_qsl(links.query(looking))))
+        assert links.look(again, dict(parse_qsl(links.query(looking)))) == ""
         assert again.shown == pick
 
 
@@ -59,11 +59,17 @@ def test_pair_and_seed_come_back() -> None:
         {"seed": "7"},
         {"seed": "9" * 400},
         {"view": "layer-3"},
+        {"map": "nose"},
+        {"cell": "99.1"},
+        {"cell": "no"},
     ],
 )
-def test_what_a_link_says_wrongly_is_passed_over(said: dict[str, str]) -> None:
+def test_what_a_link_says_wrongly_is_passed_over_and_told(said: dict[str, str]) -> None:
     looking, before = session(), session()
-    links.look(looking, said)
+    told = links.look(looking, said)
+    ((name, value),) = said.items()
+    assert told.startswith(f"The link asks for {name}={value[:20]}, which this result does not")
+    assert len(told) < 120
     assert (looking.shown, looking.pair, looking.seed) == (before.shown, before.pair, before.seed)
 
 

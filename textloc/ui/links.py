@@ -23,6 +23,8 @@ TABS = {
 """What `tab=` may say, and the tab's ID."""
 
 
+_LONGEST = 20  # characters of a wrong value that are repeated
+
 NO_RUN = "none"
 """What `run_asked` says where the run is not known."""
 
@@ -52,17 +54,26 @@ def query(session: Session) -> str:
     return f"&{urlencode(said)}" if said else ""
 
 
-def look(session: Session, said: Mapping[str, str]) -> None:
-    """Look at what a link says; what it says wrongly is passed over."""
+def look(session: Session, said: Mapping[str, str]) -> str:
+    """Look at what a link says; what it says wrongly is passed over, and told in words."""
     if session.view is None:
-        return
+        return ""
     document = session.view.document
     request = document["request"]
+    wrong = [name for name in ("layer", "view") if name in said]
     if (pick := session.PICKS.meant(document, said)) in session.PICKS.entries(document):
-        session.pick = pick
+        session.pick, wrong = pick, []
     pair, seed = said.get("pair", ""), said.get("seed", "")
     if pair.isdecimal() and int(pair[:9]) in range(len(request.get("pairs", ()))):
         session.pair = int(pair[:9])
+    elif pair:
+        wrong.append("pair")
     if seed.isdecimal() and int(seed[:20]) in request["seeds"]:
         session.seed = int(seed[:20])
-    session.hear(said)
+    elif seed:
+        wrong.append("seed")
+    wrong += session.hear(said)
+    if not wrong:
+        return ""
+    told = ", ".join(f"{name}={said[name][:_LONGEST]}" for name in wrong)
+    return f"The link asks for {told}, which this result does not have; the rest is shown."

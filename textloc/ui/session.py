@@ -52,8 +52,9 @@ class Session:
         """What a link says of more than pick, pair and seed."""
         return {}
 
-    def hear(self, said: Mapping[str, str]) -> None:
-        """Take that from a link; what is wrong is passed over."""
+    def hear(self, said: Mapping[str, str]) -> list[str]:
+        """Take that from a link; the names of what is wrong and passed over."""
+        return [name for name in ("map", "cell") if name in said]
 
     @property
     def shown(self) -> str:

@@ -57,16 +57,20 @@ class LocalizeSession(Session):
         said = {"map": self.by} if self.by != "step" else {}
         return said | ({"cell": f"{self.at[0]}.{self.at[1]}"} if self.at else {})
 
-    def hear(self, said: Mapping[str, str]) -> None:
+    def hear(self, said: Mapping[str, str]) -> list[str]:
         """As `Session` says."""
+        wrong = super().hear(said)
         if (by := said.get("map", "step")) in {name for _, name in cells.MAPS}:
             self.by = by
+            wrong = [name for name in wrong if name != "map"]
         row, _, layer = said.get("cell", "")[:20].partition(".")
         if self.view is None or not (row.isdecimal() and layer.isdecimal()):
-            return
+            return wrong
         lines = replay.places(self.view.document, self.by)
         if int(row) < len(lines) and int(layer) < len(lines[int(row)]):
             self.at = int(row), int(layer)
+            wrong = [name for name in wrong if name != "cell"]
+        return wrong
 
     @property
     def marked(self) -> cells.CellOrder | None:
