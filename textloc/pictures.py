@@ -11,6 +11,8 @@ import hashlib
 import io
 import re
 import warnings
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +26,8 @@ from textloc.runs import Reference, Sampling
 LARGEST = 40_000_000
 """Pixels of the largest picture that is opened."""
 
-ENDINGS = (*(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),)
+ENDINGS = (*(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
+           *(".heic", ".heif"))  # fmt: skip
 """What the names of picture files end in, as the page offers them; others are read as well."""
 
 _Shares = NDArray[np.floating[Any]]
@@ -34,7 +37,8 @@ _UNREAD = {"EPS", "WMF", "MPEG", "HDF5", "BUFR", "GRIB", "STUB"}
 """Formats that other programs would have to be started for."""
 
 _FOREIGN = (
-    (rb".{4}ftyp(hei|hev|mif1|msf1)", "a HEIC picture, as phones save them; export it as JPEG"),
+    (rb".{4}ftyp(hei|hev|mif1|msf1)", "a HEIC picture, as phones save them, and damaged, or "
+     "`pip install pi-heif` is missing; export it as JPEG"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture; export it as PNG or JPEG"),
     (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", "an SVG drawing; "
      "export it as PNG"),
@@ -135,8 +139,18 @@ def from_array(values: NDArray[Any]) -> Image.Image:
 # ---------------------------------------------------------------------------- opening
 
 
+@cache
+def _know_heif() -> None:
+    """Let Pillow read the pictures of phones, where the package for it is there."""
+    with suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener(thumbnails=False)
+
+
 def _opened(file: Path | BinaryIO) -> Image.Image:
     Image.init()
+    _know_heif()
     formats = [name for name in Image.ID if name not in _UNREAD]
     try:
         return Image.open(file, formats=formats)

@@ -16,7 +16,8 @@
   };
   let going = false; // back or forth: the address is there already
   document.querySelector("#jobs")?.addEventListener("click", ({ target }) => {
-    const name = named(target.closest("[role=tab]"));
+    // on a narrow page the last tabs are in a menu
+    const name = named(target.closest("[role=tab], .overflow-dropdown button"));
     if (!name || going || asked().has("embed")) return;
     const to = address(name);
     if (to !== location.href) history.pushState(history.state, "", to);
