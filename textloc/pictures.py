@@ -373,7 +373,19 @@ def fit(picture: Image.Image, sampling: Sampling, cut: float = 0.34) -> Image.Im
     whole = flat(picture)
     found = ImageOps.fit(whole, size, Image.Resampling.LANCZOS)
     found.info = {_NOTES: notes(whole)} if notes(whole) else {}
+    if lost > _SEEN:
+        scale = min(picture.width / size[0], picture.height / size[1])
+        kept = " x ".join(str(round(side * scale)) for side in size)
+        _note(found, f"{kept} of its {picture.width} x {picture.height} pixels are kept, the rest "
+                     "is cut off")  # fmt: skip
+    if min(picture.size) * _COARSE < min(size):
+        _note(found, f"it has only {picture.width} x {picture.height} pixels and is drawn with "
+                     f"{size[0]} x {size[1]}, so its words may be lost")  # fmt: skip
     return found
+
+
+_SEEN = 0.02  # share that is cut off and worth a word
+_COARSE = 3  # times that a picture is enlarged, from where that is worth a word
 
 
 def reference(

@@ -87,7 +87,7 @@ def test_requests_of_ones_own_making_get_no_further(public: Served) -> None:
             lambda said: call("ask", None, said, 'a "A"', "B", *form, 0, "", None),
             lambda said: call("ask_3", None, model, said, None, 1, 'a "A"', *form, None),
             lambda said: call("ask_3", None, model, None, files(said), 1, 'a "A"', *form, None),
-            lambda said: call("look_at_upload", files(said)),
+            lambda said: call("look_at_upload", model, files(said)),
         ):
             there, nowhere = ask("/etc"), ask("/nowhere")
             assert '"success":false' in there

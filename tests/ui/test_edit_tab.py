@@ -237,6 +237,24 @@ def test_an_unreadable_upload_is_refused_before_the_queue(tmp_path: Path) -> Non
         read(picture=str(tmp_path / "own.png"))
 
 
+def test_an_upload_is_shown_as_it_will_be_used_and_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.png"
+    with gr.Blocks() as page, gr.Tab("Edit") as shown:
+        tab = EditTab(page, shown)
+
+    def look(width: int, height: int, model: str = "tiny-sdxl") -> str:
+        Image.new("RGB", (width, height), "red").save(path)
+        preview, trouble = tab.look_at_upload(model, str(path))
+        assert trouble == ""
+        return str(preview)
+
+    assert "600 x 600 of its 800 x 600 pixels are kept" in look(800, 600)
+    assert "kept" not in look(800, 600, "a model of one's own")
+    assert "it has only 10 x 10 pixels" in look(10, 10)
+    assert "cut out the part with the text first" in look(3000, 60)
+    assert tab.look_at_upload("tiny-sdxl", None) == ["", ""]
+
+
 def test_the_methods_offered_are_those_there_are() -> None:
     offered = {name: title for title, name in order.METHODS}
     assert offered == {name: method.TITLE for name, method in BASELINES.items()}

@@ -8,12 +8,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
+from textloc.checkpoints import known
 from textloc.layers import display_layers
-from textloc.pictures import read_picture, sentences
+from textloc.pictures import fit, read_picture, sentences
 from textloc.results.inlined import encoded
 from textloc.results.sentences import parted, told
+from textloc.runs import Sampling
 from textloc.ui import html
 from textloc.ui.edit.picks import LOCALIZED, Way, entries
 from textloc.ui.figure_data import drawn
@@ -211,10 +213,19 @@ def inversion_note(document: Document, pair: int, seed: int) -> str:
     )
 
 
-def preview(path: str) -> str:
-    """A picture file as it will be used, but for its size. Raises `PromptError` as
-    `pictures.read_picture`."""
+_WIDE = 512  # pixels of a preview's longest side
+
+
+def preview(path: str, model: str) -> str:
+    """A picture file as it will be used, cut to the shape of the model's pictures where that is
+    known. Raises `PromptError` as `pictures.read_picture` and `pictures.fit`."""
     picture = read_picture(Path(path))
+    if (entry := known.find(model)) is not None:
+        size = entry.size
+        used = fit(picture, Sampling(entry.steps, entry.guidance, size, size))
+        side = min(*picture.size, _WIDE)
+        picture = ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)
+        picture.info = used.info
     address, small = encoded(picture)
     kind = "tl-image tl-pixels" if small else "tl-image"
     image = f'<img class="{kind}" src="{address}" alt="Your picture">'

@@ -180,7 +180,13 @@ class EditTab(Tab):
             looks.append(component.input(self.look_elsewhere, place, looked, **LOOKING))
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
-        self.picture.change(self.look_at_upload, self.picture, self.preview, **QUIET)
+        gr.on(
+            [self.picture.change, self.model.input],
+            self.look_at_upload,
+            [self.model, self.picture],
+            [self.preview, self.trouble],
+            **LOOKING,
+        )
         changed = [self.model.input, self.source.blur, self.target.blur, self.picture.change]
         changed += [self.seeds.input, self.methods.input, self.start.input, self.layers.input]
         self._wire_estimate(changed)
@@ -346,12 +352,13 @@ class EditTab(Tab):
         shown[1] = gr.HTML(value=replay.strip(view, pair, seed), picked=session.shown)
         return shown
 
-    def look_at_upload(self, path: str | None) -> str:
-        """The picture that was uploaded, or why it cannot be used."""
+    def look_at_upload(self, model: str, path: str | None) -> list[Any]:
+        """The picture that was uploaded, or why it cannot be used; what was said of an earlier one
+        goes."""
         try:
-            return replay.preview(path) if path else ""
+            return [replay.preview(path, str(model)) if path else "", ""]
         except TextlocError as error:
-            return status.notice(str(error))
+            return [status.notice(str(error)), ""]
 
 
 def _pointed(session: Session) -> list[int]:
