@@ -45,6 +45,15 @@ def test_one_word_stands_for_the_whole_target() -> None:
     assert pair == Pair('a sign "STOP"', 'a sign "GO"', "STOP", "GO")
 
 
+@pytest.mark.parametrize("text", ["BIG LOVE", "hope ♥", "LOVE\nYOU", "see you at noon"])
+def test_a_few_words_that_are_no_prompt_are_the_text(text: str) -> None:
+    pair = parse_pair('a red sign that says "STOP"', text)
+    assert pair.target_text == text
+    for prompt in ("a red sign that says LOVE", "a book", "a letter with five words more"):
+        with pytest.raises(PromptError, match="quotes no text"):
+            parse_pair('a red sign that says "STOP"', prompt)
+
+
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [

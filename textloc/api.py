@@ -71,7 +71,7 @@ def localize(
         model: a known name (`textloc.models()`), a diffusers folder, a Hub name, or a loaded
             diffusers pipeline, which is left as it was.
         source: prompt that quotes the words to be written. target: the same with other words, or
-            one plain word alone.
+            the new word alone, or a few.
         pairs: several instead of one: (source, target) tuples, or a file of them.
         seeds: noise seeds, 0 or greater; each pair is run with each.
         steps, guidance: None takes the checkpoint's usual call.

@@ -220,15 +220,15 @@ class Pair:
 
 
 def parse_pair(source: str, target: str) -> Pair:
-    """A prompt pair; a target that quotes nothing but is one plain word stands for the source
-    prompt with that word.
+    """A prompt pair; a target that quotes nothing and is one plain word, or a few of which the source
+    prompt has none, stands for the source prompt with these.
 
     Raises:
         PromptError: either prompt has no quoted text, or both ask for the same.
     """
     source, target = source.strip(), target.strip()
     source_text = quoted_text(source)
-    if target and not quoted(target) and not re.search(r"\s", target):
+    if target and not quoted(target) and _is_words(target, replace_text(source, "-")):
         target = replace_text(source, target)
     target_text = quoted_text(target)
     if _read(source_text) == _read(target_text):
@@ -236,6 +236,16 @@ def parse_pair(source: str, target: str) -> Pair:
             f"both prompts ask for the text {_short(source_text)}; give the target another word"
         )
     return Pair(source, target, source_text, target_text)
+
+
+_FEW = 4  # words that are a text and no prompt
+
+
+def _is_words(text: str, template: str) -> bool:
+    """Whether a text is what is to be written, and not a prompt for it like `template`."""
+    words = text.casefold().split()
+    told = re.findall(r"\w+", template.casefold())
+    return len(words) == 1 or (len(words) <= _FEW and set(told).isdisjoint(words))
 
 
 def _read(text: str) -> str:

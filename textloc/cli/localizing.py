@@ -35,7 +35,7 @@ def add(verbs: Any) -> None:
     )
     add_model(verb)
     verb.add_argument("--source", help='prompt, such as: a red sign that says "STOP"')
-    verb.add_argument("--target", help="the same with another word; one plain word is enough")
+    verb.add_argument("--target", help="the same with other words; the words alone are enough")
     verb.add_argument(
         "--pairs", type=Path, help="file of prompt pairs, tab-separated or JSON lines"
     )

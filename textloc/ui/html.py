@@ -9,6 +9,13 @@ from textloc.ui.letters import marked
 from textloc.ui.stored import Document
 
 
+def sentence(text: str) -> str:
+    """A text, escaped, with a capital at its beginning, but for a name there: of a file, of a
+    checkpoint."""
+    first = text.partition(" ")[0].rstrip(",:;")
+    return escape(text[:1].upper() + text[1:] if first.isalpha() else text)
+
+
 def claim(text: str, evidence: str, asked: str) -> str:
     """The headline, the sentence below it, and `asked` (HTML)."""
     below = f'<p class="tl-evidence">{escape(evidence)}</p>' if evidence else ""

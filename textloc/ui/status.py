@@ -3,6 +3,7 @@
 from html import escape
 
 from textloc.ui import limits
+from textloc.ui.html import sentence
 from textloc.ui.live import Update
 
 FIRST = "the first run tells how long it takes"
@@ -13,7 +14,7 @@ def notice(text: str) -> str:
     """A message that a screen reader tells at once; `""` takes it away."""
     if not text:
         return ""
-    return f'<div class="tl-notice" role="alert">{escape(text[0].upper() + text[1:])}</div>'
+    return f'<div class="tl-notice" role="alert">{sentence(text)}</div>'
 
 
 def running(update: Update, run: tuple[str, str] = ("", "")) -> str:
@@ -82,7 +83,7 @@ def likely(seconds: float | None, before: int, wait: float | None) -> str:
 
 def estimate(text: str) -> str:
     """The line of that, whatever it says: also an empty one has its place."""
-    return f'<p class="tl-hint tl-estimate">{escape(text[:1].upper() + text[1:])}</p>'
+    return f'<p class="tl-hint tl-estimate">{sentence(text)}</p>'
 
 
 def found() -> str:

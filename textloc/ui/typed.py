@@ -11,6 +11,7 @@ from textloc.checkpoints.spelling import Spelling, advice, read
 from textloc.errors import PromptError
 from textloc.paths import CHECKPOINTS
 from textloc.prompts import parse_pair, quoted
+from textloc.ui.html import sentence
 
 _WORDS = (("STOP", "LOVE"), ("TEA", "RAIN"), ("OPEN", "CLOSED"), ("HOPE", "LUCK"))
 _FREE = ("HAPPY", "PARTY")  # in a prompt that names no colour, and the object by another name
@@ -74,9 +75,7 @@ def _unquoted(prompt: str) -> str:
 
 def hint(model: str | None, source: str | None, target: str | None) -> str:
     """`reasons` as HTML below the fields; empty where there are none."""
-    items = "".join(
-        f"<li>{escape(text[0].upper() + text[1:])}</li>" for text in reasons(model, source, target)
-    )
+    items = "".join(f"<li>{sentence(text)}</li>" for text in reasons(model, source, target))
     said = f'<ul class="tl-reasons" role="status">{items}</ul>' if items else ""
     return said + _counted(model, source, target)
 
