@@ -235,7 +235,7 @@ def test_two_edits_and_two_trainings_side_by_side(ids: dict[str, str]) -> None:
 
 def test_shares_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(store.RESULTS_VARIABLE, str(SHIPPED_RESULTS))
-    views = [stored.stored_view(i) for i in ("357c6e8bcd0972b3", "978e129fb56c38ce")]
+    views = [stored.stored_view(i) for i in ("357c6e8bcd0972b3", "b636bb13954f6107")]
     text, _ = comparison.beside(*views)
     assert "Layer 9" in text
     assert "0.48" in text
