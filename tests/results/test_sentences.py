@@ -29,7 +29,7 @@ def test_layers_for_use_are_told_where_the_set_falls_short() -> None:
 def test_an_edit_is_told_with_its_start_step() -> None:
     edited, _ = edit_document()
     text = describe_edit(edited)
-    assert "patched from step 7 of 20 (t_s = 13)" in text
+    assert "patched from step 7 of 20 (tₛ = 13)" in text
     assert "came back" not in text
     own, _ = edit_document(own=True)
     assert "Your picture came back with SSIM 0.99" in describe_edit(own)

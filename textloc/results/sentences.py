@@ -219,7 +219,7 @@ def describe_edit(document: Document) -> str:
         )
     layers, many = document["layers"], len(document["layers"]) > 1
     text = f"{said} {_listed(layers)} {'are' if many else 'is'} patched from step {step} of {steps}"
-    text += f" (t_s = {steps - step})."
+    text += f" (tₛ = {steps - step})."
     if document.get("start_found") is False:
         text += (
             " No later start was looked for: patched from the first step on no picture says "

@@ -96,7 +96,7 @@ def check_id(result_id: object) -> str:
         return result_id
     raise StoreError(
         f"{_short(result_id)} is not a result ID. An ID is 16 characters, each 0-9 or a-f: copy "
-        "the link again, or list the stored results with `textloc show`."
+        "the link again, or look for it in the Gallery (`textloc show`)."
     )
 
 

@@ -96,7 +96,7 @@ def _facts(
     found: list[tuple[str, str]] = []
     if way.start is not None:
         steps = document["request"]["steps"]
-        found.append(("Patched from", f"step {way.start} of {steps} (t_s = {steps - way.start})"))
+        found.append(("Patched from", f"step {way.start} of {steps} (tₛ = {steps - way.start})"))
     found += scored(made if measured and made is not None else way.scores, _SCORES)
     if not measured:
         found.append(("These are", "means of the pictures tried"))

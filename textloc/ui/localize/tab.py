@@ -150,7 +150,8 @@ class LocalizeTab(Tab):
                 '<h2 class="tl-title">Share of each layer</h2><p class="tl-hint">How much of what '
                 "the target prompt changes goes through a layer while all of them change together. "
                 "A large share does not say that the layer is enough alone: click a cell of the "
-                "map to patch just that and see what it writes.</p>",
+                "map to patch just that and see what it writes. Shares are taken at few steps, as "
+                "most is decided early.</p>",
                 apply_default_css=False,
             )
             self.shares = figure(height=300, elem_id="shares")

@@ -87,7 +87,7 @@ class SuppressTab(Tab):
             self.found = gr.HTML(elem_id="suppress-found", apply_default_css=False)
             self.replacement = gr.Textbox(
                 label="Written in its place",
-                info="Empty leaves it to a rule",
+                info="Left empty, a word like it is chosen",
                 elem_id="suppress-replacement",
             )
             self._buttons()
