@@ -16,6 +16,7 @@ from tests import tiny_pipelines
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError, PromptError, TextlocError
 from textloc.results.result import Result
+from textloc.runs import read_size
 
 SOURCE, TARGET = 'a red sign "AB"', 'a red sign "XYZ"'
 JOBS = [name for name in textloc.__all__ if name != "__version__"]
@@ -83,6 +84,7 @@ def test_edit_and_suppress(model: Model) -> None:
         {"source": SOURCE},
         {"source": SOURCE, "target": TARGET, "pairs": [(SOURCE, TARGET)]},
         {"pairs": [SOURCE]},
+        {"pairs": [None]},
         {"pairs": []},
         {"source": "no quotes", "target": TARGET},
     ],
@@ -126,6 +128,9 @@ def test_seeds_as_people_have_them(model: Model, seeds: Any) -> None:
         *({"guidance": scale} for scale in ("x", float("nan"), float("inf"))),
         *({"start_step": start} for start in (0.5, "0", -1, 99)),
         *({"layers": layers} for layers in (1.5, [1.5], ["0"], "x", [])),
+        *({"size": size} for size in ("x", 0, (1, 2, 3), 1.5, "512x")),
+        *({"share": share} for share in ("x", None, 0, 2)),
+        *({"image": image} for image in ("mine.png", np.zeros((8, 8, 3), np.uint8))),
         *({"source": source} for source in (3, ["a"], b"x", Path("x"))),
     ],
     ids=str,
@@ -134,6 +139,25 @@ def test_wrong_values_are_told_in_words(model: Model, options: dict[str, Any]) -
     asked = {"source": SOURCE, "target": TARGET, "layers": [0], "search": "sweep", **options}
     with pytest.raises(TextlocError):
         textloc.localize(model, **asked)
+
+
+def test_numbers_of_any_kind(model: Model) -> None:
+    usual = {"search": "sweep", "steps": 2}
+    found = textloc.localize(
+        model, SOURCE, TARGET, layers=np.array([0, 1, 1]), guidance=np.float32(3), **usual
+    )
+    assert found.document["request"]["layers"] == [0, 1]
+    assert found.document["request"]["guidance"] == 3
+    found = textloc.localize(model, SOURCE, TARGET, layers=np.int64(1), **usual)
+    assert found.document["request"]["layers"] == [1]
+    for steps_at in (np.array([0]), np.int64(0), 0):
+        shares = textloc.attribute(model, SOURCE, TARGET, steps=2, steps_at=steps_at)
+        assert shares.document["request"]["steps_at"] == [0]
+
+
+@pytest.mark.parametrize("size", [16, "16", "16x16", np.int64(16), (np.int64(16), 16), [16, 16]])
+def test_a_size_as_people_have_it(size: Any) -> None:
+    assert read_size(size) == (16, 16)
 
 
 def test_a_word_alone_is_a_word(model: Model) -> None:

@@ -682,7 +682,7 @@ def _numbers(layers: Any, count: int) -> tuple[int, ...]:
 
     if isinstance(layers, str):
         return tuple(range(count)) if layers == "all" else tuple(parse_layers(layers, count))
-    return numbers([layers] if hasattr(layers, "__index__") else layers)
+    return numbers(layers)
 
 
 def _pairs(source: str | None, target: str | None, pairs: PairsLike | None) -> list[Pair]:
@@ -708,7 +708,8 @@ def _pairs(source: str | None, target: str | None, pairs: PairsLike | None) -> l
             continue
         if isinstance(one, Mapping):
             one = one.get("source"), one.get("target")
-        if isinstance(one, str) or len(list(one)) != 2 or not all(isinstance(p, str) for p in one):
+        several = isinstance(one, Iterable) and not isinstance(one, str)
+        if not several or len(list(one)) != 2 or not all(isinstance(p, str) for p in one):
             raise PromptError(f"{one!r} is no pair: give (source prompt, target prompt or word)")
         asked.append(parse_pair(*one))
     return asked
@@ -720,8 +721,25 @@ def _loaded(
     from textloc.checkpoints import loading, loras
 
     named = str(model) if isinstance(model, PathLike) else model
-    loaded = loading.load(named, **options)
+    loaded = loading.load(named, **_plain(options))
     return loras.attach(loaded, lora, lora_scale) if lora else loaded
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How a checkpoint is loaded, in Python's own numbers and names: a size may be one number or a
+    text such as `512x768`, a dtype torch's own.
+
+    Raises:
+        PromptError: a size that cannot be read.
+    """
+    from textloc.runs import read_size
+
+    found = dict(options)
+    if found.get("size") is not None:
+        found["size"] = read_size(found["size"])
+    if "dtype" in found and found["dtype"] is not None:
+        found["dtype"] = str(found["dtype"]).removeprefix("torch.")
+    return found
 
 
 @contextmanager
@@ -748,7 +766,7 @@ def _placed(
     from textloc.jobs import cluster
 
     name = str(model) if isinstance(model, PathLike) else model
-    options |= {"lora": lora, "lora_scale": lora_scale}
+    options = _plain(options) | {"lora": lora, "lora_scale": lora_scale}
     with cluster.joined(on, name, workers=workers, **options) as remote:
         yield remote
 

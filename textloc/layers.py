@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 from textloc.errors import LayerError
@@ -100,14 +101,15 @@ def parse_layers(text: str, count: int) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def numbers(layers: Iterable[Any]) -> tuple[int, ...]:
-    """Layers that are numbers of any kind, such as NumPy's, as Python's.
+def numbers(layers: Any) -> tuple[int, ...]:
+    """Layers that are numbers of any kind, such as NumPy's, as Python's; one of them is enough.
 
     Raises:
         LayerError: they are none.
     """
     try:
-        return tuple(map(operator.index, layers))
+        several = [layers] if isinstance(layers, Integral) else layers
+        return tuple(dict.fromkeys(map(operator.index, several)))
     except TypeError as error:
         raise LayerError(f"cannot read the layers {layers!r}; write 8-10 or (8, 9, 10)") from error
 
@@ -121,8 +123,7 @@ def check_layers(indices: Iterable[int], count: int) -> None:
     for index in indices:
         if not 0 <= index < count:
             raise LayerError(
-                f"there is no text layer {index}: this model has {count}, numbered 0 to "
-                f"{count - 1}; `textloc models` lists them"
+                f"there is no text layer {index}: this model has {count}, numbered 0 to {count - 1}"
             )
 
 

@@ -220,8 +220,8 @@ class Pair:
 
 
 def parse_pair(source: str, target: str) -> Pair:
-    """A prompt pair; a target that quotes nothing and is one plain word, or a few of which the source
-    prompt has none, stands for the source prompt with these.
+    """A prompt pair; a target that quotes nothing and is one plain word, or a few that the source
+    prompt does not have, stands for the source prompt with these.
 
     Raises:
         PromptError: either prompt has no quoted text, or both ask for the same.

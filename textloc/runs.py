@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any, ClassVar, Protocol
 
 from textloc.errors import LayerError, PromptError
@@ -139,6 +142,23 @@ class Sampling:
     reference: Reference | None = None
 
 
+def read_size(size: Any) -> tuple[int, int]:
+    """Height and width: a number or a text for both (512, `512`), two numbers, or `512x768`.
+
+    Raises:
+        PromptError: it is none.
+    """
+    with suppress(TypeError, ValueError):
+        if isinstance(size, str):
+            both = [int(side) for side in re.split("[xX×]", size)]
+        else:
+            both = [*map(operator.index, [size] if isinstance(size, Integral) else size)]
+        height, width = both * 2 if len(both) == 1 else both
+        if 0 < height < 100_000 and 0 < width < 100_000:
+            return height, width
+    raise PromptError(f"cannot read the size {size!r}; write 512, or height x width: 512x768")
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Read seeds such as `0,1,2`.
 
@@ -150,7 +170,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     except ValueError as error:
         raise PromptError(f"cannot read the seeds {text!r}; write numbers, such as 0,1") from error
     if len(set(seeds)) != len(seeds) or min(seeds) < 0 or max(seeds) >= 2**63:
-        raise PromptError(f"the seeds {text!r} must differ and be 0 or greater")
+        raise PromptError(f"the seeds {text!r} must differ and be from 0 to 2^63 - 1")
     return seeds
 
 

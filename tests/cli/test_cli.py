@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -29,6 +30,20 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_console_without_a_sign_shows_another(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options in (["models"], ["models", "--json", "-"]):
+        written = io.BytesIO()
+        console = io.TextIOWrapper(written, encoding, write_through=True)
+        monkeypatch.setattr(sys, "stdout", console)
+        assert cli.main(options) == 0
+        said = written.getvalue().decode(encoding)
+        assert "tiny-sdxl" in said
+    assert "Σ" in str(json.loads(said))
+
+
 def test_json_on_standard_output_is_one_document(shipped: Model, results: Path) -> None:
     done = run(
         "localize", "--source", SOURCE, "--target", "LOVE", "--layers", "8-9", "--steps", "6",

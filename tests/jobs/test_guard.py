@@ -17,7 +17,7 @@ from tests import tiny_families, tiny_newer, tiny_pipelines
 from textloc import guard
 from textloc.checkpoints import known
 from textloc.checkpoints.loading import Model
-from textloc.errors import CheckpointError, GuardError, LayerError, ToxicityError
+from textloc.errors import CheckpointError, GuardError, LayerError, TextlocError, ToxicityError
 from textloc.patching import generation
 from textloc.patching.hooks import patched
 from textloc.patching.injection import Words, injected
@@ -207,6 +207,31 @@ def encoded(model: Model, prompts: list[str]) -> torch.Tensor:
 
 
 # ---------------------------------------------------------------------------- shapes of calls
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+def test_a_quantized_denoiser_is_guarded_and_a_compiled_one_refused() -> None:
+    pipe = tiny_pipelines.sdxl().pipe
+    whole = pipe.unet
+    pipe.unet = torch.ao.quantization.quantize_dynamic(whole, {torch.nn.Linear})
+    with guard(pipe, [0], words=("AB",)) as state:
+        pipe('a sign "AB"', num_inference_steps=1, height=16, width=16)
+    assert [one.prompt for one in state.guarded] == ['a sign "AB"']
+    pipe.unet = torch.compile(whole)
+    with pytest.raises(CheckpointError, match="compiled"), guard(pipe, [0]):
+        pass
+
+
+@pytest.mark.parametrize(
+    "options", [{"check": True, "ocr": "eyes"}, {"languages": "klingon"}, {"detector": "nose"}]
+)
+def test_what_is_not_there_is_told_at_the_door(options: dict[str, Any]) -> None:
+    with (
+        pytest.raises(TextlocError, match=r"eyes|klingon|nose"),
+        guard(tiny_pipelines.sdxl().pipe, [0], **options),
+    ):
+        pass
 
 
 def test_one_prompt_lists_and_several_images_a_prompt() -> None:

@@ -118,7 +118,8 @@ def weights_of(module: Any) -> int:
 
     if isinstance(module, Linear):
         return int(module.in_features * module.out_features)
-    return int(module.weight.numel())
+    weight = module.weight() if callable(module.weight) else module.weight  # of torch's quantized
+    return int(weight.numel())
 
 
 def call_size(sampling: Sampling) -> tuple[int | None, int | None, bool]:

@@ -7,6 +7,7 @@ Results go to standard output, progress and errors to standard error. Exit statu
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,9 @@ from textloc.version import __version__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that lacks a sign shows another
+            stream.reconfigure(errors="replace")
     options = _parser().parse_args(arguments)
     try:
         keeps = bool(getattr(options, "save", False) or getattr(options, "keeps", False))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from textloc import paths
 from textloc.errors import ClusterError, PromptError
+from textloc.runs import read_size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -88,18 +88,6 @@ def given_picture(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Read a size such as `512`, or height and width as `512x768`.
-
-    Raises:
-        PromptError: it is none.
-    """
-    match = re.fullmatch(r"\s*(\d{1,5})\s*(?:[xX×]\s*(\d{1,5})\s*)?", text)
-    if match is None or not int(match[1]) or (match[2] and not int(match[2])):
-        raise PromptError(f"cannot read the size {text!r}; write 512, or height x width: 512x768")
-    return int(match[1]), int(match[2] or match[1])
-
-
 def opened(options: argparse.Namespace, name: str | None = None, **given: Any) -> Model:
     """The checkpoint that the options of `add_loading` ask for, `name` in place of theirs; what is
     `given` comes before them."""
@@ -111,7 +99,7 @@ def opened(options: argparse.Namespace, name: str | None = None, **given: Any) -
 def _loading(options: argparse.Namespace) -> dict[str, Any]:
     """What the options of `add_loading` give `loading.load`."""
     size = getattr(options, "size", None)
-    asked: dict[str, Any] = {"size": parse_size(size) if size else None}
+    asked: dict[str, Any] = {"size": read_size(size) if size else None}
     for option in ("device", "dtype", "scheduler", "variant", "offload", "upscaler"):
         asked[option] = getattr(options, option, None)
     return asked
@@ -253,7 +241,8 @@ def written(document: Any, json_file: str | None) -> bool:
     """Write a document where `--json` says; whether that was standard output, which then holds
     nothing else."""
     if json_file == "-":
-        json.dump(document, sys.stdout, ensure_ascii=False)
+        whole = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        json.dump(document, sys.stdout, ensure_ascii=not whole)
         print()
         return True
     if json_file:

@@ -24,7 +24,7 @@ from textloc.checkpoints import drawing, loading
 from textloc.checkpoints.loading import Model
 from textloc.errors import LayerError
 from textloc.jobs.job import Event, Job, asked_sampling, check_asked, checked
-from textloc.layers import TextLayer
+from textloc.layers import TextLayer, numbers
 from textloc.patching.attribution import (
     GAP,
     POINTS,
@@ -148,7 +148,11 @@ def check_steps_at(steps_at: Sequence[int] | None, steps: int) -> tuple[int, ...
     Raises:
         LayerError: none, or one that the call does not have.
     """
-    found = tuple(sorted(set(default_steps(steps) if steps_at is None else steps_at)))
+    try:
+        asked = default_steps(steps) if steps_at is None else numbers(steps_at)
+    except LayerError:
+        asked = ()
+    found = tuple(sorted(set(asked)))
     if not found or not 0 <= found[0] <= found[-1] < steps:
         raise LayerError(
             f"the steps to look at are whole numbers from 0 to {steps - 1}, such as 0,{steps // 4}"

@@ -40,6 +40,7 @@ from textloc.jobs.suppress import FALLBACKS, Fallback
 from textloc.layers import TextLayer, check_layers, numbers, parse_layers
 from textloc.patching.injection import injected, watched
 from textloc.patching.standing_in import own_class, standing_in
+from textloc.reading import ocr as engines
 
 _DENOISERS = ("unet", "transformer")
 _EVERY = 2  # passes; of every one the pictures differ little (LOG.md), and it costs twice as much
@@ -111,10 +112,12 @@ def guard(
         "detector": detector,
         "words": toxicity.several(words),
         "allowed": toxicity.several(allowed),
-        "languages": None if languages is None else tuple(languages),
+        "languages": None if languages is None else toxicity.several(languages),
         "strictness": strictness,
     }
     toxicity.find("", **detect)  # a detector that is not there is told of now
+    if check:
+        engines.describe(ocr)  # and so is an engine
     denoiser = _denoiser(pipe)
     family = families.of_denoiser(denoiser)
     judge = Judge(_replacements(replacements), detect, family.QUOTED)
@@ -295,13 +298,11 @@ class _Job:
 
     def _reads(self, result: Any, told: Sequence[Guarded]) -> bool:
         """Whether a toxic word reads in a picture, or one that was to be kept out."""
-        from textloc.reading import ocr
-
         kept_out = [(finding.text, each.written) for each in told for finding in each.findings]
         return any(
             toxicity.is_toxic(reading.text, **self._judge.options)
             or any(toxicity.same(reading.text, *words) for words in kept_out)
-            for reading in ocr.read(_pictures(result), self._ocr)
+            for reading in engines.read(_pictures(result), self._ocr)
         )
 
 

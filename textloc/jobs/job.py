@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -113,14 +114,19 @@ def asked_sampling(
     if not 1 <= sampling.steps <= most:
         raise LayerError(f"{sampling.steps} denoising steps are not within 1 to {most}")
     scale = sampling.guidance
-    if not isinstance(scale, int | float) or not math.isfinite(scale):
+    if not isinstance(scale, Real) or isinstance(scale, bool) or not math.isfinite(scale):
         raise LayerError(f"the guidance {scale!r} is no number; give one such as 5.0")
+    if not isinstance(scale, int | float):  # one of NumPy's
+        sampling = replace(sampling, guidance=float(scale))
     if not 0 <= start_step <= sampling.steps:
         raise LayerError(
             f"start step {start_step} does not lie in 0 to {sampling.steps} denoising steps"
         )
     if image is None and (mask is not None or strength is not None):
         raise PromptError("a mask and a strength are for a picture: give one, or leave them out")
+    for name, given in (("picture", image), ("mask", mask)):
+        if given is not None and not isinstance(given, Image.Image):
+            raise PromptError(f"the {name} is a PIL image, such as PIL.Image.open('mine.png')")
     if image is not None:
         sampling = replace(sampling, reference=reference(image, sampling, mask, strength))
         model.family.arguments(model.pipe, [Run("")], sampling)  # raises where it takes none

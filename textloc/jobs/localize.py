@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def localize_stream(
     check_asked(pairs, seeds)
     if search not in SEARCHES:
         raise PromptError(f"there is no search {search!r}; there are {', '.join(SEARCHES)}")
-    if not 0 < share <= 1:
+    if not isinstance(share, Real) or not 0 < share <= 1:
         raise PromptError(f"the share {share} is outside (0, 1]; 0.9 is usual")
     began = time.perf_counter()
     loaded = loading.load(model)

@@ -158,7 +158,7 @@ def suppress_stream(
         "detector": detector,
         "words": toxicity.several(words),
         "allowed": toxicity.several(allowed),
-        "languages": None if languages is None else tuple(languages),
+        "languages": None if languages is None else toxicity.several(languages),
         "strictness": strictness,
     }
     toxicity.find("", **detect)  # what cannot be asked for is told of before anything is loaded

@@ -176,6 +176,11 @@ def of_denoiser(denoiser: Any) -> Family:
     looked_at = probe.found(denoiser)
     if looked_at is not None:
         return looked_at
+    if hasattr(denoiser, "_orig_mod"):
+        raise CheckpointError(
+            "the denoiser is compiled (torch.compile), so its layers cannot be reached; give the "
+            "one that it was compiled from, `pipe.unet._orig_mod`"
+        )
     raise CheckpointError(
         f"the denoiser class {type(denoiser).__name__} is not known; known are "
         f"{', '.join(DENOISERS)}. Load it with its pipeline, which tells how it is called, so that "
