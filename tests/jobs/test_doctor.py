@@ -82,7 +82,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--size", "large"], "cannot read the size 'large'; write 512, or height x width"),
         (["--size", "0"], "cannot read the size '0'"),
-        (["--size", "63"], "give multiples of 8"),
+        (["--size", "63"], "give multiples of 32"),
         (["--scheduler", "Nonesuch"], "cannot be replaced by 'Nonesuch'"),
         (["--variant", "fp16"], "has no weights of the variant 'fp16'; it has plain weights only"),
         (["--device", "cpu", "--offload", "model"], "offload model moves weights"),
