@@ -971,7 +971,7 @@ def test_half_a_character_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"layers": 3}, "cannot read the layers 3"),
+        ({"layers": 3.5}, "cannot read the layers 3.5"),
         ({"layers": None}, "cannot read the layers None"),
         ({"layers": ["a"]}, "cannot read the layers"),
         ({"layers": [1.5]}, "cannot read the layers"),
