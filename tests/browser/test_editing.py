@@ -177,7 +177,8 @@ def test_stop_keeps_what_is_there(live: Served, visit: Any) -> None:
     page.locator("#edit-stop").click()
     expect(page.locator("#edit-progress")).to_contain_text("Stopped")
     expect(page.locator("#edit-run")).to_be_enabled()
-    expect(page.locator("#edit-headline h1")).to_contain_text("No picture is edited yet")
+    expect(page.locator("#edit-headline h1")).to_contain_text("Stopped before its end")
+    expect(page.locator("#edit-headline")).to_contain_text("No picture is edited yet")
     expect(page.locator("#edit-panel img")).to_have_count(1)
 
 

@@ -231,13 +231,16 @@ class LocalizeTab(Tab):
             look.then(self.linked, session, self.share, **QUIET)
         said = [self.hint, self.estimate]
         prompts = [self.source, self.target]
-        # one listener for all: answers of several would cross. And `change`: a field that a
-        # listener wrote passes over the `input` of a paste over all of it
-        typed_in = [self.model.input, *(prompt.change for prompt in prompts)]
+        # one listener for all: answers of several would cross. And `blur`: a field that a listener
+        # wrote passes over the `input` of a paste over all of it
+        typed_in = [one.input for one in (self.model, *prompts)]
+        typed_in += [prompt.blur for prompt in prompts]
         gr.on(typed_in, self.look_at_form, self.form, said, **LOOKING)
         self._wire_estimate([self.seeds.input, self.start.input, self.layers.input])
         self.model.change(typed.offered, self.model, self.examples, **QUIET)
-        self.examples.pick(self.take_example, [self.model, *prompts], prompts, **QUIET)
+        self.examples.pick(self.take_example, [self.model, *prompts], prompts, **QUIET).then(
+            self.look_at_form, self.form, said, **QUIET
+        )
         self._wire_common([self.source.submit, self.target.submit])
 
     @property
