@@ -150,7 +150,8 @@ def read_size(size: Any) -> tuple[int, int]:
     """
     with suppress(TypeError, ValueError):
         if isinstance(size, str):
-            both = [int(side) for side in re.split("[xX×]", size)]
+            read = re.fullmatch(r"\s*(\d{1,5})\s*(?:[xX×]\s*(\d{1,5})\s*)?", size)
+            both = [] if read is None else [int(side) for side in read.groups() if side]
         else:
             both = [*map(operator.index, [size] if isinstance(size, Integral) else size)]
         height, width = both * 2 if len(both) == 1 else both

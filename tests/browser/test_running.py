@@ -165,7 +165,6 @@ def test_what_was_finished_before_stop_is_found_again(live: Served, visit: Any) 
     expect(page).to_have_url(re.compile(r"\?r=[0-9a-f]{16}$"))  # a dead address does not stay
 
 
-@pytest.mark.slow  # beside another process its run failed twice, alone never (LOG.md)
 def test_a_run_of_another_tab_is_found_again(live: Served, visit: Any) -> None:
     live.let(2)
     page = visit(f"{live.address}?tab=edit", wait_for="#edit-headline h1")

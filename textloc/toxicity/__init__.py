@@ -206,12 +206,12 @@ def find_in_prompt(
     for start, stop in alone:
         for one in find(text[start:stop], **options):
             take(replace(one, start=one.start + start, stop=one.stop + start))
-    for places_ in _beside(text, sorted({*wanted.quoted, *own})):
-        joined = " ".join(text[start:stop] for start, stop in places_)
-        at = [n for start, stop in places_ for n in range(start, stop + 1)]
+    for run in _beside(text, sorted({*wanted.quoted, *own})):
+        joined = " ".join(text[start:stop] for start, stop in run)
+        at = [n for start, stop in run for n in range(start, stop + 1)]
         for one in find(joined, **{**options, "detector": "lexicon"}):
             start, stop = at[one.start], at[one.stop - 1] + 1
-            if not any(first <= start and stop <= last for first, last in places_):
+            if not any(first <= start and stop <= last for first, last in run):
                 take(replace(one, start=start, stop=stop, text=text[start:stop]))
     inside = _numbered(len(text), (*wanted.quoted, *own))
     for one in find(text, **{**options, "detector": "lexicon"}):
@@ -230,7 +230,7 @@ def find_in_prompt(
     return tuple(sorted(found, key=lambda finding: finding.start))
 
 
-_BETWEEN = re.compile(r"[\W_]*(?:(?:and|then|next to|beside|over|above)\b)?[\W_]*")
+_BETWEEN = re.compile(r"[\W_]*+(?:(?:and|then|next to|beside|over|above)\b)?[\W_]*+")
 
 
 def _beside(text: str, spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:

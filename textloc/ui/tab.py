@@ -311,7 +311,8 @@ class Tab(ABC):
             session.run = str(request.query_params["run"]), ""
         if view is not None and asked == view.document["id"]:
             session.show(view)
-            problem = problem or links.look(session, dict(request.query_params))
+            wrong = links.look(session, dict(request.query_params))
+            problem = problem or wrong
         return self._opened(session, view, problem)
 
     def linked(self, session: Session) -> Any:

@@ -180,13 +180,8 @@ class EditTab(Tab):
             looks.append(component.input(self.look_elsewhere, place, looked, **LOOKING))
         for look in looks:
             look.then(self.linked, session, self.share, **QUIET)
-        gr.on(
-            [self.picture.change, self.model.input],
-            self.look_at_upload,
-            [self.model, self.picture],
-            [self.preview, self.trouble],
-            **LOOKING,
-        )
+        said = [self.preview, self.trouble]
+        self.picture.change(self.look_at_upload, [self.model, self.picture], said, **QUIET)
         changed = [self.model.input, self.source.blur, self.target.blur, self.picture.change]
         changed += [self.seeds.input, self.methods.input, self.start.input, self.layers.input]
         self._wire_estimate(changed)
