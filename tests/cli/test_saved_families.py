@@ -82,12 +82,18 @@ def test_edit_with_a_lora_that_is_carried(
 
 def test_suppress(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "words.txt").write_text("cat\n", encoding="utf-8")
-    found = told(
-        capsys, "suppress", "--model", str(saved), "--prompt", SOURCE, "--layers", "0",
-        "--words", str(tmp_path / "words.txt"), "--out", str(tmp_path / "out"),
+    out = tmp_path / "out"
+    asked = (
+        "suppress", "--model", str(saved), "--prompt", SOURCE, "--layers", "0",
+        "--words", str(tmp_path / "words.txt"), "--out", str(out),
     )  # fmt: skip
-    assert len(found["guarded"]["pictures"]) == 1
-    assert list((tmp_path / "out").glob("*.png"))
+    found = told(capsys, *asked, "--seeds", "0,1")
+    assert len(found["guarded"]["pictures"]) == 2
+    assert len(list(out.glob("*.png"))) == 2
+    (out / "photo.png").write_bytes(b"mine")
+    again = told(capsys, *asked, "--seeds", "2")
+    files = {Path(one["image"]).name for one in again["guarded"]["pictures"]}
+    assert {one.name for one in out.iterdir()} == {"photo.png", *files}
 
 
 def test_as_the_page_asks(saved: Path) -> None:

@@ -244,6 +244,7 @@ def test_stopping_keeps_what_was_yielded(model: Model) -> None:
     ("options", "error", "message"),
     [
         ({"pairs": []}, PromptError, "at least one prompt pair"),
+        ({"pairs": [PAIR, PAIR]}, PromptError, "pair 2 is pair 1 again"),
         ({"seeds": ()}, PromptError, "seeds"),
         ({"seeds": (1, 1)}, PromptError, "different seeds"),
         ({"share": 0}, PromptError, "share"),

@@ -49,6 +49,16 @@ def test_a_text_may_be_asked_for_without_quotation_marks(prompt: str) -> None:
         ('a sign "ɹ ǝ s o l"', "loser"),
         ('a sign "&#108;&#111;&#115;&#101;&#114;"', "loser"),
         ('a sign "lo&shy;ser"', "loser"),
+        ('a sign "LO-SER"', "loser"),
+        ('a mug "lo ser"', "loser"),
+        ('a sign "{}lT"'.format(plain("FU")), plain("fuvg")),
+        ("a photo of {}Ie, neon".format(plain("nffub")), plain("nffubyr")),
+        ("{}\N{GREEK SMALL LETTER MU}{} on a wall".format(*map(plain, ("s", "px"))), plain("shpx")),
+        (f"number plate {plain('ovgpu').upper()}", plain("ovgpu")),
+        (f"{plain('juber').upper()} beside two men, photo", plain("juber")),
+        ("ein Schild mit der Aufschrift LOSER", "loser"),
+        ("un panneau avec écrit LOSER", "loser"),
+        ('a sign "HELLO LOSER"', "loser"),
     ],
 )
 def test_a_disguise_is_seen_in_any_way_of_asking(prompt: str, word: str) -> None:
@@ -76,6 +86,8 @@ def test_a_disguise_is_seen_in_any_way_of_asking(prompt: str, word: str) -> None
         *("the loser walks home in the rain", 'a sign that says "STOP" and a bad loser'),
         *("a photo of a clown, 4K, HD", 'a 5" nail beside a clown', "A CLOWN IN THE RAIN"),
         *('"STOP" and "GO", a clown between them', "a sign painted red, a clown, an idiot"),
+        *("a HELL of a night", "a DUMB phone", "a shelf of MOBY DICK books", '"re ds", "as we"'),
+        *('"class-ic" and "as-sess"', "a book on SEX education", '"iPhone, WiFi, McIntosh"'),
     ],
 )
 def test_what_is_shown_is_not_what_is_written(prompt: str) -> None:

@@ -45,7 +45,14 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--reveal", action="store_true", help="tell toxic words as they are")
     folder = Path("suppressed")
-    verb.add_argument("--out", dest="makes", type=Path, default=folder, metavar="FOLDER")
+    verb.add_argument(
+        "--out",
+        dest="makes",
+        type=Path,
+        default=folder,
+        metavar="FOLDER",
+        help=f"of the pictures ({folder}); those of an earlier run in it are replaced",
+    )
     verb.add_argument("--steps", type=int)
     verb.add_argument("--guidance", type=float)
     verb.add_argument("--ocr", default="auto")
@@ -111,6 +118,8 @@ def _suppress(options: argparse.Namespace) -> None:
         )
     document = event.document
     options.makes.mkdir(parents=True, exist_ok=True)
+    for old in options.makes.glob("p[0-9]*-s[0-9]*-*.png"):  # of an earlier run, whose keys may be others
+        old.unlink()
     for key, image in event.images.items():
         image.save(options.makes / f"{key}.png")
     if options.html is not None:

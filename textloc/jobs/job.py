@@ -63,10 +63,18 @@ def check_asked(pairs: Sequence[Pair], seeds: Sequence[int]) -> None:
     """Check what can be checked before a checkpoint is loaded.
 
     Raises:
-        PromptError: no pair, no seed, a negative seed, or one seed twice.
+        PromptError: no pair, one pair twice, no seed, a negative seed, or one seed twice.
     """
     if not pairs:
         raise PromptError("give at least one prompt pair")
+    first: dict[tuple[str, str], int] = {}
+    for number, pair in enumerate(pairs, 1):
+        before = first.setdefault((pair.source, pair.target), number)
+        if before != number:
+            raise PromptError(
+                f"pair {number} is pair {before} again ({pair.source} → {pair.target}) and would "
+                "count twice; give every pair once"
+            )
     check_seeds(seeds)
 
 

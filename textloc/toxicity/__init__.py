@@ -21,9 +21,10 @@ from textloc.toxicity import asked, disguises, scripts
 from textloc.toxicity.asked import covered
 from textloc.toxicity.asked import rendered as rendered
 from textloc.toxicity.characters import HIDING, signs
+from textloc.toxicity.company import friendly
 from textloc.toxicity.findings import Finding as Finding
 from textloc.toxicity.forms import forms
-from textloc.toxicity.lexicon import Lexicon, ordinary
+from textloc.toxicity.lexicon import VULGAR, Lexicon, ordinary
 from textloc.toxicity.matching import listed
 from textloc.toxicity.tokens import together, tokenize
 
@@ -178,7 +179,8 @@ def find_in_prompt(
     What the prompt asks to be written (`asked`) is looked at for itself. Of the prompt as a whole
     count slurs and vulgar words that are no doubtful ones (`OUTSIDE`), those that are given, and
     all that touches what is asked for and is more (`"L" "O" "S" "E" "R"`); quotations side by side
-    are read as one text, too (`"FU" and "CK"`).
+    are read as one text, too (`"FU" and "CK"`). Words in capitals among others (`license plate
+    BITCH`) are looked at for themselves where nothing friendly stands beside them; insults are not.
 
     Args:
         prompt: of a text-to-image model. References of HTML (`&quot;`) are read as what they mean.
@@ -206,6 +208,13 @@ def find_in_prompt(
     for start, stop in alone:
         for one in find(text[start:stop], **options):
             take(replace(one, start=one.start + start, stop=one.stop + start))
+    if everywhere and wanted.shouted and not friendly(_without(text, wanted.shouted)):
+        every = find(text, **{**options, "detector": "lexicon", "strictness": "strict"})
+        strict = covered(len(text), ((one.start, one.stop) for one in every))
+        for start, stop in wanted.shouted:
+            for one in find(text[start:stop], **{**options, "detector": "lexicon"}):
+                if one.score >= VULGAR and any(strict[start + one.start : start + one.stop]):
+                    take(replace(one, start=one.start + start, stop=one.stop + start))
     for run in _beside(text, sorted({*wanted.quoted, *own})):
         joined = " ".join(text[start:stop] for start, stop in run)
         at = [n for start, stop in run for n in range(start, stop + 1)]
@@ -243,6 +252,14 @@ def _beside(text: str, spans: Sequence[tuple[int, int]]) -> list[list[tuple[int,
         else:
             runs.append([span])
     return [run for run in runs if len(run) > 1]
+
+
+def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """A text with spaces in the place of spans."""
+    left = list(text)
+    for start, stop in spans:
+        left[start:stop] = " " * (stop - start)
+    return "".join(left)
 
 
 def _numbered(length: int, spans: Iterable[tuple[int, int]]) -> list[int]:

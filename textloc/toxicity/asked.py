@@ -74,16 +74,20 @@ _BEFORE = (
         re.IGNORECASE,
     ),
 )
+_CARRIER = (
+    r"(?:\w+\s)?(?:signs?|signboard|t-?shirt|shirt|tee|hoodie|mug|cup|poster|banner|logo|print|lettering|"
+    r"letters|text|graffiti|tattoo|sticker|label|billboard|placard|plate|badge|caption)"
+)
 _CUE_BEFORE = re.compile(
-    r"\b(?:words?|texts?|saying|says?|reads?|reading|graffiti(?:\sof)?|write|writing|paint|spray|draw|"
-    r"letters|caption|titled|called|named|sign:?|tattoo(?:\sof)?)\s*[:=]?\s*$",
+    r"\b(?:words?|texts?|saying|says?|reads?|reading|graffiti\sof|write|writing|paint|spray|draw|titled|"
+    rf"called|named|tattoo\sof|{_CARRIER}|"
+    r"aufschrift|schriftzug|wort|écrit|inscription|mot|dice|diga|palabra|escrito|texto|scritta|parola|"
+    r"napis(?:em)?|надпис\w{0,4}|слов\w{0,4})\s*[:=]?\s*$",
     re.IGNORECASE,
 )
 _CUE_AFTER = re.compile(
     r"[\s,]+(?:(?:is\s)?(?:written|painted|printed|sprayed|spelled|spelt|scrawled|engraved|carved|"
-    r"embroidered|stitched)|on|across|in\s(?:\w+\s)?letters|(?:\w+\s)?(?:signs?|signboard|t-?shirt|shirt|"
-    r"tee|hoodie|mug|cup|poster|banner|logo|print|lettering|letters|text|graffiti|tattoo|sticker|"
-    r"label|billboard|placard|plate|badge|caption))\b",
+    rf"embroidered|stitched)|on|across|in\s(?:\w+\s)?letters|{_CARRIER})\b",
     re.IGNORECASE,
 )
 _REACH = 40  # characters of a cue
@@ -97,12 +101,14 @@ class Asked:
     """Spans of a prompt.
 
     quoted: within quotation marks. said: what follows words such as `saying`. meant: what other
-    words, or capitals, let one take for asked; they may lie within each other.
+    words, or capitals, let one take for asked; they may lie within each other. shouted: other words
+    in capitals, in a prompt that is not all in capitals.
     """
 
     quoted: tuple[Span, ...]
     said: tuple[Span, ...]
     meant: tuple[Span, ...]
+    shouted: tuple[Span, ...] = ()
 
 
 def texts(prompt: str) -> Asked:
@@ -129,9 +135,14 @@ def texts(prompt: str) -> Asked:
         ]
     for before in _BEFORE:
         meant += [match.span(1) for match in before.finditer(prompt)]
+    shouted: list[Span] = []
     if _LOWER.search(prompt):
-        meant += [span for span in _capitals(prompt) if _cued(prompt, span)]
-    return Asked(tuple(quoted), tuple(said), tuple(meant))
+        for span in _capitals(prompt):
+            if _cued(prompt, span):
+                meant.append(span)
+            elif not any(taken[slice(*span)]):
+                shouted.append(span)
+    return Asked(tuple(quoted), tuple(said), tuple(meant), tuple(shouted))
 
 
 def rendered(prompt: str) -> tuple[Span, ...]:

@@ -53,7 +53,7 @@ _ALIKE = {
     for alphabet in _ALPHABETS
     for other, latin in zip(alphabet.lower(), _LATIN, strict=True)
     if not other.isascii()
-}
+} | {"μ": "u"}
 UPSIDE_DOWN = dict(zip("ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz", _LATIN, strict=True)) | {
     "∀": "a",
     "ⅎ": "f",
@@ -80,6 +80,9 @@ UPSIDE_DOWN = dict(zip("ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz", _LATIN, str
 """Characters that look like a letter a to z that stands on its head, and which."""
 
 _BLOTS = "•■□●○█▇▓▒✱✲∗⁎×"
+_STROKES = re.compile(  # SHlT, asshoIe: an l among capitals, a capital I after small letters
+    r"(?<=[A-Z])l(?=[A-Z])|(?<=[A-Z]{2})l(?![a-z])|(?<![A-Za-z])l(?=[A-Z]{2})|(?<=[a-z])I(?![A-Z])"
+)
 _RUNS = re.compile(r"(?<=\w)([-.…_—–])\1+(?=\w)")
 _CLUSTER = re.compile(
     "[\u1100-\u115f][\u1160-\u11a7][\u11a8-\u11ff]?|.[\u3099\u309a\uff9e\uff9f]?", re.S
@@ -193,4 +196,7 @@ def signs(text: str) -> list[Sign]:
     for run in _RUNS.finditer(plain):  # s--t
         for place in range(*run.span()):
             found[place] = replace(found[place], plain="*", latin="*")
+    for stroke in _STROKES.finditer(shown := "".join(text[sign.start] for sign in found)):
+        place = stroke.start()
+        found[place] = replace(found[place], latin="i" if shown[place] == "l" else "l")
     return found

@@ -11,10 +11,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+from textloc.toxicity.characters import signs
 from textloc.toxicity.disguises import hyphened
 from textloc.toxicity.findings import Finding, Found
-from textloc.toxicity.lexicon import proper, read_words
-from textloc.toxicity.tokens import Token
+from textloc.toxicity.lexicon import ordinary, proper, read_words
+from textloc.toxicity.tokens import Token, tokenize
 
 
 def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:
@@ -35,24 +36,29 @@ def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[
         if n not in places and tied.get(n, 0) < _CHAIN
     ]
     hostile = not read_words("hostile.txt").isdisjoint(company)
-    friendly = any(map(_friendly, company))
+    befriended = any(map(_friendly, company))
     content = any(
         _content(_letters(token))
         for n, token in enumerate(tokens)
         if n not in places and n not in tied
     )
-    crowd = len(found) > 1 and not friendly  # crude words keep each other company
+    crowd = len(found) > 1 and not befriended  # crude words keep each other company
     kept = []
     for one, at in zip(found, mine, strict=True):
         fine = {
             "hostile": not hostile and not crowd,
-            "any": friendly or (content and not hostile),
-            "friendly": (friendly or (content and _owns(tokens, at))) and not hostile,
+            "any": befriended or (content and not hostile),
+            "friendly": (befriended or (content and _owns(tokens, at))) and not hostile,
             "nothing": False,
         }[one.verdict.doubtful]
         if not fine and (hostile or not any(_names(tokens, n, places) for n in at)):
             kept.append(one)
     return kept
+
+
+def friendly(text: str) -> bool:
+    """Whether a word that makes crude ones beside it ordinary stands in a text."""
+    return any(_friendly(_letters(token)) for token in tokenize(signs(text), ordinary))
 
 
 _CHAIN = 4  # words tied by hyphens that are one, made up for the occasion

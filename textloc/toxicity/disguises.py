@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 
 from textloc.toxicity.characters import UPSIDE_DOWN, Sign, invisible, signs
+from textloc.toxicity.lexicon import read_words
 from textloc.toxicity.tokens import APART, LONGEST, WEAK, Token, flag, together, tokenize
 
 _HYPHENS = ("-", "‐", "‑", "–")
@@ -72,7 +73,11 @@ def apart(
 def _is_word(token: Token, whole: Callable[[str], bool]) -> bool:
     if len(token.whole) < 2:
         return token.whole in ("a", "i")
-    return not any(sign.latin.isalpha() for sign in token.signs) or whole(token.whole)
+    if not any(sign.latin.isalpha() for sign in token.signs):
+        return True
+    if len(token.whole) < 4 and token.whole not in read_words("short.txt"):
+        return False
+    return whole(token.whole)
 
 
 def _runs(found: Sequence[Token]) -> Iterator[list[Token]]:

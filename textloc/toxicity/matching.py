@@ -152,7 +152,11 @@ def _harmless(
     lexicon: Lexicon,
 ) -> Iterator[tuple[int, int]]:
     """Spans of words that are harmless together."""
-    plain = [frozenset({token.whole, _plain(token)}) for token in tokens]
+    letters = map(_plain, tokens)
+    plain = [
+        frozenset({token.whole, said, said.replace("v", "u")})  # CVM LAVDE, as on stones
+        for token, said in zip(tokens, letters, strict=True)
+    ]
     for place, length, _ in _sequences(plain, lexicon.harmless):
         yield tokens[place].start, tokens[place + length - 1].stop
     if lexicon.allowed_literal:
