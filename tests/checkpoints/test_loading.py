@@ -210,7 +210,7 @@ def test_sampling_of_a_family_that_reads_long_texts(tmp_path: Path) -> None:
 
 
 def test_a_size_that_the_pipeline_refuses_is_told_in_its_words() -> None:
-    model = loading.load("tiny-sd3", size=(72, 72))
+    model = loading.load("tiny-sd3", size=(288, 288))
     with pytest.raises(CheckpointError, match=r"(?s)Pipeline refuses this call: .*leave the size"):
         list(generate(model, [Run('a red sign that says "STOP"')], model.defaults))
 

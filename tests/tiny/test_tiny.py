@@ -1,5 +1,7 @@
 """The tiny checkpoints' scenes, words and training."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -329,11 +331,27 @@ def test_another_family_starts_from_what_fits(
         warm.take({"transformer": torch.nn.Linear(1, 1)}, start)
 
 
-def test_a_larger_vocabulary_keeps_the_rows_of_the_old() -> None:
+def test_another_vocabulary_keeps_the_rows_of_the_old(tmp_path: Path) -> None:
     """What a token meant it means, wherever it stands in the new vocabulary."""
-    start = CHECKPOINTS / "tiny-sd3"
+    start = tmp_path / "old"
+    shutil.copytree(CHECKPOINTS / "tiny-sd3", start)
+    words = ("tokenizer", "red</w>", "sign</w>"), ("tokenizer_3", "q", "x")
+    for name, *two in words:  # as if two of them had stood elsewhere
+        file = start / name / "tokenizer.json"
+        said = json.loads(file.read_text(encoding="utf-8"))
+        vocabulary = said["model"]["vocab"]
+        if isinstance(vocabulary, dict):
+            first, second = (vocabulary[word] for word in two)
+            vocabulary[two[0]], vocabulary[two[1]] = second, first
+        else:
+            first, second = (
+                next(n for n, (piece, _) in enumerate(vocabulary) if piece == word) for word in two
+            )
+            vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+        file.write_text(json.dumps(said), encoding="utf-8")
     parts = RECIPES["sd3"].components(0)
     assert {"text_encoder", "text_encoder_3"} <= warm.take(parts, start)
+    moved = 0
     for name in ("text_encoder", "text_encoder_3"):
         part = parts[name]
         tokenizer = parts[name.replace("text_encoder", "tokenizer")]
@@ -343,6 +361,8 @@ def test_a_larger_vocabulary_keeps_the_rows_of_the_old() -> None:
         for token in (*tokenizer.tokenize('a red sign that says "QX"'), tokenizer.eos_token):
             row, old_row = tokenizer.convert_tokens_to_ids(token), old.convert_tokens_to_ids(token)
             assert torch.equal(rows[row], old_rows[old_row]), token
+            moved += row != old_row
+    assert moved == 4
 
 
 def test_the_curriculum_ends_when_asked(small_codec: codec.Codec) -> None:
