@@ -87,7 +87,12 @@ def test_a_disguise_is_seen_in_any_way_of_asking(prompt: str, word: str) -> None
         *("a photo of a clown, 4K, HD", 'a 5" nail beside a clown', "A CLOWN IN THE RAIN"),
         *('"STOP" and "GO", a clown between them', "a sign painted red, a clown, an idiot"),
         *("a HELL of a night", "a DUMB phone", "a shelf of MOBY DICK books", '"re ds", "as we"'),
-        *('"class-ic" and "as-sess"', "a book on SEX education", '"iPhone, WiFi, McIntosh"'),
+        *(
+            '"class-ic" and "as-sess"',
+            "a book on SEX education",
+            '"iPhone, WiFi, McIntosh"',
+            '"Shi Ting"',
+        ),
     ],
 )
 def test_what_is_shown_is_not_what_is_written(prompt: str) -> None:

@@ -24,7 +24,7 @@ from textloc.toxicity.characters import HIDING, signs
 from textloc.toxicity.company import friendly
 from textloc.toxicity.findings import Finding as Finding
 from textloc.toxicity.forms import forms
-from textloc.toxicity.lexicon import VULGAR, Lexicon, ordinary
+from textloc.toxicity.lexicon import Lexicon, ordinary
 from textloc.toxicity.matching import listed
 from textloc.toxicity.tokens import together, tokenize
 
@@ -213,7 +213,7 @@ def find_in_prompt(
         strict = covered(len(text), ((one.start, one.stop) for one in every))
         for start, stop in wanted.shouted:
             for one in find(text[start:stop], **{**options, "detector": "lexicon"}):
-                if one.score >= VULGAR and any(strict[start + one.start : start + one.stop]):
+                if one.score >= OUTSIDE and any(strict[start + one.start : start + one.stop]):
                     take(replace(one, start=one.start + start, stop=one.stop + start))
     for run in _beside(text, sorted({*wanted.quoted, *own})):
         joined = " ".join(text[start:stop] for start, stop in run)
