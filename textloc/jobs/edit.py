@@ -51,7 +51,7 @@ exactly the target's, and of the OCR F1 to the target above that of the source p
 `localize`: F1 alone takes a word with most of its letters for written, and few pictures by exact
 words alone are a matter of chance.)"""
 
-PROBES = 12
+PROBES = 40
 """Pictures by which the start step is looked for, at most."""
 
 
