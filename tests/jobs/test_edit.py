@@ -94,6 +94,27 @@ def test_the_latest_start_step_is_found(
         assert tried == [0]
 
 
+def test_longer_and_shorter_words_keep_their_share(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four pairs the one of another length needs an earlier start, and gets it."""
+
+    class Longer(MadeUp):
+        latest = 5
+
+        def _measure(self, key: str) -> dict[str, float | None]:
+            self.latest = 1 if key.startswith("p3-") else 5
+            return super()._measure(key)
+
+    monkeypatch.setattr(editing, "_Edit", Longer)
+    same = [parse_pair(PAIR.source, word) for word in ("QX", "ZY", "WV")]
+    longer = parse_pair(PAIR.source, "QXZ")
+    *_, last = edit_stream(model, [*same, longer], [0], steps=7)
+    assert last.document["start_step"] == 1
+    *_, last = edit_stream(model, same, [0], steps=7)
+    assert last.document["start_step"] == 5
+
+
 def test_a_picture_of_ones_own(model: Model, results: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels)

@@ -13,6 +13,7 @@ Partial results are yielded after every call.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,11 +48,11 @@ LOCALIZED = "localized"
 
 SHARE = 0.9
 """A start step changes the words if it has this share of what step 0 changes: of the words that are
-exactly the target's, and of the OCR F1 to the target above that of the source pictures. (As in
-`localize`: F1 alone takes a word with most of its letters for written, and few pictures by exact
-words alone are a matter of chance.)"""
+exactly the target's, and of the OCR F1 to the target above that of the source pictures, each for
+words as long as those before and for others. (As in `localize`: F1 alone takes a word with most of
+its letters for written, and few pictures by exact words alone are a matter of chance.)"""
 
-PROBES = 40
+PROBES = 48
 """Pictures by which the start step is looked for, at most."""
 
 
@@ -94,7 +95,7 @@ def edit_stream(
     Raises:
         PromptError, LayerError, CheckpointError, OCRError, OutOfMemoryError, Cancelled.
     """
-    check_asked(pairs, seeds)
+    check_asked(pairs, seeds, again=pictures is not None)
     asked = check_methods(methods, BASELINES)
     if pictures is not None and len(pictures) != len(pairs):
         raise PromptError(
@@ -179,26 +180,42 @@ class _Edit(Job):
         )
 
     def _find_start(self, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
-        """Bisection: step 0 changes the words, and after the last step nothing changes."""
+        """Bisection: step 0 changes the words, and after the last step nothing changes. Words as
+        long as those before and longer or shorter ones must each keep their share, for where the
+        letters stand is settled before what they are."""
+        kinds: dict[bool, list[tuple[int, int]]] = {}
+        for place in places:
+            pair = self.pairs[place[0]]
+            kinds.setdefault(len(pair.source_text) == len(pair.target_text), []).append(place)
 
         def score(name: str, keys: Sequence[str]) -> float:
             rows = [self._measure(key) for key in keys]
             return edit_measures.means(rows, range(len(keys)))[name][0] or 0.0
 
-        def changed(start: int) -> dict[str, float]:
-            exact = score("exact_target", self.curve[start])
-            return {"exact": exact, "f1": score("ocr_f1_target", self.curve[start]) - floor}
+        def changed(start: int) -> list[float]:
+            """Of each kind the share of exact words, and of each the F1 above the source's."""
+            keys = [[self._key(*place, _label(start)) for place in some] for some in kinds.values()]
+            above = zip(keys, floors, strict=True)
+            return [
+                *(score("exact_target", some) for some in keys),
+                *(score("ocr_f1_target", some) - floor for some, floor in above),
+            ]
 
-        floor = score("ocr_f1_target", [self._key(*place, "source") for place in places])
+        floors = [
+            score("ocr_f1_target", [self._key(*place, "source") for place in some])
+            for some in kinds.values()
+        ]
         yield from self._probe(0, places)
         low, high = 0, self.sampling.steps
-        least = {name: SHARE * value for name, value in changed(0).items()}
-        while high - low > 1 and least["exact"] > 0:
+        whole = changed(0)
+        found = any(value > 0 for value in whole[: len(kinds)])
+        least = [SHARE * value for value in whole]
+        while high - low > 1 and found:
             middle = (low + high) // 2
             yield from self._probe(middle, places)
-            enough = all(value >= least[name] for name, value in changed(middle).items())
+            enough = all(map(operator.ge, changed(middle), least))
             low, high = (middle, high) if enough else (low, middle)
-        self.start_step, self.start_found = low, least["exact"] > 0
+        self.start_step, self.start_found = low, found
 
     def _probe(self, start: int, places: Sequence[tuple[int, int]]) -> Iterator[Event]:
         yield from self._patched(start, places, "start")

@@ -59,8 +59,9 @@ def check_seeds(seeds: Sequence[int]) -> None:
         raise PromptError("seeds are 0 or greater, and less than 2 to the power of 63")
 
 
-def check_asked(pairs: Sequence[Pair], seeds: Sequence[int]) -> None:
-    """Check what can be checked before a checkpoint is loaded.
+def check_asked(pairs: Sequence[Pair], seeds: Sequence[int], again: bool = False) -> None:
+    """Check what can be checked before a checkpoint is loaded; `again`: whether a pair may be there
+    twice, as for two pictures.
 
     Raises:
         PromptError: no pair, one pair twice, no seed, a negative seed, or one seed twice.
@@ -70,7 +71,7 @@ def check_asked(pairs: Sequence[Pair], seeds: Sequence[int]) -> None:
     first: dict[tuple[str, str], int] = {}
     for number, pair in enumerate(pairs, 1):
         before = first.setdefault((pair.source, pair.target), number)
-        if before != number:
+        if before != number and not again:
             raise PromptError(
                 f"pair {number} is pair {before} again ({pair.source} → {pair.target}) and would "
                 "count twice; give every pair once"
