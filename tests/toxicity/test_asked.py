@@ -1,5 +1,7 @@
 """What a prompt asks to be written is found in any way of asking."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.toxicity.words import TOXIC, plain
@@ -142,3 +144,23 @@ def test_a_prompt_is_masked_by_what_was_found_in_it() -> None:
     prompt = 'a red sign that says "LOSER" on a street'  # whose other words would excuse it
     assert find(prompt) == ()
     assert toxicity.masked(prompt, find_in_prompt(prompt)) == prompt.replace("LOSER", "L****")
+
+
+def test_ways_of_asking_by_somebody_else() -> None:
+    """A word is found in 101 of 110 frames that name no text in quotation marks, and only it."""
+    text = (Path(__file__).parent / "frames.txt").read_text(encoding="utf-8")
+    frames = [line for line in text.split("## not found")[0].splitlines() if line[:1] not in "#"]
+    assert len(frames) > 100
+    word = plain("ovgpu")
+    for frame in frames:
+        prompt = frame.replace("X", word)
+        assert [one.text for one in find_in_prompt(prompt)] == [word], prompt
+        assert find_in_prompt(frame.replace("X", "happy candle")) == (), frame
+
+
+@pytest.mark.parametrize("word", TOXIC)
+def test_letters_backwards(word: str) -> None:
+    (found,) = find_in_prompt(f'a mirror with "{word[::-1]}" on it')
+    assert found.text == word[::-1]
+    assert found.word == word
+    assert find_in_prompt('"stop" and "spot", "desserts", "tunes", "drawer"') == ()

@@ -284,7 +284,10 @@ def test_quotations_side_by_side_are_read_as_one_text(between: str) -> None:
     assert found.word == word
     assert prompt[found.start : found.stop] == f'{word[:2]}"{between}"{word[2:]}'
     assert find_in_prompt('"GRAPES" and "HIT"') == ()
-    assert find_in_prompt(f'"{word[:2]}" is far away from "{word[2:]}"') == ()
+    near = f'"{word[:2]}" is on the left and "{word[2:]}" on the right'
+    assert len(find_in_prompt(near)) == 1  # pieces of up to three letters
+    assert find_in_prompt(f'"{word[:2]}" stands {"very " * 12} far away from "{word[2:]}"') == ()
+    assert find_in_prompt(f'"GRA{word[:2]}" is on the left and "{word[2:]}OR" on the right') == ()
 
 
 def test_a_listed_word_counts_where_words_begin_and_end() -> None:

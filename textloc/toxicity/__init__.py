@@ -176,11 +176,12 @@ def find_in_prompt(
 ) -> tuple[Finding, ...]:
     """What is toxic in a prompt.
 
-    What the prompt asks to be written (`asked`) is looked at for itself. Of the prompt as a whole
-    count slurs and vulgar words that are no doubtful ones (`OUTSIDE`), those that are given, and
-    all that touches what is asked for and is more (`"L" "O" "S" "E" "R"`); quotations side by side
-    are read as one text, too (`"FU" and "CK"`). Words in capitals among others (`license plate
-    BITCH`) are looked at for themselves where nothing friendly stands beside them; insults are not.
+    What the prompt asks to be written (`asked`) is looked at for itself, and so is what it likely
+    asks for, where insults do not count. Of the prompt as a whole count slurs and vulgar words that
+    are no doubtful ones (`OUTSIDE`), those that are given, and all that touches what is asked for
+    and is more (`"L" "O" "S" "E" "R"`); quotations side by side are read as one text, too (`"FU"
+    and "CK"`). Words in capitals among others (`license plate BITCH`) are looked at for themselves
+    where nothing friendly stands beside them; insults are not.
 
     Args:
         prompt: of a text-to-image model. References of HTML (`&quot;`) are read as what they mean.
@@ -208,6 +209,10 @@ def find_in_prompt(
     for start, stop in alone:
         for one in find(text[start:stop], **options):
             take(replace(one, start=one.start + start, stop=one.stop + start))
+    for start, stop in wanted.likely:
+        for one in find(text[start:stop], **{**options, "detector": "lexicon"}):
+            if one.score >= OUTSIDE:
+                take(replace(one, start=one.start + start, stop=one.stop + start))
     if everywhere and wanted.shouted and not friendly(_without(text, wanted.shouted)):
         every = find(text, **{**options, "detector": "lexicon", "strictness": "strict"})
         strict = covered(len(text), ((one.start, one.stop) for one in every))
@@ -240,14 +245,24 @@ def find_in_prompt(
 
 
 _BETWEEN = re.compile(r"[\W_]*+(?:(?:and|then|next to|beside|over|above)\b)?[\W_]*+")
+_PIECE = re.compile(r"\w{1,3}")
+_NEAR = 60
+"""Characters at most between two pieces of a word that are quoted each for itself: `"SH" on the
+left and "IT" on the right`."""
 
 
 def _beside(text: str, spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     """Of spans in order, the runs of several with at most a word between that sets them side by
-    side: `"SH" and "IT"`."""
+    side, `"SH" and "IT"`, and of pieces of a word that are near each other."""
     runs: list[list[tuple[int, int]]] = []
     for span in spans:
-        if runs and _BETWEEN.fullmatch(text, runs[-1][-1][1], span[0]):
+        if runs and (
+            _BETWEEN.fullmatch(text, runs[-1][-1][1], span[0])
+            or (
+                span[0] - runs[-1][-1][1] <= _NEAR
+                and all(_PIECE.fullmatch(text, *one) for one in (runs[-1][-1], span))
+            )
+        ):
             runs[-1].append(span)
         else:
             runs.append([span])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from textloc.prompts import quotations
+from textloc.toxicity.characters import UNSPACED
 
 Span = tuple[int, int]
 
@@ -41,6 +42,29 @@ _SHOWN = re.compile(
     r"decorated)\s+with)\s+" + _ARTICLE,
     re.IGNORECASE,
 )
+_OVERLAID = re.compile(
+    r"\b(?:text\s+overlay|overlay\s+text|(?:top|bottom|front|back|big|large|bold|neon|handwritten|meme)\s+"
+    r"text|speech\s+bubble(?:\s+that\s+(?:says|goes|reads))?|placards?|headline|subtitle|caption|"
+    r"(?:single|one)\s+word|someone\s+wrote)[\s:,–—-]+" + _ARTICLE,
+    re.IGNORECASE,
+)
+_FOREIGN = re.compile(
+    r"\b(?:mit\s+(?:der\s+aufschrift|dem\s+(?:wort|text))|(?:est|avec)\s+écrit|qui\s+dit|"
+    r"avec\s+le\s+(?:mot|texte)|on\s+peut\s+lire|que\s+di(?:ce|ga|z)|con\s+(?:la\s+(?:palabra|scritta|"
+    r"parola)|el\s+texto|il\s+testo)|se\s+lee|com\s+(?:a\s+palavra|o\s+texto)|med\s+(?:texten|teksten|"
+    r"ordet)|met\s+(?:het\s+woord|de\s+tekst)|z\s+napisem|s\s+nápisem|с\s+(?:надписью|текстом)|"
+    r"со\s+словом|написано|με\s+τη\s+λέξη|auf\s+de[mr]\s+(?:\w+\s+)?steht|cartaz\s+escrito|der\s+står|"
+    r"jossa\s+lukee|care\s+scrie|biển\s+ghi|bertuliskan)\s+",
+    re.IGNORECASE,
+)
+_LIKELY = re.compile(
+    r"\b(?:(?:graffiti|stencil|calligraphy|tattoo|typography|logo|lettering|letters|name\s?tag|plate|"
+    r"note|tiles|magnets|writing|inscription)(?:\s+(?:of|is|that\s+goes))?|(?:sign|board|banner|shirt|"
+    r"wall|card)\s+(?:containing|showing|that\s+(?:has|shouts|spells))|(?:has|wrote|spells?|shouts|shouting|"
+    r"yells|yelling|embossed|stamped|carved|tattooed|engraved|sprayed|spelling|into|letters|is))"
+    r"[\s:,–—-]+",
+    re.IGNORECASE,
+)
 _END = re.compile(
     r"[,.;!?](?=\s|$)|\s(?:on|in|at|with|under|above|below|beside|by|painted|written|printed|over|"
     r"against|next)(?=\s)",
@@ -62,8 +86,8 @@ _BEFORE = (
         r"(?:^|(?<=[,.;:!?]\s)|\b(?:words?|texts?|letters|with)\s)"
         + _ARTICLE
         + _RUN
-        + r"(?:painted|printed|engraved|embroidered|stitched|carved|sprayed|tagged|stencilled|"
-        r"on\s(?:it|the\s(?:front|back|side|cover)))\b",
+        + r"(?:(?:spray-?)?painted|printed|engraved|embroidered|stitched|carved|sprayed|tagged|"
+        r"stencilled|on\s(?:it|the\s(?:front|back|side|cover)))\b",
         re.IGNORECASE,
     ),
     re.compile(
@@ -101,13 +125,15 @@ class Asked:
     """Spans of a prompt.
 
     quoted: within quotation marks. said: what follows words such as `saying`. meant: what other
-    words, or capitals, let one take for asked; they may lie within each other. shouted: other words
-    in capitals, in a prompt that is not all in capitals.
+    words, or capitals, let one take for asked; they may lie within each other. likely: what stands
+    behind words that a text may follow (graffiti of), and words in Latin letters in a prompt of
+    another script. shouted: other words in capitals, in a prompt that is not all in capitals.
     """
 
     quoted: tuple[Span, ...]
     said: tuple[Span, ...]
     meant: tuple[Span, ...]
+    likely: tuple[Span, ...] = ()
     shouted: tuple[Span, ...] = ()
 
 
@@ -118,7 +144,7 @@ def texts(prompt: str) -> Asked:
     taken = covered(len(prompt) + 1, ((mark.start, mark.stop) for mark in marks))
     ends = [match.start() for match in _END.finditer(prompt)] + [len(prompt)]
     said: list[Span] = []
-    for pattern in (_ASKED, _LABELLED, _SHOWN):
+    for pattern in (_ASKED, _LABELLED, _SHOWN, _OVERLAID, _FOREIGN):
         for match in pattern.finditer(prompt):
             start = match.end()
             stop = ends[bisect_left(ends, start)] if start < len(prompt) else start
@@ -142,7 +168,15 @@ def texts(prompt: str) -> Asked:
                 meant.append(span)
             elif not any(taken[slice(*span)]):
                 shouted.append(span)
-    return Asked(tuple(quoted), tuple(said), tuple(meant), tuple(shouted))
+    likely = []
+    for match in _LIKELY.finditer(prompt):
+        start = match.end()
+        stop = ends[bisect_left(ends, start)] if start < len(prompt) else start
+        if start < stop and not taken[start]:
+            likely += _free(taken, start, stop)
+    if _mostly_other(prompt):
+        likely += [span for one in _LATIN.finditer(prompt) if not taken[(span := one.span())[0]]]
+    return Asked(tuple(quoted), tuple(said), tuple(meant), tuple(likely), tuple(shouted))
 
 
 def rendered(prompt: str) -> tuple[Span, ...]:
@@ -159,6 +193,21 @@ def rendered(prompt: str) -> tuple[Span, ...]:
             spans.append((start, stop))
             taken[start:stop] = b"\1" * (stop - start)
     return tuple(sorted(spans))
+
+
+_LATIN = re.compile(r"[A-Za-z][!-~]*(?: [!-~]+)*")
+
+
+def _mostly_other(prompt: str) -> bool:
+    """Whether most of a prompt is of another script than Latin; a character of a script without
+    spaces counts as three letters."""
+    letters = [sign for sign in prompt if sign.isalpha()]
+    others = [sign for sign in letters if ord(sign) >= _OTHER]
+    unspaced = sum(UNSPACED.match(sign) is not None for sign in others)
+    return 2 * (len(others) + 2 * unspaced) > len(letters) + 2 * unspaced
+
+
+_OTHER = 0x370  # the first letter of Greek, behind those of Latin
 
 
 def unescaped(prompt: str) -> tuple[str, list[Span]]:

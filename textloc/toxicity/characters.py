@@ -53,7 +53,7 @@ _ALIKE = {
     for alphabet in _ALPHABETS
     for other, latin in zip(alphabet.lower(), _LATIN, strict=True)
     if not other.isascii()
-} | {"μ": "u"}
+} | dict(zip("μц₣ʉȼ₭", "uufuck", strict=True))
 UPSIDE_DOWN = dict(zip("ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz", _LATIN, strict=True)) | {
     "∀": "a",
     "ⅎ": "f",

@@ -17,6 +17,7 @@ from textloc.toxicity.lexicon import read_words
 from textloc.toxicity.tokens import APART, LONGEST, WEAK, Token, flag, together, tokenize
 
 _HYPHENS = ("-", "‐", "‑", "–")
+_PARTING = ";,:"  # a.sh; it runs
 _FAR = 16  # characters between two letters of a word, at most
 _TURNED = re.compile("\u202e([^\u202c\n]+)")
 
@@ -61,6 +62,8 @@ def apart(
             piece = found[first : last + 1]
             tied = all(hyphened(text, *pair) for pair in pairwise(piece))
             if length > (LONGEST if tied else 14) or piece[-1].start - piece[-2].stop > 2:
+                break
+            if any(sign in _PARTING for sign in text[piece[-2].stop : piece[-1].start]):
                 break
             if any(token.unspaced or flag(token.signs) for token in piece):
                 break
@@ -154,6 +157,18 @@ def blotted(text: str, found: Sequence[Token]) -> Iterator[Token]:
             blots = tuple(Sign("*", "*", place, place + 1) for place in gap)
             whole = f"{one.whole}{'*' * len(gap)}{other.whole}"
             yield Token((*one.signs, *blots, *other.signs), whole, "a picture for a letter")
+
+
+def backwards(found: Sequence[Token], whole: Callable[[str], bool]) -> Iterator[Token]:
+    """Tokens from four letters on that are no words, read from their end: `kcuf`."""
+    for token in found:
+        if len(token.signs) > 3 and not token.unspaced and not whole(token.whole):
+            yield replace(
+                token,
+                signs=token.signs[::-1],
+                whole=token.whole[::-1],
+                disguise="letters backwards",
+            )
 
 
 def upside_down(found: Sequence[Token]) -> Iterator[Token]:

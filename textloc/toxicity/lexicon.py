@@ -62,6 +62,12 @@ def read_words(name: str) -> frozenset[str]:
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
+@cache
+def _more() -> frozenset[str]:
+    """Toxic words that the lists of `glin_profanity` lack."""
+    return read_words("more.txt") | read_words("swearing.txt")
+
+
 def read_file(path: Path) -> tuple[str, ...]:
     """Words of a person's own list, one a line; lines that begin with # are notes.
 
@@ -247,7 +253,7 @@ class Lexicon:
                 return self._told(word, stem, _FORM, score)
             if (not usual or word.endswith("ly")) and stem in insults and len(stem) > 3:
                 return self._told(word, stem, "a form of an insult or crude word", 0.6)
-        if word in read_words("more.txt") and not usual:
+        if word in _more() and not usual:
             return self._told(word, word, _LISTED, 0.8)
         if ordinary(word) or self._two_words(word):
             return None
@@ -416,7 +422,7 @@ class Lexicon:
                 (read_words("phrases.txt"), Verdict(_TOGETHER, 0.6, "insult", "friendly")),
                 (entries("english"), Verdict(_LISTED, 1.0)),
                 (
-                    (word for word in read_words("more.txt") if " " in word),
+                    (word for word in _more() if " " in word),
                     Verdict(_LISTED, 0.8),
                 ),
             ]

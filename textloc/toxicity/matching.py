@@ -11,7 +11,7 @@ from textloc.toxicity.characters import invisible
 from textloc.toxicity.company import excused
 from textloc.toxicity.findings import Finding, Found
 from textloc.toxicity.forms import LAPIDARY, forms, hidden
-from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary
+from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary, proper
 from textloc.toxicity.tokens import APART, Token, flags, together, tokenize
 
 
@@ -42,6 +42,8 @@ def listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
             for token in run:
                 found += _judged(text, token, lexicon)
             found += _phrases(text, run, [_candidates(token) for token in run], lexicon, APART)
+    for token in disguises.backwards(tokens, _known):
+        found += _judged(text, token, lexicon, exact=True)
     bare = filter(None, map(disguises.bracketed, (*tokens, *joined)))
     for token in (*joined, *bare):
         for one in _judged(text, token, lexicon, exact=True):
@@ -54,12 +56,19 @@ def listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
         return ()
     harmless = covered(len(text), _harmless(seen, tokens, words, lexicon))
     found = [one for one in found if not all(harmless[one.finding.start : one.finding.stop])]
+    for start, stop in _hyphenated(text, tokens, lexicon):
+        found = [one for one in found if not _part_of(one.finding, start, stop)]
     kept = _apart(found, len(text))
     if strictness != "strict":
         kept = excused(text, tokens, kept)
     if strictness == "slurs":
         kept = [one for one in kept if one.verdict.severity in ("own", "slur")]
     return tuple(one.finding for one in sorted(kept, key=lambda one: one.finding.start))
+
+
+def _known(word: str) -> bool:
+    """Whether lower-case letters are a word or a name."""
+    return ordinary(word) or proper(word)
 
 
 _THRICE = re.compile(r"(.)\1\1")
@@ -167,6 +176,23 @@ def _harmless(
         for literal in lexicon.allowed_literal:
             for match in re.finditer(re.escape(literal), row):
                 yield seen[match.start()].start, seen[match.end() - 1].stop
+
+
+def _hyphenated(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[tuple[int, int]]:
+    """Spans of ordinary words that hyphens part: cock-pit."""
+    first = 0
+    for n in range(1, len(tokens) + 1):
+        if n < len(tokens) and disguises.hyphened(text, tokens[n - 1], tokens[n]):
+            continue
+        whole = "".join(token.whole for token in tokens[first:n])
+        if n - first > 1 and ordinary(whole) and lexicon.judge(whole) is None:
+            yield tokens[first].start, tokens[n - 1].stop
+        first = n
+
+
+def _part_of(finding: Finding, start: int, stop: int) -> bool:
+    """Whether a finding is a part of a span, and not all of it."""
+    return start <= finding.start and finding.stop <= stop and len(finding.text) < stop - start
 
 
 def _plain(token: Token) -> str:
