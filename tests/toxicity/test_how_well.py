@@ -48,8 +48,8 @@ def test_hard_harmless_texts() -> None:
 
 @pytest.mark.parametrize("name", ["harmless_second.tsv", "harmless_third.tsv"])
 def test_hard_harmless_texts_of_other_authors(name: str) -> None:
-    """400 of eleven kinds and 683 of thirteen, by two who did not know the detector; nothing is
-    fitted to them."""
+    """400 of eleven kinds and 683 of thirteen, by two who did not know the detector. Nothing
+    was fitted to them until names and phrases that a third reported came into the lists."""
     lines = [line.partition("\t") for line in _lines(name)]
     flagged = Counter(kind for kind, _, text in lines if _asked(text))
     share = sum(flagged.values()) / len(lines)
