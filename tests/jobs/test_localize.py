@@ -146,6 +146,33 @@ def test_a_set_that_falls_short_on_all_pairs_is_grown_for_use(
     assert (sweep.selected, sweep.used) == ((1,), used)
 
 
+class ByLength(Halves):
+    """The same, where longer words take more layers than those of one length."""
+
+    longer: frozenset[int] = frozenset()
+
+    def needs(self, pairs: Any) -> frozenset[int]:
+        return super().needs(pairs) | (self.longer if set(pairs) <= {2, 3} else frozenset())
+
+
+@pytest.mark.parametrize(
+    ("longer", "used"), [(set(), (1, 2)), ({4}, (1, 2, 4)), ({4, 5, 6}, (1, 2))]
+)
+def test_words_of_another_length_are_written_by_the_set_for_use_too(
+    model: Model, monkeypatch: pytest.MonkeyPatch, longer: set[int], used: tuple[int, ...]
+) -> None:
+    sweep = grown(model, {1})
+    pairs = tuple(parse_pair('a red sign "AB"', word) for word in ("QX", "ZY", "XYZ", "UVW"))
+    monkeypatch.setattr(sweep, "pairs", pairs)
+    monkeypatch.setattr(sweep, "patched", lambda *_: iter(()))
+    sweep.pool = list(range(7))
+    sweep.scores = ByLength(pairs, (0,), len(model.layers), {}, {})
+    sweep.scores.needed, sweep.scores.more = frozenset({1}), frozenset({2})
+    sweep.scores.longer = frozenset(longer)
+    assert list(sweep.suffice()) == []
+    assert (sweep.selected, sweep.used) == ((1,), used)
+
+
 def test_the_best_set_is_named_where_none_reaches_the_share(model: Model) -> None:
     far = grown(model, {1, len(model.layers) + 5})
     assert not far.reached

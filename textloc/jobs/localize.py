@@ -24,6 +24,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from numbers import Real
 from pathlib import Path
@@ -189,22 +190,40 @@ class Sweep(Job):
         yield from self.suffice()
 
     def suffice(self) -> Iterator[Event]:
-        """Where the set falls short on all pairs together, grow it until it does not: the set that
-        other jobs use. What is reported of the set on pairs it was not chosen on stays."""
+        """Where the set falls short on all pairs together, on those whose words are of one length
+        or on the others, grow it until it does not: the set that other jobs use. What is reported
+        of the set on pairs it was not chosen on stays. One that is enough for all together is kept
+        where no larger one is for either kind."""
         self.used = self.selected
         every = tuple(range(len(self.pairs)))
         if not self.reached or self.halves()[0] == every:
             return
         self.message = "looking whether the set is enough for all pairs"
-        score_of, exact_of = self.scores.f1, self.scores.exact
-        current = self.selected
-        while not self.reaches(current, every):
+        current, enough = self.selected, False
+        kinds = [every, *self._by_length()]
+        while short := [kind for kind in kinds if not self.reaches(current, kind)]:
+            if not enough and every not in short:
+                self.used, enough = current, True
             grown = self.larger(current)
             if not grown or len(current) == len(self.selected) + growing.PATIENCE:
                 return
             yield from self.patched("sets", grown, every)
-            current = max(grown, key=lambda s: (score_of(s, every), exact_of(s, every)))
+            current = max(grown, key=partial(self._score, kinds=short))
         self.used = current
+
+    def _score(
+        self, layers: tuple[int, ...], kinds: Sequence[tuple[int, ...]]
+    ) -> tuple[float, float]:
+        """OCR F1 to the target and words read exactly, each summed over kinds of pairs."""
+        score_of, exact_of = self.scores.f1, self.scores.exact
+        return sum(score_of(layers, k) for k in kinds), sum(exact_of(layers, k) for k in kinds)
+
+    def _by_length(self) -> list[tuple[int, ...]]:
+        """The pairs whose words are of one length, and the others, where both are there: where a
+        longer or shorter word stands is settled by more layers than what its letters are."""
+        same = [len(pair.source_text) == len(pair.target_text) for pair in self.pairs]
+        kinds = [tuple(n for n, one in enumerate(same) if one is kind) for kind in (True, False)]
+        return [kind for kind in kinds if kind]
 
     def larger(self, chosen: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Sets that a chosen one may grow to, one layer larger."""
