@@ -258,6 +258,7 @@ class Reproduction:
         Raises:
             ReproduceError: it made nothing, or of other weights. StoreError: a damaged result.
         """
+        self.record = record.read(self.root)  # what another process noted meanwhile stays
         noted = record.made_with(self.root, entry, self.entries)
         noted["seconds"] = round(seconds, 1)
         told = ""
