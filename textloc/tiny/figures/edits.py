@@ -76,6 +76,26 @@ def found(*documents: Document) -> str:
     )
 
 
+def by_length(*documents: Document) -> str:
+    """Words as long as those before, and longer and shorter ones, by localized patching."""
+    same: list[str] = []
+    others: list[str] = []
+    for document in documents:
+        pairs, counts = document["request"]["pairs"], {True: [0, 0], False: [0, 0]}
+        for edit in document["edits"]:
+            pair = pairs[edit["pair"]]
+            count = counts[len(pair["source_text"]) == len(pair["target_text"])]
+            count[0] += edit["exact_target"] == 1
+            count[1] += 1
+        for kept, (exact, whole) in zip((same, others), counts.values(), strict=True):
+            kept.append(f"{exact} of {whole} ({document['checkpoint']['name']})")
+    return paragraph(
+        f"Of words as long as those before it spells {listed(same)}; of longer and shorter ones "
+        f"{listed(others)}: where the letters stand is settled before what they are, and takes "
+        "more layers."
+    )
+
+
 def with_all(*measures: Document) -> str:
     """The same with every layer, on checkpoints whose localized layers fall short."""
     told = []
@@ -97,6 +117,7 @@ def with_all(*measures: Document) -> str:
 FIGURES: Figures = {
     "edits": (tuple(f"edit-{model}" for model in MODELS), by_method),
     "edits-found": (tuple(f"edit-{model}" for model in MODELS), found),
+    "edits-length": (tuple(f"edit-{model}" for model in MODELS), by_length),
     "edits-all": (("edit-all-tiny-sd3", "edit-all-tiny-if"), with_all),
 }
 _NAMES = {
