@@ -163,4 +163,5 @@ def test_letters_backwards(word: str) -> None:
     (found,) = find_in_prompt(f'a mirror with "{word[::-1]}" on it')
     assert found.text == word[::-1]
     assert found.word == word
-    assert find_in_prompt('"stop" and "spot", "desserts", "tunes", "drawer"') == ()
+    assert find_in_prompt('"stop" and "spots", "pots", "tunes"', words=("stop", "pots")) != ()
+    assert find_in_prompt('"spots", "pots", "drawers"', words=("stop", "stops", "reward")) == ()

@@ -67,8 +67,9 @@ def listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
 
 
 def _known(word: str) -> bool:
-    """Whether lower-case letters are a word or a name."""
-    return ordinary(word) or proper(word)
+    """Whether lower-case letters are a word, one with a usual ending, or a name."""
+    stems = (word.removesuffix(ending) for ending in ("", "s", "es", "d", "ed", "ing", "er", "ers"))
+    return proper(word) or any(map(ordinary, stems))
 
 
 _THRICE = re.compile(r"(.)\1\1")
