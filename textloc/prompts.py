@@ -218,6 +218,11 @@ class Pair:
     source_text: str
     target_text: str
 
+    @property
+    def one_length(self) -> bool:
+        """Whether both texts have as many characters."""
+        return len(self.source_text) == len(self.target_text)
+
 
 def parse_pair(source: str, target: str) -> Pair:
     """A prompt pair; a target that quotes nothing and is one plain word, or a few that the source

@@ -145,7 +145,23 @@ def test_nothing_crashes_and_spans_are_true(text: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["x", "hello ", "a ", "1", "a1!$ ", "f*ck ", "f*", "'a ", "IDIOT'S ", "½℃″", "a-", "saying a "],
+    [
+        *(
+            "x",
+            "hello ",
+            "a ",
+            "1",
+            "a1!$ ",
+            "f*ck ",
+            "f*",
+            "'a ",
+            "IDIOT'S ",
+            "½℃″",
+            "a-",
+            "saying a ",
+        ),
+        *("graffiti of ", "is ", "cock-pit ", "a B ", '"ab" x '),
+    ],
 )
 def test_time_is_linear_in_the_length(unit: str) -> None:
     def seconds(length: int) -> float:

@@ -118,9 +118,8 @@ def _suppress(options: argparse.Namespace) -> None:
         )
     document = event.document
     options.makes.mkdir(parents=True, exist_ok=True)
-    for old in options.makes.glob(
-        "p[0-9]*-s[0-9]*-*.png"
-    ):  # of an earlier run, whose keys may be others
+    # those of an earlier run, whose keys may be others
+    for old in options.makes.glob("p[0-9]*-s[0-9]*-*.png"):
         old.unlink()
     for key, image in event.images.items():
         image.save(options.makes / f"{key}.png")

@@ -185,8 +185,7 @@ class _Edit(Job):
         letters stand is settled before what they are."""
         kinds: dict[bool, list[tuple[int, int]]] = {}
         for place in places:
-            pair = self.pairs[place[0]]
-            kinds.setdefault(len(pair.source_text) == len(pair.target_text), []).append(place)
+            kinds.setdefault(self.pairs[place[0]].one_length, []).append(place)
 
         def score(name: str, keys: Sequence[str]) -> float:
             rows = [self._measure(key) for key in keys]

@@ -221,9 +221,10 @@ class Sweep(Job):
     def _by_length(self) -> list[tuple[int, ...]]:
         """The pairs whose words are of one length, and the others, where both are there: where a
         longer or shorter word stands is settled by more layers than what its letters are."""
-        same = [len(pair.source_text) == len(pair.target_text) for pair in self.pairs]
-        kinds = [tuple(n for n, one in enumerate(same) if one is kind) for kind in (True, False)]
-        return [kind for kind in kinds if kind]
+        kinds: dict[bool, tuple[int, ...]] = {}
+        for number, pair in enumerate(self.pairs):
+            kinds[pair.one_length] = (*kinds.get(pair.one_length, ()), number)
+        return list(kinds.values())
 
     def larger(self, chosen: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Sets that a chosen one may grow to, one layer larger."""

@@ -10,7 +10,7 @@ may be in letters (`forms`), words in disguise (`disguises`); then looked up (`l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -205,30 +205,30 @@ def find_in_prompt(
             taken[one.start : one.stop] = b"\1" * (one.stop - one.start)
             found.append(one)
 
-    alone = [*wanted.quoted, *own, *wanted.said, *wanted.meant]
-    for start, stop in alone:
-        for one in find(text[start:stop], **options):
-            take(replace(one, start=one.start + start, stop=one.stop + start))
-    for start, stop in wanted.likely:
-        for one in find(text[start:stop], **{**options, "detector": "lexicon"}):
+    lexical = {**options, "detector": "lexicon"}
+    for span in (*wanted.quoted, *own, *wanted.said, *wanted.meant):
+        for one in _found_in(text, span, options):
+            take(one)
+    for span in wanted.likely:
+        for one in _found_in(text, span, lexical):
             if one.score >= OUTSIDE:
-                take(replace(one, start=one.start + start, stop=one.stop + start))
+                take(one)
     if everywhere and wanted.shouted and not friendly(_without(text, wanted.shouted)):
-        every = find(text, **{**options, "detector": "lexicon", "strictness": "strict"})
+        every = find(text, **{**lexical, "strictness": "strict"})
         strict = covered(len(text), ((one.start, one.stop) for one in every))
-        for start, stop in wanted.shouted:
-            for one in find(text[start:stop], **{**options, "detector": "lexicon"}):
-                if one.score >= OUTSIDE and any(strict[start + one.start : start + one.stop]):
-                    take(replace(one, start=one.start + start, stop=one.stop + start))
+        for span in wanted.shouted:
+            for one in _found_in(text, span, lexical):
+                if one.score >= OUTSIDE and any(strict[one.start : one.stop]):
+                    take(one)
     for run in _beside(text, sorted({*wanted.quoted, *own})):
         joined = " ".join(text[start:stop] for start, stop in run)
         at = [n for start, stop in run for n in range(start, stop + 1)]
-        for one in find(joined, **{**options, "detector": "lexicon"}):
+        for one in find(joined, **lexical):
             start, stop = at[one.start], at[one.stop - 1] + 1
             if not any(first <= start and stop <= last for first, last in run):
                 take(replace(one, start=start, stop=stop, text=text[start:stop]))
     inside = _numbered(len(text), (*wanted.quoted, *own))
-    for one in find(text, **{**options, "detector": "lexicon"}):
+    for one in find(text, **lexical):
         within = {*inside[one.start : one.stop]}
         if len(within) == 1 and 0 not in within:
             continue  # it is all in one quotation, which was looked at
@@ -242,6 +242,13 @@ def find_in_prompt(
             for start, stop in [(places[one.start][0], places[one.stop - 1][1])]
         ]
     return tuple(sorted(found, key=lambda finding: finding.start))
+
+
+def _found_in(text: str, span: tuple[int, int], options: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is toxic in a part of a text, looked at for itself."""
+    start, stop = span
+    for one in find(text[start:stop], **options):
+        yield replace(one, start=one.start + start, stop=one.stop + start)
 
 
 _BETWEEN = re.compile(r"[\W_]*+(?:(?:and|then|next to|beside|over|above)\b)?[\W_]*+")

@@ -168,11 +168,13 @@ def texts(prompt: str) -> Asked:
                 meant.append(span)
             elif not any(taken[slice(*span)]):
                 shouted.append(span)
-    likely = []
-    for match in _LIKELY.finditer(prompt):
+    likely: list[Span] = []
+    cues = [match for match in _LIKELY.finditer(prompt) if not taken[match.end()]]
+    for n, match in enumerate(cues):
         start = match.end()
-        stop = ends[bisect_left(ends, start)] if start < len(prompt) else start
-        if start < stop and not taken[start]:
+        following = cues[n + 1].start() if n + 1 < len(cues) else len(prompt)
+        stop = min(following, ends[bisect_left(ends, start)])
+        if start < stop:
             likely += _free(taken, start, stop)
     if _mostly_other(prompt):
         likely += [span for one in _LATIN.finditer(prompt) if not taken[(span := one.span())[0]]]

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from textloc.toxicity.characters import signs
-from textloc.toxicity.disguises import hyphened
+from textloc.toxicity.disguises import chains
 from textloc.toxicity.findings import Finding, Found
 from textloc.toxicity.lexicon import ordinary, proper, read_words
 from textloc.toxicity.tokens import Token, tokenize
@@ -67,13 +67,9 @@ _CHAIN = 4  # words tied by hyphens that are one, made up for the occasion
 def _tied(text: str, tokens: Sequence[Token], places: set[int]) -> dict[int, int]:
     """Of the words that hyphens tie to toxic ones, how many are tied together."""
     found: dict[int, int] = {}
-    start = 0
-    for n in range(1, len(tokens) + 1):
-        if n < len(tokens) and hyphened(text, tokens[n - 1], tokens[n]):
-            continue
-        if n - start > 1 and not places.isdisjoint(range(start, n)):
-            found.update(dict.fromkeys(range(start, n), n - start))
-        start = n
+    for chain in chains(text, tokens):
+        if not places.isdisjoint(chain):
+            found.update(dict.fromkeys(chain, len(chain)))
     return found
 
 

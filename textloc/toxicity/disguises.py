@@ -39,6 +39,17 @@ def hyphened(text: str, one: Token, other: Token) -> bool:
     return "".join(sign for sign in gap if not invisible(sign)) in _HYPHENS
 
 
+def chains(text: str, found: Sequence[Token]) -> Iterator[range]:
+    """The numbers of the tokens that hyphens join, for each run of several."""
+    first = 0
+    for n in range(1, len(found) + 1):
+        if n < len(found) and hyphened(text, found[n - 1], found[n]):
+            continue
+        if n - first > 1:
+            yield range(first, n)
+        first = n
+
+
 def apart(
     text: str, found: Sequence[Token], whole: Callable[[str], bool]
 ) -> tuple[list[list[Token]], list[Token], list[Token]]:

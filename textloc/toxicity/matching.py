@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from textloc.toxicity import characters, disguises, scripts
@@ -56,8 +57,8 @@ def listed(text: str, lexicon: Lexicon, strictness: str) -> tuple[Finding, ...]:
         return ()
     harmless = covered(len(text), _harmless(seen, tokens, words, lexicon))
     found = [one for one in found if not all(harmless[one.finding.start : one.finding.stop])]
-    for start, stop in _hyphenated(text, tokens, lexicon):
-        found = [one for one in found if not _part_of(one.finding, start, stop)]
+    parted = list(_hyphenated(text, tokens, lexicon))
+    found = [one for one in found if not _part_of(one.finding, parted)]
     kept = _apart(found, len(text))
     if strictness != "strict":
         kept = excused(text, tokens, kept)
@@ -180,20 +181,20 @@ def _harmless(
 
 
 def _hyphenated(text: str, tokens: Sequence[Token], lexicon: Lexicon) -> Iterator[tuple[int, int]]:
-    """Spans of ordinary words that hyphens part: cock-pit."""
-    first = 0
-    for n in range(1, len(tokens) + 1):
-        if n < len(tokens) and disguises.hyphened(text, tokens[n - 1], tokens[n]):
-            continue
-        whole = "".join(token.whole for token in tokens[first:n])
-        if n - first > 1 and ordinary(whole) and lexicon.judge(whole) is None:
-            yield tokens[first].start, tokens[n - 1].stop
-        first = n
+    """Spans of ordinary words that hyphens part, in order: cock-pit."""
+    for chain in disguises.chains(text, tokens):
+        whole = "".join(tokens[n].whole for n in chain)
+        if ordinary(whole) and lexicon.judge(whole) is None:
+            yield tokens[chain[0]].start, tokens[chain[-1]].stop
 
 
-def _part_of(finding: Finding, start: int, stop: int) -> bool:
-    """Whether a finding is a part of a span, and not all of it."""
-    return start <= finding.start and finding.stop <= stop and len(finding.text) < stop - start
+def _part_of(finding: Finding, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether a finding is a part of one of some spans in order, and not all of it."""
+    n = bisect_right(spans, finding.start, key=lambda span: span[0]) - 1
+    if n < 0:
+        return False
+    start, stop = spans[n]
+    return finding.stop <= stop and len(finding.text) < stop - start
 
 
 def _plain(token: Token) -> str:
