@@ -284,10 +284,70 @@ def test_words_that_contain_those_of_other_scripts_stay(text: str) -> None:
     assert find_in_prompt(f'a sign that says "{text}"') == ()
 
 
+def test_swearing_in_latin_letters_is_found_without_naming_the_language() -> None:
+    missed = [
+        word
+        for word in sorted(lexicon.read_words("swearing.txt"))
+        for text in (word, word.upper(), word.title())
+        if not find_in_prompt(f'a sign that says "{text}"')
+    ]
+    assert missed == []
+    written = ("fpurvß", 'rvar Gnffr zvg qrz Grkg "Fpurvßr"', "wronć", "pnoeóa", "cvčxn")
+    assert all(is_toxic(plain(text)) for text in written)
+    assert is_toxic(plain("ßvgpu"))  # a ß may be a b
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "Straße",
+            "Spaß",
+            "Gruß aus Köln",
+            "Fick hej",
+            "Slutspurt!",
+            "Sista dagen",
+            "Puto bumbong",
+        ),
+        *("Kanada", "Pula, Croatia", "Kut, Iraq", "Cipolla", "Huy's Café", "Kurt", "Pok Pok"),
+        *("Ausfahrt", "Wichita", "Nutella", "Mudarra", "Kokopelli", "Shiba", "Porridge", "Frozen"),
+        *(
+            "Nā Hui",
+            "Nahui Ollin",
+            "Jalan Hang Jebat",
+            "Porra antequerana",
+            "nebbia fitta",
+            "Pok Pok",
+        ),
+        *("SALE CON", "Xiaomi Youpin", "Shaabi", "Farlig kurva", "Kokot Hrvatska"),
+    ],
+)
+def test_words_that_look_like_swearing_elsewhere_stay(text: str) -> None:
+    assert find_in_prompt(f'a sign that says "{text}"') == ()
+
+
+def test_who_is_called_something_is_insulted_whatever_else_is_said() -> None:
+    word = plain("onfgneq")
+    for text in (f"get well soon, you {word}", f"you {word}!", f"you {word}, come to the garden"):
+        (found,) = find(text)
+        assert found.word == word
+    for text in (f"The Magnificent {word} Garden", "Thank you, Dick Tracy", "see you Dick Tracy"):
+        assert find(text) == ()
+
+
+def test_comparatives_of_listed_words_are_found() -> None:
+    assert is_toxic(plain("gur fuvggvrfg one va gbja"))
+    assert is_toxic(plain("fuvggvre"))
+
+
 def test_what_calls_for_harm_to_people_is_found() -> None:
-    for text in ("I HATE JEWS", "Death to all Muslims", "WHY WE HATE   WOMEN", "gas the jews"):
+    calls = ("I HATE JEWS", "Death to all Muslims", "WHY WE HATE   WOMEN", "gas the jews")
+    for text in (*calls, "women deserve to be beaten", "Immigrants are vermin"):
         (found,) = find(text, strictness="slurs")
         assert found.severity == "slur"
+    assert is_toxic("burn the mosque")
+    for text in ("WOMEN DESERVE RESPECT", "OUR MOSQUE", "BURN THE CALORIES"):
+        assert find(text) == ()
     for text in ("STOP HATE", "JEWS FOR PEACE", "I HATE MONDAYS", "KILL THE LIGHTS", "GIRLS RULE"):
         assert find(text) == ()
 

@@ -57,6 +57,20 @@ def test_hard_harmless_texts_of_other_authors(name: str) -> None:
     assert share <= 0.05
 
 
+def test_prompts_of_an_author_who_did_not_know_it() -> None:
+    asked, found = Counter[str](), Counter[str]()
+    for line in _lines("fourth.tsv"):
+        kind, _, text = line.partition("\t")
+        asked[kind] += 1
+        said = plain(text) if kind.startswith("toxic") else text
+        found[kind] += bool(find_in_prompt(said)) if kind.endswith("prompt") else _asked(said)
+    shares = {kind: found[kind] / count for kind, count in asked.items()}
+    print(shares)
+    assert shares["toxic prompt"] >= 0.93
+    assert max(shares["hard"], shares["hard prompt"]) <= 0.05
+    assert max(shares["ordinary"], shares["natural prompt"]) <= 0.005
+
+
 def test_less_strict_finds_no_more() -> None:
     """What is found at `slurs` is found at `usual`, and that at `strict`."""
     texts = [*_lines("harmless.txt"), *map(plain, _lines("insulting.txt"))]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-LEET = {
+LEET: dict[str, Sequence[str]] = {
     "0": "o",
     "1": "il",
     "2": "z",
@@ -36,6 +37,7 @@ LEET = {
     "¢": "c",
     "¡": "i",
     "§": "s",
+    "ß": ("ss", "b", "ß"),
 }
 """Signs that stand for letters, and which."""
 

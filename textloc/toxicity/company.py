@@ -50,7 +50,7 @@ def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[
             "any": befriended or (content and not hostile),
             "friendly": (befriended or (content and _owns(tokens, at))) and not hostile,
             "nothing": False,
-        }[one.verdict.doubtful]
+        }[one.verdict.doubtful] and not _addressed(text, tokens, at)
         if not fine and (hostile or not any(_names(tokens, n, places) for n in at)):
             kept.append(one)
     return kept
@@ -83,6 +83,18 @@ def _places(tokens: Sequence[Token], finding: Finding) -> range:
 def _owns(tokens: Sequence[Token], at: range) -> bool:
     """Whether something is said to belong to what was found: Dick's Last Resort."""
     return bool(at) and tokens[at[-1]].whole.endswith("'s") and at[-1] + 1 < len(tokens)
+
+
+def _addressed(text: str, tokens: Sequence[Token], at: range) -> bool:
+    """Whether somebody is called what was found: ends a part of the sentence behind "you"."""
+    if not at or at[0] == 0 or _letters(tokens[at[0] - 1]) not in ("you", "ya"):
+        return False
+    if text[tokens[at[0] - 1].stop : tokens[at[0]].start].strip():
+        return False
+    last = tokens[at[-1]].stop
+    return at[-1] + 1 == len(tokens) or any(
+        sign in text[last : tokens[at[-1] + 1].start] for sign in ",.;:!?)\n"
+    )
 
 
 def _letters(token: Token) -> str:

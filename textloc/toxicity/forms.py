@@ -219,5 +219,5 @@ def _option(sign: Sign) -> str:
     if sign.latin in HIDING:
         return _ANY
     if sign.latin in LEET:
-        return f"[{LEET[sign.latin]}]"
+        return f"(?:{'|'.join(LEET[sign.latin])})"
     return sign.latin if sign.latin.isascii() and sign.latin.isalpha() else ""

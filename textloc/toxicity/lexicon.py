@@ -44,7 +44,7 @@ _LISTS = Path(__file__).parent / "lists"
 _SUFFIXES = (
     *("s", "es", "ed", "d", "er", "ers", "r", "ing", "in", "y", "ies", "ie", "ish", "ist", "ster"),
     *("o", "a", "az", "z", "ness", "less", "able", "hood", "ery", "tastic", "ity"),
-    *("ly", "ally", "ically"),
+    *("ly", "ally", "ically", "ier", "iest", "iness", "ily"),
 )
 _INFLECTIONS = ("s", "es", "ies", "ed", "ing", "er", "ers", "d")
 _PREFIXES = ("un", "be", "mega", "super", "uber", "ultra", "mother", "god", "dumb")
@@ -541,7 +541,12 @@ def hatred() -> dict[str, str]:
     """What calls for harm to a group of people, and what can be written in its place."""
     groups = read_words("groups.txt")
     calls = (line.split("\t") for line in read_words("hatred.txt"))
-    return {f"{call} {group}": f"{fine} {group}" for call, fine in calls for group in groups}
+    return {_about(call, group): _about(fine, group) for call, fine in calls for group in groups}
+
+
+def _about(call: str, group: str) -> str:
+    """A call with the group that it is about: in the place of {}, else behind it."""
+    return call.replace("{}", group) if "{}" in call else f"{call} {group}"
 
 
 def _added(language: str) -> list[str]:

@@ -92,9 +92,12 @@ def _judged(text: str, token: Token, lexicon: Lexicon, exact: bool = False) -> I
                 yield _told(text, token.start, max(token.stop, token.tail), whole, verdict)
                 return
     best: Found | None = None
+    plain = token.whole.strip(_AT_ENDS)
+    settled = plain != token.whole and ordinary(plain)  # a word, and a mark behind it
     for form in forms(token, ordinary):
         doubled = form.disguise == "repeated letters" and not _THRICE.search(token.whole)
-        verdict = lexicon.judge(form.text, exact or doubled or form.disguise == LAPIDARY)
+        strict = exact or doubled or settled or form.disguise == LAPIDARY
+        verdict = lexicon.judge(form.text, strict)
         if verdict is None and scripts.hangul(form.text):
             verdict = next(filter(None, map(lexicon.judge, scripts.stems(form.text))), None)
         if verdict is None:
