@@ -49,7 +49,7 @@ def test_ci_runs_the_test_command() -> None:
     install, test = re.search(r"^(pip install -r \S+) && (pytest)$", README, flags=re.M).groups()  # type: ignore[union-attr]
     commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert test in commands
-    assert 'pytest -m "browser and not slow"' in commands
+    assert 'pytest tests/browser -m "browser and not slow" -n 2' in commands
     assert install.replace("install", "install -q --no-compile") in commands
 
 

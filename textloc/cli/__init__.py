@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from textloc import threads
 from textloc.cli import (
     attributing,
     benches,
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console that lacks a sign shows another
             stream.reconfigure(errors="replace")
+    threads.leave_a_core()
     options = _parser().parse_args(arguments)
     try:
         keeps = bool(getattr(options, "save", False) or getattr(options, "keeps", False))

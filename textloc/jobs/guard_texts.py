@@ -104,6 +104,8 @@ class Judge:
         if len(self._judged) >= _KEPT:
             self._judged.clear()
         self._judged[text] = found
+        if found is not None:  # it was looked at when it was made
+            self._judged[found[0]] = None
         return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from textloc import threads
 from textloc.results import places
 from textloc.ui import languages, links, settings, stored, visitors, warming
 from textloc.ui.edit.tab import EditTab
@@ -44,6 +45,7 @@ _HEADER = """<header class="tl-header"><span class="tl-brand">textloc</span>
 
 def build() -> Page:
     """The page; it loads no model and imports no torch."""
+    threads.leave_a_core()
     here = settings.read()
     page = Page(
         title="textloc: which layers write the words?",
