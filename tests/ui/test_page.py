@@ -55,7 +55,7 @@ def run_python(code: str, results: Path) -> str:
     return done.stdout
 
 
-def test_the_page_builds_and_shows_results_without_torch(results: Path) -> None:
+def test_the_page_builds_shows_results_and_foresees_without_torch(results: Path) -> None:
     document, images = localize_document()
     store.save(document, images)
     code = """
@@ -68,10 +68,18 @@ view, problem = stored.opening(None)
 replay.effect_figure(view.document), replay.sets_figure(view.document)
 replay.headline(view.document), replay.table(view.document), replay.panel(view, "all", 0, 0)
 print(sorted(heavy & set(sys.modules)))
+import gradio as gr
+from textloc.ui.localize.tab import LocalizeTab
+with gr.Blocks() as page:
+    tab = LocalizeTab(page)
+print(tab.foresee("tiny-sdxl", 'a red sign that says "STOP"', "MOON", "0", 20, 3.0, 0, ""))
+print("torch" in sys.modules)
 """
-    before, after = run_python(code, results).splitlines()
+    before, after, foreseen, torch = run_python(code, results).splitlines()
     assert before == "[]"
     assert after == "['plotly.graph_objects']"
+    assert "first run tells" in foreseen
+    assert torch == "False"
 
 
 @pytest.mark.slow

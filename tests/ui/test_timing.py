@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -276,18 +273,3 @@ def test_a_page_that_is_opened_asks_for_it_with_what_it_asks_for_anyway(
     assert "first run tells" in rest[-1]
     assert len(rest) == len(localizing.rest)
     assert localizing.open_rest(localizing.session.value)[-1] == gr.skip()
-
-
-def test_no_torch_is_imported_for_it() -> None:
-    code = """
-import sys
-import gradio as gr
-from textloc.ui.localize.tab import LocalizeTab
-with gr.Blocks() as page:
-    tab = LocalizeTab(page)
-said = tab.foresee("tiny-sdxl", 'a red sign that says "STOP"', "MOON", "0", 20, 3.0, 0, "")
-assert "first run tells" in said, said
-assert "torch" not in sys.modules
-"""
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ}, timeout=120)
-    assert done.returncode == 0
