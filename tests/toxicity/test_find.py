@@ -13,7 +13,7 @@ from tests.toxicity.words import DISGUISES, TOXIC, plain
 from textloc import toxicity
 from textloc.errors import ToxicityError
 from textloc.paths import ROOT
-from textloc.toxicity import find, find_in_prompt, is_toxic, lexicon, scripts
+from textloc.toxicity import entries, find, find_in_prompt, is_toxic, scripts, wordlists
 
 
 @pytest.mark.parametrize("disguise", DISGUISES)
@@ -79,7 +79,7 @@ def test_own_words_and_allowed_ones() -> None:
 def test_other_languages() -> None:
     word = plain("fpurvffr")
     assert is_toxic(word, languages=("german",))
-    assert "german" in lexicon.languages()
+    assert "german" in entries.languages()
     with pytest.raises(ToxicityError, match="no list for 'klingon'"):
         is_toxic("x", languages=("klingon",))
 
@@ -217,7 +217,7 @@ def test_own_words_are_read_as_texts_are(word: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(min_size=1, max_size=12))
 def test_any_own_word_is_found_or_refused(word: str) -> None:
-    if lexicon.entry(word) is None:
+    if entries.entry(word) is None:
         with pytest.raises(ToxicityError, match="nothing can be seen"):
             find("x", words=(word,))
         return
@@ -234,19 +234,19 @@ def test_allowed_words_may_be_several() -> None:
         find("x", allowed=("\u200b",))
 
 
-@pytest.mark.parametrize("language", lexicon.languages())
+@pytest.mark.parametrize("language", entries.languages())
 def test_every_word_of_every_list_is_found(language: str) -> None:
-    entries = lexicon.entries(language)
-    assert len(entries) > 10
-    for word in entries:
+    listed = entries.entries(language)
+    assert len(listed) > 10
+    for word in listed:
         for text in (word, f"you {word} there"):
             assert is_toxic(text, languages=(language,), strictness="strict")
 
 
 def test_the_script_tells_the_language() -> None:
     for language in ("russian", "thai", "chinese", "japanese", "korean", "arabic"):
-        entries = lexicon.entries(language)
-        script = [word for word in entries if language in scripts.languages(word)]
+        listed = entries.entries(language)
+        script = [word for word in listed if language in scripts.languages(word)]
         assert script
         assert all(is_toxic(word) for word in script if len(word) > 1)
     for text in (
@@ -262,7 +262,7 @@ def test_the_script_tells_the_language() -> None:
 
 def test_common_words_of_other_scripts_are_found_without_naming_the_language() -> None:
     missed = []
-    for line in sorted(lexicon.read_words("foreign.txt")):
+    for line in sorted(wordlists.read_words("foreign.txt")):
         _language, _, words = line.partition("\t")
         for word in map(str.strip, words.split(",")):
             prompts = f'a sign that says "{word}"', f'a sign that says "{word.upper()}"'
@@ -287,7 +287,7 @@ def test_words_that_contain_those_of_other_scripts_stay(text: str) -> None:
 def test_swearing_in_latin_letters_is_found_without_naming_the_language() -> None:
     missed = [
         word
-        for word in sorted(lexicon.read_words("swearing.txt"))
+        for word in sorted(wordlists.read_words("swearing.txt"))
         for text in (word, word.upper(), word.title())
         if not find_in_prompt(f'a sign that says "{text}"')
     ]

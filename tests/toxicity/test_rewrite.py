@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.toxicity.words import DISGUISES, TOXIC
 from textloc.errors import ToxicityError
-from textloc.toxicity import find_in_prompt, is_toxic, lexicon, rewrite
+from textloc.toxicity import find_in_prompt, is_toxic, rewrite, wordlists
 
 
 def test_a_persons_own_replacement_wins() -> None:
@@ -76,10 +76,10 @@ def test_replacements_and_lists_are_read(tmp_path: Path) -> None:
     with pytest.raises(ToxicityError, match="line 1: write toxic text, a tab"):
         rewrite.read_replacements(file)
     (tmp_path / "words.txt").write_text("# mine\nturnip\n\nbeet root\n", encoding="utf-8")
-    assert lexicon.read_file(tmp_path / "words.txt") == ("turnip", "beet root")
+    assert wordlists.read_file(tmp_path / "words.txt") == ("turnip", "beet root")
     with pytest.raises(ToxicityError, match="cannot be read"):
-        lexicon.read_file(tmp_path / "none.txt")
+        wordlists.read_file(tmp_path / "none.txt")
 
 
 def test_no_benign_word_of_ours_is_toxic() -> None:
-    assert [word for word in lexicon.read_words("benign.txt") if is_toxic(word)] == []
+    assert [word for word in wordlists.read_words("benign.txt") if is_toxic(word)] == []

@@ -73,14 +73,14 @@ def _suppress(options: argparse.Namespace) -> None:
     from textloc.jobs import choosing
     from textloc.jobs.suppress import suppress_stream
     from textloc.results.result import Result
-    from textloc.toxicity import lexicon, rewrite
+    from textloc.toxicity import rewrite, wordlists
 
     detect: dict[str, Any] = {
         "detector": options.detector,
         "languages": tuple(options.languages.split(",")) if options.languages else None,
         "strictness": options.strictness,
-        "words": lexicon.read_file(options.words) if options.words else (),
-        "allowed": lexicon.read_file(options.allow) if options.allow else (),
+        "words": wordlists.read_file(options.words) if options.words else (),
+        "allowed": wordlists.read_file(options.allow) if options.allow else (),
     }
     replacements = rewrite.read_replacements(options.replacements) if options.replacements else {}
     if options.replacement is not None:

@@ -2,9 +2,9 @@
 
 A text is read as people do: characters as they are seen (`characters`), words (`tokens`), what each
 may be in letters (`forms`), words in disguise (`disguises`); then looked up (`lexicon`,
-`matching`), with regard to what stands beside (`company`). What a prompt asks to be written is
-`asked`; what is written in the place of a word, `rewrite`. A detector is one module and one line in
-`DETECTORS`.
+`matching`) in lists of toxic words (`wordlists`, `entries`) beside ordinary ones (`english`), with
+regard to what stands beside (`company`). What a prompt asks to be written is `asked`; what is
+written in the place of a word, `rewrite`. A detector is one module and one line in `DETECTORS`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from textloc.toxicity.asked import covered
 from textloc.toxicity.asked import rendered as rendered
 from textloc.toxicity.characters import HIDING, signs
 from textloc.toxicity.company import friendly
+from textloc.toxicity.english import ordinary
 from textloc.toxicity.findings import Finding as Finding
 from textloc.toxicity.forms import forms
-from textloc.toxicity.lexicon import Lexicon, ordinary
+from textloc.toxicity.lexicon import Lexicon
 from textloc.toxicity.matching import listed
 from textloc.toxicity.tokens import together, tokenize
 
@@ -72,7 +73,7 @@ def find(
         detector: name in `DETECTORS`. A classifier judges the whole text, and what the lexicon
             finds counts as well.
         words, allowed: more toxic words, and words that are not; each may be several words.
-        languages: whose word lists are read (`lexicon.languages`). None reads English and those of
+        languages: whose word lists are read (`entries.languages`). None reads English and those of
             the scripts that the text is written in (`scripts.languages`).
         strictness: one of `STRICTNESS`.
 

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 
 from textloc.toxicity.characters import signs
 from textloc.toxicity.disguises import chains
+from textloc.toxicity.english import ordinary, proper
 from textloc.toxicity.findings import Finding, Found
-from textloc.toxicity.lexicon import ordinary, proper, read_words
 from textloc.toxicity.tokens import Token, tokenize
+from textloc.toxicity.wordlists import read_words
 
 
 def excused(text: str, tokens: Sequence[Token], found: Sequence[Found]) -> list[Found]:

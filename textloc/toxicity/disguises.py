@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import groupby, pairwise
 
 from textloc.toxicity.characters import UPSIDE_DOWN, Sign, invisible, signs
-from textloc.toxicity.lexicon import read_words
 from textloc.toxicity.tokens import APART, LONGEST, WEAK, Token, flag, together, tokenize
+from textloc.toxicity.wordlists import read_words
 
 _HYPHENS = ("-", "‐", "‑", "–")
 _PARTING = ";,:"  # a.sh; it runs

@@ -12,18 +12,25 @@ Insults and crude words that are harmless in what a picture shows (a clown, a pi
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
-from pathlib import Path
 from typing import Literal
 
 from textloc.errors import ToxicityError
-from textloc.toxicity.characters import signs
-from textloc.toxicity.forms import forms
-from textloc.toxicity.tokens import LONGEST, tokenize
+from textloc.toxicity.english import SUFFIXES, named, ordinary, stands, stems_of
+from textloc.toxicity.entries import (
+    entries,
+    entry,
+    hatred,
+    joined_words,
+    languages,
+    single_words,
+    word_sequences,
+)
+from textloc.toxicity.tokens import LONGEST
+from textloc.toxicity.wordlists import read_words
 
 VULGAR = 0.75
 """Least score of slurs and vulgar words; insults have less."""
@@ -40,93 +47,15 @@ _OWN, _LISTED, _FORM = "in your list", "listed", "a form of a listed word"
 _TOGETHER = "words that insult together"
 _EXACT = (_OWN, _LISTED, _FORM, "an insult or crude word", "a form of an insult or crude word")
 
-_LISTS = Path(__file__).parent / "lists"
-_SUFFIXES = (
-    *("s", "es", "ed", "d", "er", "ers", "r", "ing", "in", "y", "ies", "ie", "ish", "ist", "ster"),
-    *("o", "a", "az", "z", "ness", "less", "able", "hood", "ery", "tastic", "ity"),
-    *("ly", "ally", "ically", "ier", "iest", "iness", "ily"),
-)
-_INFLECTIONS = ("s", "es", "ies", "ed", "ing", "er", "ers", "d")
 _PREFIXES = ("un", "be", "mega", "super", "uber", "ultra", "mother", "god", "dumb")
 _LEAST_STEM = 4
 """Letters of the shortest stem that is toxic within any word."""
 
 
 @cache
-def read_words(name: str) -> frozenset[str]:
-    """The words of a list of ours; those of toxic words are written in rot13."""
-    text = (_LISTS / name).read_text(encoding="utf-8")
-    lines = text.splitlines()
-    if "rot13" in text[:200]:
-        lines = [line if line.startswith("#") else codecs.decode(line, "rot13") for line in lines]
-    return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-@cache
 def _more() -> frozenset[str]:
     """Toxic words that the lists of `glin_profanity` lack."""
     return read_words("more.txt") | read_words("swearing.txt")
-
-
-def read_file(path: Path) -> tuple[str, ...]:
-    """Words of a person's own list, one a line; lines that begin with # are notes.
-
-    Raises:
-        ToxicityError: it cannot be read.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ToxicityError(f"{path} cannot be read as a list of words ({error})") from error
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-
-
-def languages() -> tuple[str, ...]:
-    """Languages that there are lists for."""
-    from glin_profanity.data.dictionary import DictionaryLoader
-
-    return tuple(sorted(DictionaryLoader.LANGUAGE_FILES))
-
-
-def ordinary(word: str) -> bool:
-    """Whether a word, lower-case, is an ordinary English word or name, or a form of one."""
-    return _stands(word) or any(
-        _stands(stem) for stem in _stems(word, _INFLECTIONS) if len(stem) > 3
-    )
-
-
-def _stands(word: str) -> bool:
-    """Whether it stands as it is in a list of ordinary words."""
-    lists = (dictionary(), read_words("innocent.txt"), read_words("benign.txt"))
-    return any(word in known for known in lists)
-
-
-def proper(word: str) -> bool:
-    """Whether a word, lower-case, is a name of a person or place, and nothing else."""
-    return word in _proper() or word in read_words("people.txt")
-
-
-def named(word: str) -> bool:
-    """Whether a word, lower-case, is in a list of forenames or surnames."""
-    lists = ("surnames.txt", "forenames.txt", "people.txt")
-    return any(word in read_words(name) for name in lists)
-
-
-@lru_cache(maxsize=1)
-def _proper() -> frozenset[str]:
-    from english_words import get_english_words_set
-
-    words = get_english_words_set(["web2"], alpha=True)
-    common = {word for word in words if word.islower()}
-    return frozenset(word.lower() for word in words if not word.islower()) - common
-
-
-@lru_cache(maxsize=1)
-def dictionary() -> frozenset[str]:
-    """Ordinary English words and names, lower-case."""
-    from english_words import get_english_words_set
-
-    return frozenset(get_english_words_set(["web2", "gcide"], lower=True, alpha=True))
 
 
 @dataclass(frozen=True)
@@ -144,40 +73,6 @@ class Verdict:
 
 
 _FINE = Verdict("", 0.0)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A word or words of a list, as a text is read.
-
-    tokens: each of its words as written and in letters. literal: where it holds signs alone, or a
-    script without spaces beside another, its signs in a row, which are looked for as they are.
-    unspaced: whether it is of a script without spaces.
-    """
-
-    tokens: tuple[tuple[str, str], ...] = ()
-    literal: str = ""
-    unspaced: bool = False
-
-
-@lru_cache(maxsize=16384)
-def entry(text: str) -> Entry | None:
-    """A word or words of a list as a text is read; None where nobody sees anything in it."""
-    seen = signs(text)
-    plain = "".join(sign.plain for sign in seen)
-    found = tokenize(seen, ordinary)
-    if not plain.strip():
-        return None
-    if len(found) == 1 and found[0].unspaced:
-        return Entry(literal=found[0].whole, unspaced=True)
-    if not found or any(token.unspaced for token in found):
-        return Entry(literal=plain.strip())
-    tokens = []
-    for token in found:
-        form = next(forms(token, ordinary), None)
-        exact = form is not None and len(form.places) == len(token.signs)
-        tokens.append((token.whole, form.text if form is not None and exact else token.whole))
-    return Entry(tuple(tokens))
 
 
 @dataclass(frozen=True)
@@ -244,8 +139,8 @@ class Lexicon:
         inner = _without_parts(word)
         if not innocent and self._contains(inner, read_words("core.txt")):
             return self._told(word, "", "contains a toxic stem", 0.95)
-        usual = _stands(word)
-        for stem in _stems(word):
+        usual = stands(word)
+        for stem in stems_of(word):
             if stem in self._own:
                 return Verdict(_FORM, 0.95, "own")
             if not usual and stem in self._listed and len(stem) > 2:
@@ -305,7 +200,7 @@ class Lexicon:
         ) and (
             not after
             or after in parts
-            or after in _SUFFIXES
+            or after in SUFFIXES
             or (len(after) > 2 and ordinary(after))
             or (before == "" and any(after.startswith(tail) for tail in parts if len(tail) > 2))
         )
@@ -321,14 +216,14 @@ class Lexicon:
         """Whether a word is two ordinary ones in a row, of which neither is toxic (smartwatch)."""
         for end in range(4, len(word) - 3):
             parts = word[:end], word[end:]
-            if all(map(_stands, parts)) and not any(map(self._part, parts)):
+            if all(map(stands, parts)) and not any(map(self._part, parts)):
                 return True
         return False
 
     def _part(self, word: str) -> bool:
         """Whether a word, or what it is a form of, is toxic in company."""
         parts = self._toxic_parts | read_words("insults.txt")
-        return any(stem in parts for stem in (word, *_stems(word)))
+        return any(stem in parts for stem in (word, *stems_of(word)))
 
     def _misspelt(self, word: str) -> Verdict | None:
         """Whether one letter of a longer toxic word is wrong, missing or too many."""
@@ -387,24 +282,24 @@ class Lexicon:
 
     @cached_property
     def fine(self) -> frozenset[str]:
-        return _singles(self.allowed)
+        return single_words(self.allowed)
 
     @cached_property
     def _own(self) -> frozenset[str]:
-        return _singles(self.words) | _joined(self.words)
+        return single_words(self.words) | joined_words(self.words)
 
     @cached_property
     def _foreign(self) -> frozenset[str]:
         """Words of the lists of other languages; their forms are not known."""
         others = [word for name in self.languages if name != "english" for word in entries(name)]
-        return _singles(others) | _joined(others)
+        return single_words(others) | joined_words(others)
 
     @cached_property
     def _listed(self) -> frozenset[str]:
         found = set(read_words("strong.txt"))
         if "english" in self.languages:
             listed = entries("english")
-            found |= _singles(listed) | _joined(listed)
+            found |= single_words(listed) | joined_words(listed)
         return frozenset(found - read_words("innocent.txt"))
 
     @cached_property
@@ -427,7 +322,7 @@ class Lexicon:
                 ),
             ]
         for texts, verdict in groups:
-            for sequence in _sequences(texts):
+            for sequence in word_sequences(texts):
                 if verdict.severity == "vulgar" and set(sequence) & read_words("slurs.txt"):
                     verdict_ = replace(verdict, severity="slur")
                 else:
@@ -439,11 +334,11 @@ class Lexicon:
     def harmless(self) -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
         """Words that belong together and are harmless so, by the first of them, as `phrases`."""
         found: dict[str, list[tuple[tuple[str, ...], Verdict]]] = {}
-        for sequence in _sequences(self.allowed):
+        for sequence in word_sequences(self.allowed):
             found.setdefault(sequence[0], []).append((sequence, _FINE))
         if "english" in self.languages:
-            for first, sequences in _expressions().items():
-                found[first] = [*found.get(first, ()), *sequences]
+            for first, known in _expressions().items():
+                found[first] = [*found.get(first, ()), *known]
         return found
 
     @cached_property
@@ -511,82 +406,16 @@ class Lexicon:
                     return True
                 if end > 2 and part in tails and falls(rest[end:], found):
                     return True
-            return found > 1 and rest in _SUFFIXES
+            return found > 1 and rest in SUFFIXES
 
-        stems = [word, *_stems(word), *_without_prefix(word)]
+        stems = [word, *stems_of(word), *_without_prefix(word)]
         return any(len(stem) > 4 and falls(stem, 0) for stem in stems)
-
-
-@lru_cache(maxsize=32)
-def entries(language: str) -> tuple[str, ...]:
-    """The words of a language's list that are looked for: those with a letter or a picture in them,
-    which no list of ours calls innocent; of English those of three letters or more."""
-    from glin_profanity.data.dictionary import dictionary as loaded
-
-    found = []
-    for word in (*map(str, loaded.get_words(language)), *_added(language)):
-        made = entry(word)
-        joined = "".join(word.split()).casefold()
-        if made is None or joined in read_words("innocent.txt"):
-            continue
-        if language == "english" and joined.isascii() and len(joined) < 3:
-            continue
-        if made.literal or any(char.isalpha() for char in joined):
-            found.append(word)
-    return tuple(found)
-
-
-@cache
-def hatred() -> dict[str, str]:
-    """What calls for harm to a group of people, and what can be written in its place."""
-    groups = read_words("groups.txt")
-    calls = (line.split("\t") for line in read_words("hatred.txt"))
-    return {_about(call, group): _about(fine, group) for call, fine in calls for group in groups}
-
-
-def _about(call: str, group: str) -> str:
-    """A call with the group that it is about: in the place of {}, else behind it."""
-    return call.replace("{}", group) if "{}" in call else f"{call} {group}"
-
-
-def _added(language: str) -> list[str]:
-    """Words of ours that a language's list lacks."""
-    lines = (line.partition("\t") for line in sorted(read_words("foreign.txt")))
-    return [word.strip() for of, _, words in lines if of == language for word in words.split(",")]
-
-
-def _singles(texts: Iterable[str]) -> frozenset[str]:
-    """Of lists the single words: as written and in letters."""
-    made = (entry(text) for text in texts)
-    return frozenset(
-        word for one in made if one is not None and len(one.tokens) == 1 for word in one.tokens[0]
-    )
-
-
-def _joined(texts: Iterable[str]) -> frozenset[str]:
-    """Of lists the words that belong together in one word."""
-    found = set()
-    for text in texts:
-        made = entry(text)
-        if made is None or len(made.tokens) < 2:
-            continue
-        if all(len(form) > 1 for _, form in made.tokens):
-            found.add("".join(form for _, form in made.tokens))
-    return frozenset(found)
-
-
-def _sequences(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Of lists the words that belong together, as written and in letters."""
-    for text in texts:
-        made = entry(text)
-        if made is not None and len(made.tokens) > 1:
-            yield from {tuple(pair[way] for pair in made.tokens) for way in (0, 1)}
 
 
 @lru_cache(maxsize=1)
 def _expressions() -> dict[str, list[tuple[tuple[str, ...], Verdict]]]:
     found: dict[str, list[tuple[tuple[str, ...], Verdict]]] = {}
-    for sequence in _sequences(read_words("expressions.txt")):
+    for sequence in word_sequences(read_words("expressions.txt")):
         found.setdefault(sequence[0], []).append((sequence, _FINE))
     return found
 
@@ -625,22 +454,6 @@ def _initials(words: Iterable[str]) -> dict[str, list[str]]:
 
 def _with_endings(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(word + e for word in words for e in ("", "s", "es", "er", "ers", "ing", "ed"))
-
-
-def _stems(word: str, suffixes: tuple[str, ...] = _SUFFIXES) -> list[str]:
-    """What a word may be an inflection of."""
-    found = []
-    for suffix in suffixes:
-        if word.endswith(suffix) and len(word) - len(suffix) > 2:
-            stem = word[: -len(suffix)]
-            found.append(stem)
-            if stem[-1] == stem[-2]:
-                found.append(stem[:-1])
-            if suffix in ("ed", "er", "ers", "ing"):
-                found.append(stem + "e")
-            if suffix == "ies":
-                found.append(stem + "y")
-    return found
 
 
 def _without_parts(word: str) -> str:

@@ -10,9 +10,10 @@ from textloc.toxicity import characters, disguises, scripts
 from textloc.toxicity.asked import covered
 from textloc.toxicity.characters import invisible
 from textloc.toxicity.company import excused
+from textloc.toxicity.english import ordinary, proper
 from textloc.toxicity.findings import Finding, Found
 from textloc.toxicity.forms import LAPIDARY, forms, hidden
-from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict, ordinary, proper
+from textloc.toxicity.lexicon import VULGAR, Lexicon, Verdict
 from textloc.toxicity.tokens import APART, Token, flags, together, tokenize
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from textloc import toxicity
 from textloc.errors import ToxicityError
-from textloc.toxicity.lexicon import hatred, read_words
+from textloc.toxicity.entries import hatred
+from textloc.toxicity.wordlists import read_words
 
 _CHOICES = 5
 _ROUNDS = 4

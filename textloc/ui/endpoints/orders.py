@@ -7,7 +7,7 @@ from typing import Any
 
 from textloc.errors import PromptError
 from textloc.prompts import parse_pair
-from textloc.toxicity import lexicon
+from textloc.toxicity import entries
 from textloc.ui.edit import order as edits
 from textloc.ui.endpoints import values
 from textloc.ui.endpoints.answers import PICTURES
@@ -120,7 +120,7 @@ def suppress(
         steps=call[0],
         guidance=call[1],
         strictness=values.one_of(strictness, "strictness", strict, "usual"),
-        languages=values.some_of(languages, "language", lexicon.languages()),
+        languages=values.some_of(languages, "language", entries.languages()),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from textloc.errors import LimitError
-from textloc.toxicity import lexicon
+from textloc.toxicity import entries
 from textloc.ui import limits, status, stored
 from textloc.ui.figure import saving
 from textloc.ui.session import Session
@@ -108,7 +108,7 @@ class SuppressTab(Tab):
                 elem_id="suppress-strictness",
             )
             self.languages = gr.Dropdown(
-                [(name.capitalize(), name) for name in lexicon.languages()],
+                [(name.capitalize(), name) for name in entries.languages()],
                 label="Languages of the word lists",
                 info="None takes English and those of the prompt's script",
                 multiselect=True,
