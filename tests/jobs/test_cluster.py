@@ -64,10 +64,15 @@ JOBS: dict[str, Job] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread(_threads: None) -> None:
+    """The two CPUs of the stand-in have two workers, whatever the other tests compute with."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A checkpoint that workers can load."""
-    torch.set_num_threads(1)
     place = tmp_path_factory.mktemp("saved") / "tiny"
     model = tiny_pipelines.sdxl()
     model.pipe.save_pretrained(place)
