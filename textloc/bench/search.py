@@ -218,6 +218,7 @@ def _searches(
         ranking = share_costs(job.found) if isinstance(job, SearchByShares) else {}
         entry["sweep" if job is sweep else "attribution"] = {
             "set": list(job.selected),
+            "reached": job.reached,
             "seconds": job.keeping.clock() - began,
             "pictures": int(job.timing["rows"]),
             "rows": int(job.timing["denoiser_rows"]),
@@ -472,6 +473,10 @@ def _summary(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         agree.append(sizes[-1] and exact[-1])
     return {
         "pairs": len(entries),
+        "reached": {
+            name: sum(bool(entry[name]["reached"]) for entry in entries)
+            for name in ("sweep", "attribution")
+        },
         "no_larger": int(sum(sizes)),
         "no_less_exact": int(sum(exact)),
         "both": int(sum(agree)),
@@ -522,8 +527,9 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield f"{'':22}{'':10}{found['ranking_seconds']:13.2f} seconds"
     yield ""
     yield (
-        f"set no larger than the sweep's by more than one layer: {found['no_larger']} of "
-        f"{found['pairs']}; held-out exact match within its interval: {found['no_less_exact']}; "
+        f"set reaches the words: {found['reached']['sweep']} by the sweep, "
+        f"{found['reached']['attribution']} by attribution; no larger than the sweep's by more than "
+        f"one layer: {found['no_larger']} of {found['pairs']}; held-out exact match within its interval: {found['no_less_exact']}; "
         f"both: {found['both']}"
     )
     yield ""
