@@ -528,9 +528,9 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"set reaches the words: {found['reached']['sweep']} by the sweep, "
-        f"{found['reached']['attribution']} by attribution; no larger than the sweep's by more than "
-        f"one layer: {found['no_larger']} of {found['pairs']}; held-out exact match within its interval: {found['no_less_exact']}; "
-        f"both: {found['both']}"
+        f"{found['reached']['attribution']} by attribution; no larger than the sweep's by more "
+        f"than one layer: {found['no_larger']} of {found['pairs']}; held-out exact match within "
+        f"its interval: {found['no_less_exact']}; both: {found['both']}"
     )
     yield ""
     yield f"{'order by':26}{'prefix that reaches':>20}{'of it needed':>14}{'row-passes':>12}"
