@@ -269,6 +269,23 @@ def test_what_rounds_to_nothing_has_no_sign() -> None:
     ]
 
 
+def test_the_table_of_a_card_says_what_was_left_out() -> None:
+    lines = [
+        f"{kind}{what} {value} [0.10, 0.90]"
+        for kind, value in (("natural prompts: ", 0.5), ("unseen order: ", 0.6), ("", 0.7))
+        for what in ("scene and colour right", "character accuracy", "exact match")
+    ]
+    lines += ["natural prompts: 3 of 150 prompts have too many tokens, left out"]
+    lines += ["exact match of 3 letters (17) 0.94 [0.73, 0.99]", "misread JAM:IAM"]
+    said = measured.card(lines).splitlines()
+    assert len(said) == 5
+    assert said[2].endswith("a known wording" + 3 * " | 0.7 [0.10, 0.90]" + " |")
+    assert said[3].startswith("| in an order never seen | 0.6 ")
+    assert "; 3 of 150 have too many tokens, left out | 0.5 " in said[4]
+    with pytest.raises(ReproduceError, match="nothing of plain prompts"):
+        measured.card(lines[:3])
+
+
 def test_both_searches_are_told() -> None:
     summary = {
         "pairs": 20,

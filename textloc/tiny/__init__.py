@@ -2,5 +2,5 @@
 
 In goes a family's recipe, out comes an ordinary diffusers folder with its card. `python -m
 textloc.tiny` trains, evaluates and makes all that ships anew; nothing else in textloc knows that
-they are tiny. To add one, write a recipe in `recipes/` and a card.
+they are tiny. To add one, write a recipe in `recipes/`.
 """

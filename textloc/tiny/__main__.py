@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--run", dest="folder", type=Path, required=True)
     export.add_argument("--vae", type=Path, help="autoencoder folder (default: RUN/vae)")
     export.add_argument("--first", default="tiny-if", help="the first stage of an upscaler")
-    export.add_argument("--card", type=Path, help="text of the model card")
+    export.add_argument("--card", type=Path, help="model card (that of the shipped one)")
     export.add_argument("--out", type=Path, required=True)
     export.set_defaults(run=_export)
 
@@ -156,8 +156,9 @@ def _export(options: argparse.Namespace) -> None:
 
     family = options.family
     card = f"# tiny-{family}\n\nTrained by textloc.tiny.\n"
-    if options.card:
-        card = options.card.read_text(encoding="utf-8")
+    own = options.card or CHECKPOINTS / f"tiny-{family}" / "README.md"
+    if options.card or own.is_file():
+        card = own.read_text(encoding="utf-8")
     if family == "upscaler":
         upscaler.export(options.folder, _start(options.first), options.out, card)
     else:

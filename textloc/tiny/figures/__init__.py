@@ -1,10 +1,10 @@
-"""The figures of README and documentation, written from what is stored.
+"""The figures of README, documentation and model cards, written from what is stored.
 
 A figure is the text between the lines `<!-- figures:NAME -->` and `<!-- /figures -->`: a table, or
 paragraphs that say what was found. Each is one function of results and measures, known by the names
 that the manifest of `textloc.tiny.reproducing` gives them; nothing that it says is written by hand.
 To add one, write its function in the file of its kind, put it into that file's `FIGURES`, and put
-the two markers into the README or a page of `docs/`.
+the two markers into the README, a page of `docs/` or a card.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Written:
 
 
 def pages(root: Path) -> list[Path]:
-    """The pages of a checkout that may have figures."""
-    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    """The pages of a checkout that may have figures: README, docs, cards of the checkpoints."""
+    cards = sorted((root / "assets" / "checkpoints").glob("*/README.md"))
+    return [root / "README.md", *sorted((root / "docs").glob("*.md")), *cards]
 
 
 def written(text: str, found: Callable[[str], Any]) -> Written:

@@ -128,7 +128,44 @@ def search(measure: Document) -> str:
     )
 
 
+_CONDITIONS = {
+    "": "100 words of `assets/words/evaluation.txt`, a known wording",
+    "free wording": "the same in free wording",
+    "unseen wording": "in a wording never seen",
+    "unseen name": "objects by names never seen",
+    "unseen filler": "with fillers never seen",
+    "unseen saying": "with ways of saying never seen",
+    "unseen order": "in an order never seen",
+    "unseen typeface": "on objects never seen in that typeface",
+    "unseen position": "on objects never seen at that position",
+    "natural prompts": "150 natural prompts by somebody else (`assets/words/natural.tsv`)",
+}
+_SCORES = ("exact match", "character accuracy", "scene and colour right")
+_LEFT = re.compile(r"(.*): (\d+ of \d+) prompts have too many tokens, left out")
+
+
+def card(lines: Sequence[str]) -> str:
+    """How well one checkpoint spells, for its card."""
+    rows = []
+    for kind, title in _CONDITIONS.items():
+        own = [line for line in lines if line.rpartition(": ")[0] == kind]
+        scores = [
+            line.rpartition(": ")[2].removeprefix(f"{what} ")
+            for what in _SCORES
+            for line in own
+            if re.match(rf"{what} \d", line.rpartition(": ")[2])
+        ]
+        left = next((m[2] for m in map(_LEFT.match, lines) if m and m[1] == kind), None)
+        if len(scores) == len(_SCORES):
+            note = f"; {left} have too many tokens, left out" if left else ""
+            rows.append([title + note, *scores])
+    if not rows or rows[0][0] != _CONDITIONS[""]:
+        raise ReproduceError("the evaluation says nothing of plain prompts")
+    return table(["", "exact match", "characters right", "object and colour right"], rows)
+
+
 FIGURES: Figures = {
+    **{f"card-{model}": ((f"spells-{model}",), card) for model in MODELS},
     "search": (("search-tiny-sdxl",), search),
     "spelled": (tuple(f"spells-{model}" for model in MODELS), spelled),
     "toxic": ((*(f"toxic-{model}" for model in MODELS), "toxic-all-tiny-sd3"), toxic),
