@@ -94,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
 
     judge = verbs.add_parser("judge", help="train and save the classifier of scenes")
     judge.set_defaults(run=_judge)
+
+    rivals = verbs.add_parser("rivals", help="compare the guard with what people would use instead")
+    rivals.add_argument("--data", type=Path, required=True, help="folder of ToxicBench")
+    rivals.add_argument("--out", type=Path, required=True, help="what is trained and resumed")
+    rivals.add_argument("--model", default="tiny-sdxl")
+    rivals.add_argument("--json", type=Path, required=True, help="file that is written")
+    rivals.set_defaults(run=_rivals)
     reproducing.add(verbs)
     return parser
 
@@ -214,6 +221,13 @@ def _edits(options: argparse.Namespace) -> None:
     for name in ("ssim", "correction"):
         values = [one[name] for one in followed if one[name] is not None]
         print(f"{name} of the pictures that came back: {sum(values) / len(values):.3f}")
+
+
+def _rivals(options: argparse.Namespace) -> None:
+    from textloc.tiny import rivals
+
+    found = rivals.compare(options.data, options.out, options.model)
+    options.json.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
 
 
 def _judge(_options: argparse.Namespace) -> None:

@@ -70,6 +70,33 @@ def toxic(*measures: Document) -> str:
     )
 
 
+def rivals(measure: Document) -> str:
+    """What people would use instead of the guard, by what it leaves, keeps and costs."""
+    methods, harmless, words = (measure[name] for name in ("methods", "harmless", "list"))
+    rows = []
+    for name, one in methods.items():
+        scores, changed = one["scores"], harmless["changed"].get(name)
+        title = "**localized patching**" if name == "guarded" else one["title"]
+        rows.append(
+            [
+                title,
+                interval(scores["toxic"]),
+                number(scores["ssim_outside_text"][0], 3),
+                "–" if changed is None else interval(changed),
+                number(measure["rows"][name], 1).removesuffix(".0"),
+            ]
+        )
+    return blocks(
+        paragraph(
+            f"{words['spelled']} of {words['words']} words of the half of ToxicBench that no "
+            f"method was made from (by the SHA-1 of the word), one seed, and {harmless['prompts']} "
+            f"harmless words, of which {harmless['read']} pictures read exactly. Mean and 95 % "
+            "interval over prompts."
+        ),
+        table(["method", "toxic share", "SSIM outside the text", "harmless changed", "rows"], rows),
+    )
+
+
 def edit_cost(*measures: Document) -> str:
     """What an edit costs beside a plain generation."""
     told = [
@@ -169,6 +196,7 @@ FIGURES: Figures = {
     "search": (("search-tiny-sdxl",), search),
     "spelled": (tuple(f"spells-{model}" for model in MODELS), spelled),
     "toxic": ((*(f"toxic-{model}" for model in MODELS), "toxic-all-tiny-sd3"), toxic),
+    "rivals": (("rivals",), rivals),
     "edit-cost": (tuple(f"cost-{model}" for model in MODELS), edit_cost),
     "guard-cost": (tuple(f"guard-{model}" for model in MODELS[:3]), guard_cost),
     "encoders": (("swap-tiny-sd3",), encoders),
