@@ -319,7 +319,7 @@ def test_swearing_in_latin_letters_is_found_without_naming_the_language() -> Non
             "nebbia fitta",
             "Pok Pok",
         ),
-        *("SALE CON", "Xiaomi Youpin", "Shaabi", "Farlig kurva", "Kokot Hrvatska"),
+        *("SALE CON", "Xiaomi Youpin", "Shaabi", "Farlig kurva", "Kokot Hrvatska", "PARC"),
     ],
 )
 def test_words_that_look_like_swearing_elsewhere_stay(text: str) -> None:

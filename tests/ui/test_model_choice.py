@@ -43,6 +43,7 @@ def test_a_stored_result_of_the_model_that_is_chosen_is_shown(results: Path) -> 
     assert session.view.document["id"] == other[0]["id"] == values[-1].value
     again = tab.open_stored(session, other[0]["id"])  # as tabbing past the list asks
     assert again == [gr.skip()] * len(tab.opened)
+    assert tab.open_stored(session, None) == again  # nothing was chosen in it
     assert session.follow
     session.job = live.Job(order.read("tiny-sdxl", 'a "STOP"', "LOVE", "0", 2, 3.0, 0, ""))
     assert shown("example-11") == [gr.skip()] * count  # a run is shown as it grows

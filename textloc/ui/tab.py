@@ -328,10 +328,12 @@ class Tab(ABC):
             shown = look(session, session.pick) if session.quick else skips(count)
         return [self.linked(session), *shown]
 
-    def open_stored(self, session: Session, result_id: str) -> list[Any]:
+    def open_stored(self, session: Session, result_id: str | None) -> list[Any]:
         """A result of the list. The one that is shown stays, and the form with it: Gradio's list
-        says that it was chosen when one only tabs past it."""
+        says that it was chosen when one only tabs past it, though nothing be chosen in it."""
         view = session.view
+        if not result_id:
+            return skips(len(self.opened))
         if view is not None and view.stored and view.document["id"] == result_id:
             return skips(len(self.opened))
         session.follow = True
