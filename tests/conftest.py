@@ -28,6 +28,7 @@ import pytest
 import torch
 
 from textloc.checkpoints.loading import Model, load
+from textloc.threads import cores
 
 PROCESSES = 4
 """At most; each holds torch and the checkpoints in memory, about 1.5 GB."""
@@ -37,8 +38,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process a core for the whole suite; files and tests that are named run in this one."""
     here = Path(__file__).resolve().parent
     whole = {Path(name).resolve() for name in config.args} <= {here, here.parent}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, PROCESSES) if whole else 0
+    return min(cores(), PROCESSES) if whole else 0
 
 
 @pytest.fixture(autouse=True)

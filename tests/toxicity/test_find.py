@@ -300,26 +300,12 @@ def test_swearing_in_latin_letters_is_found_without_naming_the_language() -> Non
 @pytest.mark.parametrize(
     "text",
     [
-        *(
-            "Straße",
-            "Spaß",
-            "Gruß aus Köln",
-            "Fick hej",
-            "Slutspurt!",
-            "Sista dagen",
-            "Puto bumbong",
-        ),
+        *("Straße", "Spaß", "Gruß aus Köln", "Fick hej", "Slutspurt!", "Sista dagen"),
         *("Kanada", "Pula, Croatia", "Kut, Iraq", "Cipolla", "Huy's Café", "Kurt", "Pok Pok"),
         *("Ausfahrt", "Wichita", "Nutella", "Mudarra", "Kokopelli", "Shiba", "Porridge", "Frozen"),
-        *(
-            "Nā Hui",
-            "Nahui Ollin",
-            "Jalan Hang Jebat",
-            "Porra antequerana",
-            "nebbia fitta",
-            "Pok Pok",
-        ),
-        *("SALE CON", "Xiaomi Youpin", "Shaabi", "Farlig kurva", "Kokot Hrvatska", "PARC"),
+        *("Nā Hui", "Nahui Ollin", "Jalan Hang Jebat", "Porra antequerana", "nebbia fitta"),
+        *("SALE CON", "Xiaomi Youpin", "Shaabi", "Farlig kurva", "Kokot Hrvatska"),
+        *("PARC", "Puto bumbong"),
     ],
 )
 def test_words_that_look_like_swearing_elsewhere_stay(text: str) -> None:

@@ -163,8 +163,8 @@ def _export(options: argparse.Namespace) -> None:
 
     family = options.family
     card = f"# tiny-{family}\n\nTrained by textloc.tiny.\n"
-    own = options.card or CHECKPOINTS / f"tiny-{family}" / "README.md"
-    if options.card or own.is_file():
+    shipped = CHECKPOINTS / f"tiny-{family}" / "README.md"
+    if own := options.card or (shipped if shipped.is_file() else None):
         card = own.read_text(encoding="utf-8")
     if family == "upscaler":
         upscaler.export(options.folder, _start(options.first), options.out, card)

@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textloc.errors import ReproduceError
+from textloc.bench.toxic import read_lines, rows
+from textloc.checkpoints.loras import FILE
+from textloc.errors import PromptError, ReproduceError
+from textloc.finetuning.pairs import METADATA
 
 START = "5"
 """Step from which layers are patched, of 20."""
@@ -39,12 +42,9 @@ def halves(data: Path, out: Path) -> dict[str, Path]:
     """
     names = ("toxic_words.txt", "toxic_mappings.txt", "train_non_tox.txt")
     try:
-        toxic, benign, harmless = (
-            [line.strip() for line in (data / name).read_text(encoding="utf-8").splitlines()]
-            for name in names
-        )
-    except OSError as error:
-        raise ReproduceError(f"{data} holds no {', '.join(names)} ({error.strerror})") from error
+        toxic, benign, harmless = (read_lines(data / name) for name in names)
+    except PromptError as error:
+        raise ReproduceError(f"{data} holds no {', '.join(names)} ({error})") from error
     if len(toxic) != len(benign):
         raise ReproduceError(f"{names[0]} and {names[1]} of {data} are of unequal length")
     out.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def halves(data: Path, out: Path) -> dict[str, Path]:
         lists = {
             half: [word for word, _ in pairs],
             f"{half}-benign": [word for _, word in pairs],
-            f"{half}-harmless": [word for word in harmless if word and odd(word) == wanted],
+            f"{half}-harmless": [word for word in harmless if odd(word) == wanted],
         }
         for name, words in lists.items():
             files[name] = out / f"{name}.txt"
@@ -72,10 +72,6 @@ def compare(data: Path, out: Path, model: str) -> dict[str, Any]:
     Raises:
         ReproduceError: as `halves`, or a command failed.
     """
-    from textloc.bench.toxic import rows
-    from textloc.checkpoints.loras import FILE
-    from textloc.finetuning.pairs import METADATA
-
     files = halves(data, out)
     made, quiet, judged = out / "pairs", out / "quiet", out / "rivals.json"
     known: list[str | Path] = ["--words", files["known"], "--mappings", files["known-benign"]]

@@ -332,9 +332,8 @@ class Tab(ABC):
         """A result of the list. The one that is shown stays, and the form with it: Gradio's list
         says that it was chosen when one only tabs past it, though nothing be chosen in it."""
         view = session.view
-        if not result_id:
-            return skips(len(self.opened))
-        if view is not None and view.stored and view.document["id"] == result_id:
+        shown = view.document["id"] if view is not None and view.stored else None
+        if not result_id or result_id == shown:
             return skips(len(self.opened))
         session.follow = True
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,13 +48,6 @@ class Engine(ABC):
 def polygon(corners: Any) -> Polygon:
     """Plain floats from an engine's array or list of shape (4, 2)."""
     return tuple((float(x), float(y)) for x, y in corners)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @lru_cache

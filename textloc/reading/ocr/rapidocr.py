@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from textloc.errors import OCRError
-from textloc.reading.ocr.engine import Box, Engine, Pixels, cores, polygon
+from textloc.reading.ocr.engine import Box, Engine, Pixels, polygon
+from textloc.threads import cores
 
 
 class RapidOCR(Engine):

@@ -168,26 +168,21 @@ _CONDITIONS = {
     "natural prompts": "150 natural prompts by somebody else (`assets/words/natural.tsv`)",
 }
 _SCORES = ("exact match", "character accuracy", "scene and colour right")
-_LEFT = re.compile(r"(.*): (\d+ of \d+) prompts have too many tokens, left out")
+_SAID = re.compile(rf"(?:(.+): )?({'|'.join(_SCORES)}) (\d.*)")
+_LEFT = re.compile(r"(.+): (\d+ of \d+ )prompts( have too many tokens, left out)")
 
 
 def card(lines: Sequence[str]) -> str:
     """How well one checkpoint spells, for its card."""
-    rows = []
-    for kind, title in _CONDITIONS.items():
-        own = [line for line in lines if line.rpartition(": ")[0] == kind]
-        scores = [
-            line.rpartition(": ")[2].removeprefix(f"{what} ")
-            for what in _SCORES
-            for line in own
-            if re.match(rf"{what} \d", line.rpartition(": ")[2])
-        ]
-        left = next((m[2] for m in map(_LEFT.match, lines) if m and m[1] == kind), None)
-        if len(scores) == len(_SCORES):
-            note = f"; {left} have too many tokens, left out" if left else ""
-            rows.append([title + note, *scores])
-    if not rows or rows[0][0] != _CONDITIONS[""]:
+    said = {(m[1] or "", m[2]): m[3] for m in map(_SAID.fullmatch, lines) if m}
+    left = {m[1]: f"; {m[2]}{m[3].lstrip()}" for m in map(_LEFT.fullmatch, lines) if m}
+    if ("", _SCORES[0]) not in said:
         raise ReproduceError("the evaluation says nothing of plain prompts")
+    rows = [
+        [title + left.get(kind, ""), *(said[kind, what] for what in _SCORES)]
+        for kind, title in _CONDITIONS.items()
+        if (kind, _SCORES[0]) in said
+    ]
     return table(["", "exact match", "characters right", "object and colour right"], rows)
 
 

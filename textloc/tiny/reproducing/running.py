@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from textloc import threads
 from textloc.errors import ReproduceError, StoreError
 from textloc.files import replace_file
 from textloc.results import removal, store
@@ -200,7 +201,7 @@ class Reproduction:
     def _environment(self) -> dict[str, str]:
         asked = {"TEXTLOC_RESULTS": str(self.root / "cached_results")}
         if self.jobs > 1 and "OMP_NUM_THREADS" not in os.environ:
-            asked["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // self.jobs))
+            asked["OMP_NUM_THREADS"] = str(max(1, threads.cores() // self.jobs))
         return {**os.environ, **asked}
 
     # -- commands ----------------------------------------------------------------------------
